@@ -151,22 +151,37 @@ class Experiments:
             raise ValueError(f"{self.path}: figure {figure!r} has no run at scale {scale!r}")
         return runs
 
-    def resolve(self, run: str, scale: str, seeds: int | None = None) -> dict:
+    def experiment(self, run: str) -> str:
+        """Return the dotted name of the module that computes ``run``."""
+        family = self.families[self.runs[run]["family"]]
+        return f"feature_alignment.experiments.{self.paper}.{family['experiment']}"
+
+    def seeds(self, run: str, scale: str) -> int:
+        """Return the run's own number of seeds at ``scale``, 0 for a run without randomness."""
+        return self._settings(run, scale).get("seeds", 0)
+
+    def resolve(self, run: str, scale: str) -> dict:
         """Return the complete spec of ``run`` at ``scale``.
+
+        The number of seeds is not part of it: more seeds must not recompute the ones there are.
 
         Args:
             run: A run's name.
             scale: One of :data:`SCALES`.
-            seeds: Number of seeds, if not the run's own; runs without seeds keep none.
 
         Returns:
-            ``paper``, ``run``, ``scale``, ``experiment`` (the module that runs it), ``seeds``
-            and ``settings``, which hold everything that the result depends on.
+            ``paper``, ``run``, ``scale`` and ``settings``, which hold everything that the result
+            depends on.
 
         Raises:
             ValueError: If the run is not defined at this scale or its settings do not fit the
                 schema of its experiment.
         """
+        settings = self._settings(run, scale)
+        settings.pop("seeds", None)
+        return {"paper": self.paper, "run": run, "scale": scale, "settings": settings}
+
+    def _settings(self, run: str, scale: str) -> dict:
         entry = self.runs[run]
         family = self.families[entry["family"]]
         if scale not in entry.get("at", SCALES):
@@ -175,18 +190,9 @@ class Experiments:
         for part in ("settings", scale):
             for layer in (family, entry):
                 settings = merge(settings, layer.get(part, {}))
-        experiment = family["experiment"]
-        schema = read_yaml(self.schemas / f"{experiment}.schema.yaml")
+        schema = read_yaml(self.schemas / f"{family['experiment']}.schema.yaml")
         validate(settings, schema, f"{self.path}: run {run!r} at scale {scale!r}")
-        own_seeds = settings.pop("seeds", 0)
-        return {
-            "paper": self.paper,
-            "run": run,
-            "scale": scale,
-            "experiment": experiment,
-            "seeds": seeds if seeds is not None and own_seeds else own_seeds,
-            "settings": settings,
-        }
+        return settings
 
 
 def _expect(name: str, known: Iterable[str], where: str, kind: str) -> None:

@@ -68,19 +68,7 @@ def read_json(path: Path | str) -> dict:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
 
 
-def checksum(path: Path | str, algorithm: str = "sha256") -> str:
-    """Return the hexadecimal checksum of a file's bytes, read in pieces.
-
-    Args:
-        path: The file.
-        algorithm: A name known to :mod:`hashlib`, such as ``sha256`` or ``md5``.
-
-    Returns:
-        The digest in lower-case hexadecimal.
-    """
+def sha256(path: Path | str) -> str:
+    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
     with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, lambda: _hasher(algorithm)).hexdigest()
-
-
-def _hasher(algorithm: str) -> "hashlib._Hash":
-    return hashlib.new(algorithm, usedforsecurity=False)
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,80 @@
+"""The datasets by name: which official files each is made of, and their checksums."""
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+BUNDLED = ("digits", "photo_patches")
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """One file of a dataset: its path in torchvision's layout, sha256, size and address."""
+
+    path: str
+    sha256: str
+    bytes: int
+    url: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset and the *editions* of its raw files, each of which is enough to prepare it.
+
+    Editions are, say, the compressed files as published and the same files unpacked.
+    """
+
+    name: str
+    source: str
+    licence: str
+    citation: str
+    editions: Mapping[str, tuple[RawFile, ...]]
+
+    @property
+    def download(self) -> tuple[RawFile, ...]:
+        """The files of the edition that can be downloaded."""
+        return next(
+            files for files in self.editions.values() if all(file.url for file in files)
+        )
+
+
+def read_registry(path: Path | str) -> dict[str, Dataset]:
+    """Read ``data/datasets.csv``.
+
+    Returns:
+        Datasets by name.
+
+    Raises:
+        ValueError: If a column is missing, a checksum is malformed or a dataset has no edition
+            that can be downloaded.
+    """
+    expected = "name source edition file sha256 bytes url licence citation".split()
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        if reader.fieldnames != expected:
+            raise ValueError(f"{path}: expected the columns {expected}, got {reader.fieldnames}")
+        rows = list(reader)
+    by_dataset: dict[str, list[dict]] = defaultdict(list)
+    for row in rows:
+        by_dataset[row["name"]].append(row)
+    return {name: _dataset(name, rows, path) for name, rows in by_dataset.items()}
+
+
+def _dataset(name: str, rows: list[dict], path: Path | str) -> Dataset:
+    editions: dict[str, list[RawFile]] = defaultdict(list)
+    for row in rows:
+        file = RawFile(row["file"], row["sha256"], int(row["bytes"]), row["url"])
+        if not re.fullmatch("[0-9a-f]{64}", file.sha256):
+            raise ValueError(
+                f"{path}: {name}: expected 64 hexadecimal digits as sha256 of {file.path}, "
+                f"got {file.sha256!r}"
+            )
+        editions[row["edition"]].append(file)
+    if not any(all(file.url for file in files) for files in editions.values()):
+        raise ValueError(f"{path}: {name}: no edition has a url for each of its files")
+    frozen = {edition: tuple(files) for edition, files in editions.items()}
+    first = rows[0]
+    return Dataset(name, first["source"], first["licence"], first["citation"], frozen)

@@ -1,0 +1,143 @@
+"""What every training run shares: its arguments, its checkpoint, its table."""
+
+import argparse
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from feature_alignment import provenance
+from feature_alignment.data.loading import Task, load_task
+from feature_alignment.randomness import generator
+from feature_alignment.storage import read_json
+from feature_alignment.tables import tidy, write_table
+from feature_alignment.training.loop import Checkpointing, DivergenceError, Measurement
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One named run with one seed, and where it reads and writes."""
+
+    module: str
+    spec: dict
+    seed: int
+    data: Path
+    manifest: dict
+    out: Path
+    checkpoint: Path
+    device: torch.device
+    threads: int
+
+    @property
+    def name(self) -> str:
+        """The run's name, ``paper/run``."""
+        return f"{self.spec['paper']}/{self.spec['run']}"
+
+    @property
+    def settings(self) -> dict:
+        """The resolved settings."""
+        return self.spec["settings"]
+
+    def task(self) -> Task:
+        """Load the run's data; see :func:`feature_alignment.data.loading.load_task`."""
+        chosen = {key: value for key, value in self.settings["dataset"].items() if key != "name"}
+        return load_task(self.data, self.manifest, **chosen, run=self.name, seed=self.seed)
+
+    def generator(self, purpose: str, *indices: int) -> torch.Generator:
+        """Return the run's random generator for ``purpose``."""
+        return generator(self.name, self.seed, purpose, *indices)
+
+    def shuffled(self, count: int) -> Callable[[int], Tensor]:
+        """Return the epoch order that visits ``count`` examples in a new random order each time."""
+        return lambda epoch: torch.randperm(count, generator=self.generator("order", epoch))
+
+    def checkpointing(self) -> Checkpointing:
+        """Return where this run saves its state, bound to its spec, code, data and device."""
+        identity = [
+            self.spec,
+            self.seed,
+            provenance.code_hash(self.module),
+            self.manifest["sha256"],
+            str(self.device),
+            self.threads,
+        ]
+        fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        return Checkpointing(self.checkpoint, fingerprint)
+
+    def complete(self, train: Callable[[Checkpointing], list[Measurement]]) -> None:
+        """Train and write the table of measurements.
+
+        Args:
+            train: Runs the training with the checkpoint it is given.
+
+        Raises:
+            DivergenceError: If the training diverged; the measurements taken before lie beside
+                the checkpoint, where the message says.
+        """
+        checkpointing = self.checkpointing()
+        try:
+            measurements = train(checkpointing)
+        except DivergenceError as error:
+            kept = self.checkpoint.with_suffix(".partial.csv")
+            self._write(kept, error.measurements)
+            message = f"{self.name}, seed {self.seed}: {error}. Measurements so far: {kept}"
+            raise DivergenceError(message, error.measurements) from error
+        self._write(self.out, measurements)
+        checkpointing.discard()
+
+    def _write(self, path: Path, measurements: Iterable[Measurement]) -> None:
+        identity = {"paper": self.spec["paper"], "run": self.spec["run"], "seed": self.seed}
+        table = tidy({**identity, **asdict(entry)} for entry in measurements)
+        conditions = {"device": str(self.device), "dtype": "float32", "threads": self.threads}
+        meta = provenance.describe(
+            self.module, self.spec, [self.manifest], seed=self.seed, **conditions
+        )
+        write_table(path, table, meta)
+
+
+def parse_run(module: str, description: str, argv: Sequence[str] | None) -> Run:
+    """Read the arguments of a training run and set torch up to be deterministic.
+
+    Args:
+        module: Dotted name of the module that runs.
+        description: Text for ``--help``.
+        argv: Arguments, ``None`` for the command line's.
+
+    Raises:
+        ValueError: If the device is not there or a file is not JSON.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--spec", type=Path, required=True, help="resolved spec (JSON)")
+    parser.add_argument("--seed", type=int, required=True, help="replicate, 0, 1, …")
+    parser.add_argument("--data", type=Path, required=True, help="prepared dataset (safetensors)")
+    parser.add_argument("--manifest", type=Path, required=True, help="its manifest (JSON)")
+    parser.add_argument("--out", type=Path, required=True, help="table of measurements (CSV)")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="where to save the state")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, …")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    arguments = parser.parse_args(argv)
+    device = torch.device(arguments.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {device} asked for, but torch sees no GPU; use --device cpu")
+    torch.set_num_threads(arguments.threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only so
+    torch.use_deterministic_algorithms(True)
+    return Run(
+        module=module,
+        spec=read_json(arguments.spec),
+        seed=arguments.seed,
+        data=arguments.data,
+        manifest=read_json(arguments.manifest),
+        out=arguments.out,
+        checkpoint=arguments.checkpoint,
+        device=device,
+        threads=arguments.threads,
+    )

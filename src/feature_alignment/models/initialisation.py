@@ -1,0 +1,50 @@
+"""Weight initialisations by name."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+INITIALISATIONS = ("pytorch", "he_normal", "xavier_normal")
+
+
+def initialise(model: nn.Module, name: str, generator: torch.Generator) -> None:
+    """Draw the weights of every linear layer of ``model`` anew, in the order of its modules.
+
+    ======================= ============================================== =================
+    name                    weight                                         bias
+    ======================= ============================================== =================
+    ``pytorch``             uniform on ±1/√fan_in                          the same
+    ``he_normal``           normal with variance 2/fan_in                  zero
+    ``xavier_normal``       normal with variance 2/(fan_in + fan_out)      zero
+    ======================= ============================================== =================
+
+    Args:
+        model: Changed in place.
+        name: One of :data:`INITIALISATIONS`; ``pytorch`` is PyTorch's default for linear layers.
+        generator: Source of the weights.
+
+    Raises:
+        ValueError: If the name is unknown.
+    """
+    if name not in INITIALISATIONS:
+        known = ", ".join(INITIALISATIONS)
+        raise ValueError(f"unknown initialisation {name!r}; expected one of {known}")
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            _draw(module.weight, module.bias, name, generator)
+
+
+@torch.no_grad()
+def _draw(weight: Tensor, bias: Tensor | None, name: str, generator: torch.Generator) -> None:
+    fan_out, fan_in = weight.shape
+    if name == "pytorch":
+        bound = 1 / math.sqrt(fan_in)
+        for parameter in (weight, bias):
+            if parameter is not None:
+                parameter.uniform_(-bound, bound, generator=generator)
+        return
+    variance = 2 / fan_in if name == "he_normal" else 2 / (fan_in + fan_out)
+    weight.normal_(0, math.sqrt(variance), generator=generator)
+    if bias is not None:
+        bias.zero_()

@@ -1,0 +1,165 @@
+"""What made a result: a hash of the code behind it, and the conditions of the run.
+
+Standard library only, since the workflow calls :func:`code_hash` while it is parsed.
+"""
+
+import ast
+import functools
+import hashlib
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+
+PACKAGE = "feature_alignment"
+SOURCE_ROOT = Path(__file__).resolve().parent.parent
+RECORDED_PACKAGES = ("numpy", "scipy", "pandas", "torch", "torchvision", "safetensors", "snakemake")
+
+
+def code_hash(module: str) -> str:
+    """Hash the code that ``module`` runs: its own and that of the package modules it imports.
+
+    Docstrings and comments are left out, so that only an edit which can change a result changes
+    the hash. Imports are followed wherever they stand, inside functions too, and a module brings
+    the packages above it along.
+
+    Args:
+        module: A dotted name inside the package, such as ``feature_alignment.data.prepare``.
+
+    Returns:
+        Sixteen hexadecimal digits.
+
+    Raises:
+        ValueError: If there is no such module.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(import_closure(module)):
+        digest.update(name.encode() + b"\0" + _executable_source(_path_of(name)).encode() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def import_closure(module: str) -> set[str]:
+    """Return the package modules that ``module`` imports, directly or not, and itself.
+
+    Raises:
+        ValueError: If there is no such module.
+    """
+    if _path_of(module) is None:
+        raise ValueError(f"no module {module!r} under {SOURCE_ROOT}; check the name's spelling")
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting.extend(_imports(name))
+    return found
+
+
+@functools.cache
+def _path_of(module: str) -> Path | None:
+    base = SOURCE_ROOT.joinpath(*module.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+@functools.cache
+def _imports(module: str) -> frozenset[str]:
+    names = set()
+    for node in ast.walk(ast.parse(_path_of(module).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute_base(module, node)
+            names.update(f"{base}.{alias.name}" for alias in node.names)
+            names.add(base)
+    parents = {name.rpartition(".")[0] for name in names} | {module.rpartition(".")[0]}
+    ours = {name for name in names | parents if name.split(".")[0] == PACKAGE}
+    return frozenset(name for name in ours if _path_of(name) is not None)
+
+
+def _absolute_base(module: str, node: ast.ImportFrom) -> str:
+    if not node.level:
+        return node.module or ""
+    parts = module.split(".")
+    if _path_of(module).name == "__init__.py":
+        parts.append("__init__")
+    return ".".join(parts[: -node.level] + ([node.module] if node.module else []))
+
+
+@functools.cache
+def _executable_source(path: Path) -> str:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(tree):
+        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+_STARTED = time.monotonic()
+
+
+def describe(
+    module: str, spec: Mapping, datasets: Iterable[Mapping] = (), **conditions: object
+) -> dict:
+    """Describe how a result came about, for the ``.meta.json`` beside it.
+
+    Args:
+        module: The module that made the result.
+        spec: The resolved spec, or whatever identifies the result's settings.
+        datasets: Manifests of the datasets that were read.
+        **conditions: Further facts, such as ``device`` and ``threads``.
+
+    Returns:
+        A JSON-ready mapping with the spec, code hash, git commit, package versions, dataset
+        checksums, wall time in seconds since the program started and peak memory in MiB.
+    """
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "module": module,
+        "code_hash": code_hash(module),
+        "git": git_state(),
+        "spec": dict(spec),
+        "datasets": {
+            manifest["name"]: {key: manifest[key] for key in ("origin", "note", "sha256", "files")}
+            for manifest in datasets
+        },
+        "packages": {name: metadata.version(name) for name in _installed(RECORDED_PACKAGES)},
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "wall_time_s": round(time.monotonic() - _STARTED, 3),
+        "peak_memory_mib": round(peak / (1024 if sys.platform != "darwin" else 1024**2), 1),
+        **conditions,
+    }
+
+
+def _installed(names: Iterable[str]) -> list[str]:
+    present = {dist.metadata["Name"].lower() for dist in metadata.distributions()}
+    return [name for name in names if name in present]
+
+
+def git_state() -> dict:
+    """Return the commit of the source tree and whether it has changes since.
+
+    Both are ``None`` where the source is not a git checkout.
+    """
+    commit = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "dirty": None if changes is None else bool(changes)}
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(SOURCE_ROOT), *arguments], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

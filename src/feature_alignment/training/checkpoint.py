@@ -1,0 +1,105 @@
+"""Checkpoints of a training run, in one safetensors file that is whole or absent."""
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from feature_alignment.storage import replacing
+
+log = logging.getLogger(__name__)
+
+
+def save(
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    fingerprint: str,
+    progress: Mapping,
+) -> None:
+    """Save everything that the rest of the run depends on.
+
+    Args:
+        path: The checkpoint file.
+        model: Its parameters and buffers are saved.
+        optimizer: Its state is saved.
+        fingerprint: Identifies spec, code and data; only a run with the same one may resume.
+        progress: JSON-ready position and measurements.
+    """
+    tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
+    state = optimizer.state_dict()
+    plain: dict[str, dict] = {}
+    for index, entries in state["state"].items():
+        for name, value in entries.items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"optimizer/{index}/{name}"] = value
+            else:
+                plain.setdefault(str(index), {})[name] = value
+    tensors["random/cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["random/cuda"] = torch.cuda.get_rng_state()
+    contents = {
+        "fingerprint": fingerprint,
+        "progress": progress,
+        "optimizer": {"param_groups": state["param_groups"], "plain": plain},
+    }
+    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    with replacing(path) as temporary:
+        save_file(contiguous, temporary, metadata={"contents": json.dumps(contents)})
+
+
+def load(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, fingerprint: str
+) -> dict | None:
+    """Restore model, optimizer and global random state; return the progress saved with them.
+
+    Args:
+        path: The checkpoint file.
+        model: Restored in place.
+        optimizer: Restored in place.
+        fingerprint: Of the run that wants to resume.
+
+    Returns:
+        The progress, or ``None`` if there is no checkpoint or it belongs to another spec, code
+        or dataset; in the latter case a log line says so.
+
+    Raises:
+        ValueError: If the file is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            contents = json.loads(file.metadata()["contents"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it to start the run anew") from error
+    if contents["fingerprint"] != fingerprint:
+        log.info("ignoring %s: it belongs to another spec, code or dataset", path)
+        return None
+    model.load_state_dict(_under("model/", tensors))
+    state: dict[int, dict] = {
+        int(index): dict(entries) for index, entries in contents["optimizer"]["plain"].items()
+    }
+    for key, tensor in _under("optimizer/", tensors).items():
+        index, _, name = key.partition("/")
+        state.setdefault(int(index), {})[name] = tensor
+    groups = contents["optimizer"]["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    torch.set_rng_state(tensors["random/cpu"])
+    if "random/cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["random/cuda"])
+    return contents["progress"]
+
+
+def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }

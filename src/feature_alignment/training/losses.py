@@ -1,0 +1,36 @@
+"""Losses by name: a batch of network outputs and labels to one number."""
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Return the softmax cross-entropy in nats, averaged over the batch.
+
+    Args:
+        outputs: (batch, C).
+        labels: (batch,) integers in 0…C−1.
+    """
+    return F.cross_entropy(outputs, labels)
+
+
+def centered_mse(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Return the squared error to one-hot labels minus 1/C, averaged over outputs and batch.
+
+    Args:
+        outputs: (batch, C).
+        labels: (batch,) integers in 0…C−1.
+
+    References:
+        beaglehole2024, training of the networks.
+    """
+    classes = outputs.shape[1]
+    targets = F.one_hot(labels, classes).to(outputs.dtype) - 1 / classes
+    return F.mse_loss(outputs, targets)
+
+
+LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "centered_mse": centered_mse}
