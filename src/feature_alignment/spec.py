@@ -139,6 +139,10 @@ class Experiments:
         """The paper's key, which is the file's name."""
         return self.path.stem
 
+    def runs_at(self, scale: str) -> list[str]:
+        """Return the names of the runs that are defined at ``scale``, in the file's order."""
+        return [run for run, entry in self.runs.items() if scale in entry.get("at", SCALES)]
+
     def runs_of(self, figure: str, scale: str) -> list[str]:
         """Return the names of the runs that feed ``figure`` at ``scale``, in the file's order.
 
@@ -146,7 +150,8 @@ class Experiments:
             ValueError: If the figure is unknown or has no run at this scale.
         """
         _expect(figure, self.figures, str(self.path), "figure")
-        runs = [run for run in self.figures[figure] if scale in self.runs[run].get("at", SCALES)]
+        defined = self.runs_at(scale)
+        runs = [run for run in self.figures[figure] if run in defined]
         if not runs:
             raise ValueError(f"{self.path}: figure {figure!r} has no run at scale {scale!r}")
         return runs

@@ -1,0 +1,38 @@
+# Feature Alignment, Replicated: from raw datasets to every figure and an audited ledger.
+
+from snakemake.utils import min_version
+
+min_version("9.25")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+
+
+pathvars:
+    results=RESULTS,
+    figures=f"figures/{config['scale']}",
+    logs=f"{RESULTS}/logs",
+    benchmarks=f"{RESULTS}/benchmarks",
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/beaglehole2024.smk"
+include: "workflow/rules/lejeune2024.smk"
+include: "workflow/rules/plot.smk"
+include: "workflow/rules/audit.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        figures=figure_files(),
+        ledger="<results>/audit/ledger.json",
+
+
+rule figures:
+    input:
+        figures=figure_files(),

@@ -1,0 +1,78 @@
+"""From the measurements of many runs to the one tidy table behind a figure."""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from feature_alignment import provenance
+from feature_alignment.storage import read_json, sha256
+from feature_alignment.tables import COLUMNS, read_meta, read_table, write_table
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Measurements of several runs, the runs' specs by name, and where the table goes."""
+
+    figure: str
+    measurements: pd.DataFrame
+    specs: Mapping[str, dict]
+    sources: Sequence[Path]
+    out: Path
+
+    def with_condition(self, name: str, of_spec: Callable[[dict], object]) -> "Collection":
+        """Return the collection with a condition column, filled from each row's spec."""
+        values = {run: of_spec(spec) for run, spec in self.specs.items()}
+        table = self.measurements.copy()
+        table.insert(len(table.columns) - 2, name, table["run"].map(values))
+        return Collection(self.figure, table, self.specs, self.sources, self.out)
+
+    def write(self, module: str, table: pd.DataFrame) -> None:
+        """Write ``table`` with the provenance of everything it was made from."""
+        metas = [read_meta(source) for source in self.sources]
+        scales = sorted({spec["scale"] for spec in self.specs.values()})
+        meta = provenance.describe(module, {"figure": self.figure, "scale": scales[0]})
+        meta["datasets"] = {
+            name: dataset for made in metas for name, dataset in made["datasets"].items()
+        }
+        meta["seeds"] = int(table["seed"].nunique())
+        meta["runs"] = [
+            {
+                "run": made["spec"]["run"],
+                "seed": made["seed"],
+                "spec": made["spec"]["settings"],
+                "sha256": sha256(source),
+                **{key: made[key] for key in ("code_hash", "git", "device", "threads")},
+            }
+            for source, made in zip(self.sources, metas, strict=True)
+        ]
+        write_table(self.out, table, meta)
+
+
+def parse_collection(description: str, argv: Sequence[str] | None) -> Collection:
+    """Read the arguments of a program that collects measurements into a table.
+
+    Raises:
+        ValueError: If a measurement belongs to a run whose spec is not given, or specs of
+            several scales are mixed.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--figure", required=True, help="name of the figure")
+    parser.add_argument("--specs", type=Path, nargs="+", required=True, help="specs (JSON)")
+    parser.add_argument("--measurements", type=Path, nargs="+", required=True, help="tables (CSV)")
+    parser.add_argument("--out", type=Path, required=True, help="table (CSV)")
+    arguments = parser.parse_args(argv)
+    specs = {spec["run"]: spec for spec in map(read_json, arguments.specs)}
+    scales = {spec["scale"] for spec in specs.values()}
+    if len(scales) > 1:
+        raise ValueError(f"expected specs of one scale, got {', '.join(sorted(scales))}")
+    measurements = pd.concat([read_table(path) for path in arguments.measurements])
+    unknown = set(measurements["run"]) - set(specs)
+    if unknown:
+        raise ValueError(f"no spec given for the run {min(unknown)!r}")
+    measurements = measurements[list(COLUMNS)].reset_index(drop=True)
+    return Collection(
+        arguments.figure, measurements, specs, arguments.measurements, arguments.out
+    )

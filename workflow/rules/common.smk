@@ -1,0 +1,80 @@
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+ROOT = Path(workflow.basedir)
+sys.path.insert(0, str(ROOT / "src"))
+
+from feature_alignment.provenance import code_hash
+from feature_alignment.spec import read_all_experiments, read_yaml, validate
+
+SCHEMAS = ROOT / "workflow" / "schemas"
+
+try:
+    validate(config, read_yaml(SCHEMAS / "config.schema.yaml"), "configuration")
+    EXPERIMENTS = read_all_experiments(Path("config/experiments"), SCHEMAS)
+    SPECS = {
+        (paper, run): experiments.resolve(run, config["scale"])
+        for paper, experiments in EXPERIMENTS.items()
+        for run in experiments.runs_at(config["scale"])
+    }
+except (ValueError, OSError) as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = f"{config['results']}/{config['scale']}"
+
+shell.prefix(f"set -euo pipefail; export PYTHONPATH={str(ROOT / 'src')!r}; ")
+
+
+wildcard_constraints:
+    dataset="[a-z0-9_]+",
+    paper="|".join(EXPERIMENTS),
+    run="|".join(sorted({run for _, run in SPECS})),
+    seed="[0-9]+",
+
+
+def every_figure():
+    """Every figure with its paper."""
+    return [(paper, figure) for paper in EXPERIMENTS for figure in EXPERIMENTS[paper].figures]
+
+
+def figure_files():
+    """The files of every figure."""
+    return [f"<figures>/{p}/{f}.{ending}" for p, f in every_figure() for ending in ("pdf", "png")]
+
+
+def rule_name(paper, figure):
+    """What the rules of a figure are named after: beaglehole2024_b1 for b1_nfa_emergence."""
+    return f"{paper}_{figure.split('_')[0]}"
+
+
+def run_module(wildcards):
+    """The module that computes a run."""
+    return EXPERIMENTS[wildcards.paper].experiment(wildcards.run)
+
+
+def prepared_dataset(wildcards):
+    """The array file of the dataset that a run is trained on."""
+    name = SPECS[wildcards.paper, wildcards.run]["settings"]["dataset"]["name"]
+    return f"data/prepared/{name}.safetensors"
+
+
+def dataset_manifest(wildcards):
+    """The manifest beside the array file."""
+    return prepared_dataset(wildcards).replace(".safetensors", ".json")
+
+
+def specs_of(paper, figure):
+    """The specs of the runs that feed a figure."""
+    runs = EXPERIMENTS[paper].runs_of(figure, config["scale"])
+    return [f"<results>/specs/{paper}/{run}.json" for run in runs]
+
+
+def measurements_of(paper, figure):
+    """The measurements of every run and seed that feed a figure."""
+    return [
+        f"<results>/runs/{paper}/{run}/{seed}.csv"
+        for run in EXPERIMENTS[paper].runs_of(figure, config["scale"])
+        for seed in range(config["seeds"] or EXPERIMENTS[paper].seeds(run, config["scale"]))
+    ]

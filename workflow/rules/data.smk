@@ -1,0 +1,25 @@
+rule prepare_dataset:
+    input:
+        registry="data/datasets.csv",
+    output:
+        arrays="data/prepared/{dataset}.safetensors",
+        manifest="data/prepared/{dataset}.json",
+    params:
+        code=code_hash("feature_alignment.data.prepare"),
+    log:
+        "<logs>/prepare_dataset/{dataset}.log",
+    benchmark:
+        "<benchmarks>/prepare_dataset/{dataset}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+        data_dir=config["data_dir"] or "",
+        raw="data/raw",
+    conda:
+        "../../environment.yml"
+    shell:
+        "python -m feature_alignment.data.prepare"
+        " --dataset {wildcards.dataset:q} --registry {input.registry:q}"
+        " --data-dir={resources.data_dir:q} --raw {resources.raw:q}"
+        " --out {output.arrays:q} --manifest {output.manifest:q} > {log:q} 2>&1"

@@ -1,0 +1,31 @@
+for paper, figure in every_figure():
+
+    rule:
+        name:
+            f"plot_{rule_name(paper, figure)}"
+        input:
+            table=f"<results>/tables/{paper}/{figure}.csv",
+            meta=f"<results>/tables/{paper}/{figure}.meta.json",
+        output:
+            pdf=f"<figures>/{paper}/{figure}.pdf",
+            png=report(
+                f"<figures>/{paper}/{figure}.png",
+                caption=f"../report/{paper}.{figure}.rst",
+                category=paper,
+            ),
+        params:
+            module=f"feature_alignment.plots.{paper}.{figure}",
+            code=code_hash(f"feature_alignment.plots.{paper}.{figure}"),
+        log:
+            f"<logs>/plot/{paper}.{figure}.log",
+        benchmark:
+            f"<benchmarks>/plot/{paper}.{figure}.tsv"
+        threads: 1
+        resources:
+            mem_mb=1000,
+            runtime=10,
+        conda:
+            "../../environment.yml"
+        shell:
+            "python -m {params.module} --table {input.table:q}"
+            " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"

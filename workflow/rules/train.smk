@@ -1,0 +1,50 @@
+import json
+
+
+rule write_spec:
+    output:
+        spec="<results>/specs/{paper}/{run}.json",
+    params:
+        spec=lambda wildcards: json.dumps(SPECS[wildcards.paper, wildcards.run], indent=2),
+    log:
+        "<logs>/write_spec/{paper}.{run}.log",
+    benchmark:
+        "<benchmarks>/write_spec/{paper}.{run}.tsv"
+    threads: 1
+    resources:
+        mem_mb=100,
+        runtime=5,
+    conda:
+        "../../environment.yml"
+    shell:
+        "printf '%s\\n' {params.spec:q} > {output.spec:q} 2> {log:q}"
+
+
+rule train_run:
+    input:
+        spec="<results>/specs/{paper}/{run}.json",
+        arrays=prepared_dataset,
+        manifest=dataset_manifest,
+    output:
+        measurements="<results>/runs/{paper}/{run}/{seed}.csv",
+        meta="<results>/runs/{paper}/{run}/{seed}.meta.json",
+    params:
+        module=run_module,
+        code=lambda wildcards: code_hash(run_module(wildcards)),
+        checkpoint=f"{RESULTS}/checkpoints/{{paper}}/{{run}}/{{seed}}.safetensors",
+    log:
+        "<logs>/train_run/{paper}.{run}.{seed}.log",
+    benchmark:
+        "<benchmarks>/train_run/{paper}.{run}.{seed}.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=240,
+        device="cpu",
+    conda:
+        "../../environment.yml"
+    shell:
+        "python -m {params.module} --spec {input.spec:q} --seed {wildcards.seed}"
+        " --data {input.arrays:q} --manifest {input.manifest:q}"
+        " --out {output.measurements:q} --checkpoint {params.checkpoint:q}"
+        " --device {resources.device:q} --threads {threads} > {log:q} 2>&1"
