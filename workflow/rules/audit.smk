@@ -1,0 +1,27 @@
+rule audit:
+    input:
+        claims=claims_files(),
+        schema="workflow/schemas/claims.schema.yaml",
+        tables=tables_under_audit(),
+    output:
+        json="<results>/audit/ledger.json",
+        csv="<results>/audit/ledger.csv",
+        html="<results>/audit/ledger.html",
+    log:
+        "<logs>/audit.log",
+    benchmark:
+        "<benchmarks>/audit.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        tables=f"{RESULTS}/tables",
+        scale=config["scale"],
+        code=code_hash("feature_alignment.audit.ledger"),
+    shell:
+        "python -m feature_alignment.audit.ledger --claims {input.claims:q}"
+        " --schema {input.schema:q} --tables {params.tables:q} --scale {params.scale}"
+        " --json {output.json:q} --csv {output.csv:q} --html {output.html:q} 2> {log:q}"

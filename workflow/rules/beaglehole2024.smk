@@ -9,19 +9,19 @@ for figure in ("b1_nfa_emergence", "b2_loss_and_weight_change", "b3_initial_and_
         output:
             table=f"<results>/tables/beaglehole2024/{figure}.csv",
             meta=f"<results>/tables/beaglehole2024/{figure}.meta.json",
-        params:
-            figure=figure,
-            code=code_hash("feature_alignment.experiments.beaglehole2024.collect"),
         log:
             f"<logs>/collect/beaglehole2024.{figure}.log",
         benchmark:
             f"<benchmarks>/collect/beaglehole2024.{figure}.tsv"
+        conda:
+            "../../environment.yml"
         threads: 1
         resources:
             mem_mb=1000,
             runtime=10,
-        conda:
-            "../../environment.yml"
+        params:
+            figure=figure,
+            code=code_hash("feature_alignment.experiments.beaglehole2024.collect"),
         shell:
             "python -m feature_alignment.experiments.beaglehole2024.collect"
             " --figure {params.figure:q} --specs {input.specs:q}"

@@ -78,3 +78,15 @@ def measurements_of(paper, figure):
         for run in EXPERIMENTS[paper].runs_of(figure, config["scale"])
         for seed in range(config["seeds"] or EXPERIMENTS[paper].seeds(run, config["scale"]))
     ]
+
+
+def claims_files():
+    """The claims of every paper."""
+    return [f"claims/{paper}.yaml" for paper in EXPERIMENTS]
+
+
+def tables_under_audit():
+    """The tables that the claims rest on."""
+    claims = [claim for path in claims_files() for claim in read_yaml(path)]
+    names = dict.fromkeys(claim["evidence"]["table"] for claim in claims)
+    return [f"<results>/tables/{name}.csv" for name in names]

@@ -4,20 +4,20 @@ rule prepare_dataset:
     output:
         arrays="data/prepared/{dataset}.safetensors",
         manifest="data/prepared/{dataset}.json",
-    params:
-        code=code_hash("feature_alignment.data.prepare"),
     log:
         "<logs>/prepare_dataset/{dataset}.log",
     benchmark:
         "<benchmarks>/prepare_dataset/{dataset}.tsv"
+    conda:
+        "../../environment.yml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
         data_dir=config["data_dir"] or "",
         raw="data/raw",
-    conda:
-        "../../environment.yml"
+    params:
+        code=code_hash("feature_alignment.data.prepare"),
     shell:
         "python -m feature_alignment.data.prepare"
         " --dataset {wildcards.dataset:q} --registry {input.registry:q}"

@@ -4,18 +4,18 @@ rule measure_lejeune2024_fig2:
     output:
         table="<results>/tables/lejeune2024/fig2_penalties.csv",
         meta="<results>/tables/lejeune2024/fig2_penalties.meta.json",
-    params:
-        code=code_hash("feature_alignment.experiments.lejeune2024.penalties"),
     log:
         "<logs>/measure/lejeune2024.fig2_penalties.log",
     benchmark:
         "<benchmarks>/measure/lejeune2024.fig2_penalties.tsv"
+    conda:
+        "../../environment.yml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        "../../environment.yml"
+    params:
+        code=code_hash("feature_alignment.experiments.lejeune2024.penalties"),
     shell:
         "python -m feature_alignment.experiments.lejeune2024.penalties"
         " --spec {input.spec:q} --out {output.table:q} > {log:q} 2>&1"

@@ -13,19 +13,19 @@ for paper, figure in every_figure():
                 caption=f"../report/{paper}.{figure}.rst",
                 category=paper,
             ),
-        params:
-            module=f"feature_alignment.plots.{paper}.{figure}",
-            code=code_hash(f"feature_alignment.plots.{paper}.{figure}"),
         log:
             f"<logs>/plot/{paper}.{figure}.log",
         benchmark:
             f"<benchmarks>/plot/{paper}.{figure}.tsv"
+        conda:
+            "../../environment.yml"
         threads: 1
         resources:
             mem_mb=1000,
             runtime=10,
-        conda:
-            "../../environment.yml"
+        params:
+            module=f"feature_alignment.plots.{paper}.{figure}",
+            code=code_hash(f"feature_alignment.plots.{paper}.{figure}"),
         shell:
             "python -m {params.module} --table {input.table:q}"
             " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"

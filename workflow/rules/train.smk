@@ -4,18 +4,18 @@ import json
 rule write_spec:
     output:
         spec="<results>/specs/{paper}/{run}.json",
-    params:
-        spec=lambda wildcards: json.dumps(SPECS[wildcards.paper, wildcards.run], indent=2),
     log:
         "<logs>/write_spec/{paper}.{run}.log",
     benchmark:
         "<benchmarks>/write_spec/{paper}.{run}.tsv"
+    conda:
+        "../../environment.yml"
     threads: 1
     resources:
         mem_mb=100,
         runtime=5,
-    conda:
-        "../../environment.yml"
+    params:
+        spec=lambda wildcards: json.dumps(SPECS[wildcards.paper, wildcards.run], indent=2),
     shell:
         "printf '%s\\n' {params.spec:q} > {output.spec:q} 2> {log:q}"
 
@@ -28,21 +28,21 @@ rule train_run:
     output:
         measurements="<results>/runs/{paper}/{run}/{seed}.csv",
         meta="<results>/runs/{paper}/{run}/{seed}.meta.json",
-    params:
-        module=run_module,
-        code=lambda wildcards: code_hash(run_module(wildcards)),
-        checkpoint=f"{RESULTS}/checkpoints/{{paper}}/{{run}}/{{seed}}.safetensors",
     log:
         "<logs>/train_run/{paper}.{run}.{seed}.log",
     benchmark:
         "<benchmarks>/train_run/{paper}.{run}.{seed}.tsv"
+    conda:
+        "../../environment.yml"
     threads: 1
     resources:
         mem_mb=3000,
         runtime=240,
         device="cpu",
-    conda:
-        "../../environment.yml"
+    params:
+        module=run_module,
+        code=lambda wildcards: code_hash(run_module(wildcards)),
+        checkpoint=f"{RESULTS}/checkpoints/{{paper}}/{{run}}/{{seed}}.safetensors",
     shell:
         "python -m {params.module} --spec {input.spec:q} --seed {wildcards.seed}"
         " --data {input.arrays:q} --manifest {input.manifest:q}"

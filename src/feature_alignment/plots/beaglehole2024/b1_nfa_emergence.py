@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from feature_alignment import command
 from feature_alignment.plots import style
@@ -31,6 +32,7 @@ def figure(table: pd.DataFrame) -> Figure:
                 rows = here[here["measure"] == measure]
                 draw_band(panel, rows, style.COLOURS[colour], label)
             panel.set(ylim=(0, 1))
+            panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         row[0].set_ylabel(f"{style.DATASET_NAMES[dataset]}\ncorrelation")
         row[len(row) // 2].set_xlabel("epochs at full learning rate")
     for panel, layer in zip(axes[0], layers, strict=True):

@@ -39,7 +39,7 @@ def figure(table: pd.DataFrame) -> Figure:
         panel.grid(axis="x", visible=False)
     axes[0].set_ylabel("correlation")
     handles, labels = axes[0].get_legend_handles_labels()
-    drawn.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=7)
+    drawn.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=7)
     return drawn
 
 

@@ -1,0 +1,42 @@
+# Everything here sets itself up in .venv; it needs Python ≥ 3.11, make and git.
+PYTHON ?= python3
+CORES ?= 2
+
+VENV := .venv
+INSTALLED := $(VENV)/installed
+IN_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+
+.PHONY: help install quickstart test lint all clean
+
+help:
+	@echo "make quickstart  every figure at smoke scale, from bundled data"
+	@echo "make test        linters and tests"
+	@echo "make all         every figure and the ledger at laptop scale"
+	@echo "make install     only the virtual environment"
+	@echo "make clean       remove everything computed, but not downloads"
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	touch $@
+
+quickstart: $(INSTALLED)
+	$(IN_VENV) snakemake --cores $(CORES) all --config scale=smoke
+	@echo "Figures: figures/smoke/   Ledger: results/smoke/audit/ledger.html"
+
+all: $(INSTALLED)
+	$(IN_VENV) snakemake --cores $(CORES) all
+
+lint: $(INSTALLED)
+	$(IN_VENV) ruff check .
+	$(IN_VENV) ruff format --check .
+	$(IN_VENV) snakefmt --check Snakefile workflow
+	$(IN_VENV) snakemake --lint --config scale=smoke
+
+test: lint
+	$(IN_VENV) pytest
+
+clean:
+	rm -rf results figures/*/ data/prepared .snakemake

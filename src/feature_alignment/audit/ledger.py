@@ -1,0 +1,207 @@
+"""Judge every claim by its table and write the ledger."""
+
+import argparse
+import html
+import inspect
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from feature_alignment import command
+from feature_alignment.audit.criteria import CRITERIA, Outcome
+from feature_alignment.spec import SCALES, read_yaml, validate
+from feature_alignment.storage import replacing, sha256, write_json, write_text
+from feature_alignment.tables import read_table
+
+NOT_RUN = "not run"
+VERDICTS = ("supported", "contradicted", "inconclusive", NOT_RUN)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write the ledger and print how many claims got which verdict; see ``--help``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--claims", type=Path, nargs="+", required=True, help="claims (YAML)")
+    parser.add_argument("--schema", type=Path, required=True, help="schema of a claims file")
+    parser.add_argument("--tables", type=Path, required=True, help="folder of the tables")
+    parser.add_argument("--scale", choices=SCALES, required=True, help="scale of the tables")
+    parser.add_argument("--json", type=Path, required=True, help="ledger to write")
+    parser.add_argument("--csv", type=Path, required=True, help="ledger to write")
+    parser.add_argument("--html", type=Path, required=True, help="ledger to write")
+    arguments = parser.parse_args(argv)
+    claims = read_claims(arguments.claims, arguments.schema)
+    rows = [judge(claim, arguments.tables, arguments.scale) for claim in claims]
+    write_json(arguments.json, rows)
+    with replacing(arguments.csv) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n")
+    write_text(arguments.html, page(rows, arguments.scale))
+    print(f"{len(rows)} claims at scale {arguments.scale}: {counts(rows)}")
+
+
+def read_claims(paths: Sequence[Path], schema: Path) -> list[dict]:
+    """Read claims files; each claim gains its ``paper``, the file's name.
+
+    Raises:
+        ValueError: If a file does not fit the schema, a criterion or one of its options is
+            unknown, or an id is given twice.
+    """
+    claims = []
+    for path in paths:
+        content = read_yaml(path)
+        validate(content, read_yaml(schema), str(path))
+        for claim in content:
+            _check_test(claim, path)
+            claims.append({**claim, "paper": path.stem})
+    repeated = [name for name, n in Counter(claim["id"] for claim in claims).items() if n > 1]
+    if repeated:
+        raise ValueError(f"claim id {repeated[0]!r} is given twice")
+    return claims
+
+
+def _check_test(claim: Mapping, path: Path) -> None:
+    where = f"{path}: {claim['id']}"
+    options = {key: value for key, value in claim["test"].items() if key != "criterion"}
+    criterion = claim["test"]["criterion"]
+    if criterion not in CRITERIA:
+        raise ValueError(
+            f"{where}: unknown criterion {criterion!r}; expected one of {', '.join(CRITERIA)}"
+        )
+    signature = inspect.signature(CRITERIA[criterion])
+    try:
+        signature.bind(None, **options)
+    except TypeError as error:
+        allowed = ", ".join(list(signature.parameters)[1:])
+        raise ValueError(f"{where}: {criterion}: {error}; options: {allowed}") from error
+
+
+def judge(claim: Mapping, tables: Path, scale: str) -> dict:
+    """Return the ledger's row for one claim.
+
+    Below the scale that the claim needs, the verdict is ``not run``, whatever the numbers say.
+
+    Raises:
+        ValueError: If the claim's table is missing, lacks a column, or has no fitting rows.
+    """
+    path = tables / f"{claim['evidence']['table']}.csv"
+    if not path.is_file():
+        raise ValueError(f"claim {claim['id']}: the table {path} is missing")
+    row = {
+        "id": claim["id"],
+        "verdict": NOT_RUN,
+        "estimate": None,
+        "low": None,
+        "high": None,
+        "n": None,
+        "scale": scale,
+        "table": claim["evidence"]["table"],
+        "table_sha256": sha256(path),
+        "paper": claim["paper"],
+        "figure": claim["source"]["figure"],
+        "certainty": claim["source"]["certainty"],
+        "kind": claim["kind"],
+        "needs": claim["needs"],
+        "statement": claim["statement"],
+    }
+    try:
+        rows = _evidence(read_table(path), claim["evidence"].get("where"), claim["test"])
+        if SCALES.index(scale) >= SCALES.index(claim["needs"]):
+            row.update(_result(rows, claim["test"]))
+    except ValueError as error:
+        raise ValueError(f"claim {claim['id']}: {path}: {error}") from error
+    return row
+
+
+def _evidence(table: pd.DataFrame, where: str | None, test: Mapping) -> pd.DataFrame:
+    for column in [test.get("x"), *test.get("over", ())]:
+        if column is not None and column not in table.columns:
+            raise ValueError(f"no column {column!r}; the table has: {', '.join(table.columns)}")
+    if where is None:
+        return table
+    try:
+        return table.query(where, engine="python")
+    except (pd.errors.UndefinedVariableError, SyntaxError, TypeError) as error:
+        raise ValueError(f"cannot select rows where {where!r}: {error}") from error
+
+
+def _result(rows: pd.DataFrame, test: Mapping) -> dict:
+    options = {key: value for key, value in test.items() if key != "criterion"}
+    outcome: Outcome = CRITERIA[test["criterion"]](rows, **options)
+    return {
+        "verdict": outcome.verdict,
+        "estimate": outcome.estimate,
+        "low": _finite(outcome.low),
+        "high": _finite(outcome.high),
+        "n": outcome.n,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if abs(value) < float("inf") else None
+
+
+def counts(rows: Sequence[Mapping]) -> str:
+    """Return how many rows have which verdict, such as ``3 supported, 1 not run``."""
+    found = Counter(row["verdict"] for row in rows)
+    return ", ".join(f"{found[verdict]} {verdict}" for verdict in VERDICTS if found[verdict])
+
+
+def page(rows: Sequence[Mapping], scale: str) -> str:
+    """Return the ledger as one self-contained HTML page."""
+    head = ("claim", "statement", "verdict", "estimate", "95 % interval", "seeds", "needs")
+    body = []
+    for row in rows:
+        cells = (
+            row["id"],
+            row["statement"],
+            row["verdict"],
+            number(row["estimate"]),
+            interval(row),
+            row["n"] or "",
+            row["needs"],
+        )
+        marked = "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells)
+        body.append(f'<tr class="{row["verdict"].replace(" ", "-")}">{marked}</tr>')
+    titles = "".join(f"<th>{title}</th>" for title in head)
+    return _PAGE.format(scale=scale, counts=counts(rows), head=titles, body="\n".join(body))
+
+
+def number(value: float | None) -> str:
+    """Return a value with four significant digits, or nothing."""
+    return "" if value is None else f"{value:.4g}"
+
+
+def interval(row: Mapping) -> str:
+    """Return the interval of a ledger row as text, or nothing where there is none."""
+    if row["low"] is None or row["high"] is None:
+        return ""
+    return f"{number(row['low'])} to {number(row['high'])}"
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Ledger of claims</title>
+<style>
+body {{ font: 15px/1.4 system-ui, sans-serif; margin: 2rem; }}
+table {{ border-collapse: collapse; }}
+td, th {{ border-bottom: 1px solid #ccc; padding: .35rem .6rem; text-align: left; }}
+.supported td:nth-child(3) {{ color: #00634a; }}
+.contradicted td:nth-child(3) {{ color: #a3320b; font-weight: bold; }}
+.inconclusive td:nth-child(3), .not-run td:nth-child(3) {{ color: #555; }}
+</style>
+<h1>Ledger of claims</h1>
+<p>Scale: {scale}. {counts}.</p>
+<table>
+<thead><tr>{head}</tr></thead>
+<tbody>
+{body}
+</tbody>
+</table>
+</html>
+"""
+
+
+if __name__ == "__main__":
+    command.run(main)
