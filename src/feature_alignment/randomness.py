@@ -8,9 +8,7 @@ import torch
 PURPOSES = ("init", "order", "labels", "subset", "probe")
 
 
-def seed_sequence(
-    run: str, seed: int, purpose: str, *indices: int
-) -> np.random.SeedSequence:
+def seed_sequence(run: str, seed: int, purpose: str, *indices: int) -> np.random.SeedSequence:
     """Return the seed sequence of one random choice of one run.
 
     Streams of different runs, seeds, purposes or indices are independent; the same four give the

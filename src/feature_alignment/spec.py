@@ -49,7 +49,7 @@ def read_yaml(path: Path | str) -> Any:
     """
     with Path(path).open(encoding="utf-8") as file:
         try:
-            return yaml.load(file, _UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
+            return yaml.load(file, _UniqueKeyLoader)
         except yaml.YAMLError as error:
             raise ValueError(f"{path} is not valid YAML: {error}") from error
 

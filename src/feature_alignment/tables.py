@@ -30,7 +30,7 @@ def tidy(rows: Iterable[Mapping], conditions: Sequence[str] = ()) -> pd.DataFram
 
 
 def write_table(path: Path | str, table: pd.DataFrame, meta: Mapping) -> None:
-    """Write ``table`` as CSV and ``meta`` as the ``.meta.json`` beside it, each whole or not at all.
+    """Write ``table`` as CSV and ``meta`` as JSON beside it, each whole or not at all.
 
     Numbers are written with as many digits as it takes to read the same bits back.
     """

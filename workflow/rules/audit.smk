@@ -18,10 +18,9 @@ rule audit:
         mem_mb=1000,
         runtime=10,
     params:
-        tables=f"{RESULTS}/tables",
         scale=config["scale"],
         code=code_hash("feature_alignment.audit.ledger"),
     shell:
         "python -m feature_alignment.audit.ledger --claims {input.claims:q}"
-        " --schema {input.schema:q} --tables {params.tables:q} --scale {params.scale}"
+        " --schema {input.schema:q} --tables {input.tables:q} --scale {params.scale}"
         " --json {output.json:q} --csv {output.csv:q} --html {output.html:q} 2> {log:q}"

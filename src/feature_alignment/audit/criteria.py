@@ -164,9 +164,7 @@ def equals(
     return Estimate.of(_worst(values)).inside(expected - tolerance, expected + tolerance)
 
 
-def agree(
-    rows: pd.DataFrame, *, first: str, second: str, tolerance: float, x: str
-) -> Outcome:
+def agree(rows: pd.DataFrame, *, first: str, second: str, tolerance: float, x: str) -> Outcome:
     """Judge the identity of two measures: nowhere do they differ by more than ``tolerance``."""
     distance = (_paired(rows, first, x, "all", ()) - _paired(rows, second, x, "all", ())).abs()
     return Estimate.of(-_worst(-distance)).inside(-math.inf, tolerance)
@@ -216,8 +214,9 @@ def _measure(rows: pd.DataFrame, measure: str, columns: Sequence[str]) -> pd.Ser
     indexed = values.set_index(["seed", *columns])["value"].sort_index()
     if indexed.index.has_duplicates:
         twice = indexed.index[indexed.index.duplicated()][0]
+        place = dict(zip(indexed.index.names, twice, strict=True))
         raise ValueError(
-            f"several values of {measure!r} for {dict(zip(indexed.index.names, twice, strict=True))}"
+            f"several values of {measure!r} for {place}"
             "; name what tells them apart in 'over' or 'where'"
         )
     return indexed

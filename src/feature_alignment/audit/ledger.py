@@ -24,17 +24,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--claims", type=Path, nargs="+", required=True, help="claims (YAML)")
     parser.add_argument("--schema", type=Path, required=True, help="schema of a claims file")
-    parser.add_argument("--tables", type=Path, required=True, help="folder of the tables")
+    parser.add_argument("--tables", type=Path, nargs="+", required=True, help="tables (CSV)")
     parser.add_argument("--scale", choices=SCALES, required=True, help="scale of the tables")
     parser.add_argument("--json", type=Path, required=True, help="ledger to write")
     parser.add_argument("--csv", type=Path, required=True, help="ledger to write")
     parser.add_argument("--html", type=Path, required=True, help="ledger to write")
     arguments = parser.parse_args(argv)
     claims = read_claims(arguments.claims, arguments.schema)
-    rows = [judge(claim, arguments.tables, arguments.scale) for claim in claims]
+    tables = {f"{path.parent.name}/{path.stem}": path for path in arguments.tables}
+    rows = [judge(claim, tables, arguments.scale) for claim in claims]
     write_json(arguments.json, rows)
     with replacing(arguments.csv) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n")
+        pd.DataFrame(rows).astype({"n": "Int64"}).to_csv(
+            temporary, index=False, lineterminator="\n"
+        )
     write_text(arguments.html, page(rows, arguments.scale))
     print(f"{len(rows)} claims at scale {arguments.scale}: {counts(rows)}")
 
@@ -75,17 +78,23 @@ def _check_test(claim: Mapping, path: Path) -> None:
         raise ValueError(f"{where}: {criterion}: {error}; options: {allowed}") from error
 
 
-def judge(claim: Mapping, tables: Path, scale: str) -> dict:
+def judge(claim: Mapping, tables: Mapping[str, Path], scale: str) -> dict:
     """Return the ledger's row for one claim.
 
     Below the scale that the claim needs, the verdict is ``not run``, whatever the numbers say.
 
+    Args:
+        claim: A claim, as :func:`read_claims` returns it.
+        tables: Files by the name that claims call a table, ``paper/figure``.
+        scale: The scale of the tables.
+
     Raises:
         ValueError: If the claim's table is missing, lacks a column, or has no fitting rows.
     """
-    path = tables / f"{claim['evidence']['table']}.csv"
-    if not path.is_file():
-        raise ValueError(f"claim {claim['id']}: the table {path} is missing")
+    name = claim["evidence"]["table"]
+    path = tables.get(name)
+    if path is None or not path.is_file():
+        raise ValueError(f"claim {claim['id']}: the table {name} is missing")
     row = {
         "id": claim["id"],
         "verdict": NOT_RUN,
@@ -94,7 +103,7 @@ def judge(claim: Mapping, tables: Path, scale: str) -> dict:
         "high": None,
         "n": None,
         "scale": scale,
-        "table": claim["evidence"]["table"],
+        "table": name,
         "table_sha256": sha256(path),
         "paper": claim["paper"],
         "figure": claim["source"]["figure"],

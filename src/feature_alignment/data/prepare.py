@@ -89,7 +89,7 @@ def check(arrays: Arrays, name: str) -> None:
             raise ValueError(f"{name}: train and test images differ in shape")
     labels = np.unique(arrays["train_labels"])
     if not np.array_equal(labels, np.arange(len(labels))):
-        raise ValueError(f"{name}: expected labels 0…C−1, got {labels.tolist()}")
+        raise ValueError(f"{name}: expected labels 0…C-1, got {labels.tolist()}")
     if not np.isin(arrays["test_labels"], labels).all():
         raise ValueError(f"{name}: the test set has a label that the training set lacks")
 
@@ -98,7 +98,9 @@ def summary(arrays: Arrays) -> dict:
     """Return sizes and the per-channel mean and standard deviation of training pixels in [0, 1]."""
     images = arrays["train_images"]
     values = np.arange(256)
-    counts = np.stack([np.bincount(images[:, c].ravel(), minlength=256) for c in range(images.shape[1])])
+    counts = np.stack(
+        [np.bincount(images[:, c].ravel(), minlength=256) for c in range(images.shape[1])]
+    )
     share = counts / counts.sum(axis=1, keepdims=True)
     mean = share @ values
     variance = (share * (values - mean[:, None]) ** 2).sum(axis=1)

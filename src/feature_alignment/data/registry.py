@@ -8,6 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BUNDLED = ("digits", "photo_patches")
+COLUMNS = (
+    "name",
+    "source",
+    "edition",
+    "file",
+    "sha256",
+    "bytes",
+    "url",
+    "licence",
+    "citation",
+)
 
 
 @dataclass(frozen=True)
@@ -36,9 +47,7 @@ class Dataset:
     @property
     def download(self) -> tuple[RawFile, ...]:
         """The files of the edition that can be downloaded."""
-        return next(
-            files for files in self.editions.values() if all(file.url for file in files)
-        )
+        return next(files for files in self.editions.values() if all(file.url for file in files))
 
 
 def read_registry(path: Path | str) -> dict[str, Dataset]:
@@ -51,11 +60,10 @@ def read_registry(path: Path | str) -> dict[str, Dataset]:
         ValueError: If a column is missing, a checksum is malformed or a dataset has no edition
             that can be downloaded.
     """
-    expected = "name source edition file sha256 bytes url licence citation".split()
     with Path(path).open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        if reader.fieldnames != expected:
-            raise ValueError(f"{path}: expected the columns {expected}, got {reader.fieldnames}")
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise ValueError(f"{path}: expected the columns {COLUMNS}, got {reader.fieldnames}")
         rows = list(reader)
     by_dataset: dict[str, list[dict]] = defaultdict(list)
     for row in rows:

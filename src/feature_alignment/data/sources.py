@@ -40,9 +40,7 @@ class DatasetUnavailableError(ValueError):
     """A dataset can be had neither from the given folders nor by download."""
 
 
-def locate(
-    dataset: Dataset, given: Path | None, raw: Path, mirror: str | None = None
-) -> Located:
+def locate(dataset: Dataset, given: Path | None, raw: Path, mirror: str | None = None) -> Located:
     """Find a dataset's raw files, check them, and download them if they are nowhere.
 
     The order is: the ``given`` folder, the folder of earlier downloads, a download. In a folder,
@@ -129,9 +127,7 @@ def _find_class_folders(dataset: Dataset, folder: Path) -> Located | None:
     return Located(folder, CLASS_FOLDERS, (identity,))
 
 
-def _download(
-    dataset: Dataset, folders: Sequence[Path], raw: Path, mirror: str | None
-) -> Located:
+def _download(dataset: Dataset, folders: Sequence[Path], raw: Path, mirror: str | None) -> Located:
     for file in dataset.download:
         url = f"{mirror.rstrip('/')}/{file.path}" if mirror else file.url
         log.info("%s: downloading %s (%.1f MB)", dataset.name, url, file.bytes / 1e6)

@@ -73,6 +73,4 @@ def parse_collection(description: str, argv: Sequence[str] | None) -> Collection
     if unknown:
         raise ValueError(f"no spec given for the run {min(unknown)!r}")
     measurements = measurements[list(COLUMNS)].reset_index(drop=True)
-    return Collection(
-        arguments.figure, measurements, specs, arguments.measurements, arguments.out
-    )
+    return Collection(arguments.figure, measurements, specs, arguments.measurements, arguments.out)

@@ -1,6 +1,7 @@
 """Fully connected networks."""
 
 from collections import OrderedDict
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -47,7 +48,7 @@ def mlp(
         raise ValueError(f"unknown activation {activation!r}; expected one of {known}")
     sizes = [inputs, *[width] * hidden_layers, outputs]
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
-    for depth, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False), start=1):
+    for depth, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1):
         # On `meta` first: PyTorch would draw weights from the global generator, only to lose them.
         linear = nn.Linear(fan_in, fan_out, bias=bias, device="meta").to_empty(device="cpu")
         layers[f"linear{depth}"] = linear

@@ -63,9 +63,7 @@ def use_style() -> None:
 def panels(rows: int, columns: int, **options: object) -> tuple[Figure, list]:
     """Return a figure of the standard width and its axes, row by row."""
     height = PANEL_HEIGHT_IN * rows + 0.6
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(WIDTH_IN, height), squeeze=False, **options
-    )
+    figure, axes = plt.subplots(rows, columns, figsize=(WIDTH_IN, height), squeeze=False, **options)
     return figure, [list(row) for row in axes]
 
 

@@ -76,9 +76,7 @@ def fit(loss: Loss, **splits: Examples) -> Instrument:
 
     def read(network: nn.Module) -> Iterator[Reading]:
         for split, examples in splits.items():
-            for measure, value in evaluate(
-                network, examples.inputs, examples.labels, loss
-            ).items():
+            for measure, value in evaluate(network, examples.inputs, examples.labels, loss).items():
                 yield Reading(measure, value, split=split)
 
     return read

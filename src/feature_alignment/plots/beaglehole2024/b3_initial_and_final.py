@@ -34,7 +34,9 @@ def figure(table: pd.DataFrame) -> Figure:
                 own = rows[rows["dataset"] == dataset]
                 x = own["layer"].map(layer_number) + 0.17 * side
                 name = style.DATASET_NAMES[dataset] if side < 0 else None
-                panel.scatter(x, own["value"], s=9, marker=marker, color="0.2", label=name, zorder=3)
+                panel.scatter(
+                    x, own["value"], s=9, marker=marker, color="0.2", label=name, zorder=3
+                )
         panel.set(title=stage, xlabel="layer", ylim=(0, 1), xticks=range(1, len(layers) + 1))
         panel.grid(axis="x", visible=False)
     axes[0].set_ylabel("correlation")
