@@ -15,7 +15,9 @@ def run(main: Callable[[Sequence[str] | None], None]) -> None:
     Args:
         main: Takes the argument list, or ``None`` for :data:`sys.argv`.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    for name in ("feature_alignment", "__main__"):
+        logging.getLogger(name).setLevel(logging.INFO)
     try:
         main(None)
     except (ValueError, OSError, ArithmeticError) as error:

@@ -23,6 +23,7 @@ def figure(table: pd.DataFrame) -> Figure:
     drawn, axes = style.panels(len(datasets), 3)
     for row, dataset in zip(axes, datasets, strict=True):
         here = table[table["dataset"] == dataset]
+        row[0].set_yscale("log")
         for panel, measure in zip(row, ("loss", "accuracy"), strict=False):
             for split, line, colour in (("train", "-", "blue"), ("test", "--", "red")):
                 rows = here[(here["measure"] == measure) & (here["split"] == split)]
@@ -31,13 +32,13 @@ def figure(table: pd.DataFrame) -> Figure:
             rows = here[(here["measure"] == "weight_change") & (here["layer"] == layer)]
             colour = shades(0.9 * place / max(1, len(layers) - 1))
             draw_band(row[2], rows, colour, f"layer {layer_number(layer)}")
-        row[0].set(yscale="log", ylabel=f"{style.DATASET_NAMES[dataset]}\nloss")
+        row[0].set(ylabel=f"{style.DATASET_NAMES[dataset]}\nloss")
         row[1].set(ylim=(0, 1), ylabel="accuracy")
         row[2].set(ylim=(0, None), ylabel=r"$\|W-W(0)\|\,/\,\|W\|$")
     for panel in axes[-1]:
         panel.set_xlabel("epochs at full learning rate")
     axes[0][0].legend()
-    axes[0][2].legend(ncols=2, fontsize=6)
+    axes[-1][2].legend(fontsize=6)
     return drawn
 
 

@@ -1,5 +1,6 @@
 """What the figures of beaglehole2024 share: panels by dataset and layer, seeds as bands."""
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -17,9 +18,16 @@ def layer_number(layer: str) -> int:
 
 
 def draw_band(axes: Axes, rows: pd.DataFrame, colour: str, label: str, **style: object) -> None:
-    """Draw the mean over seeds against the epoch, with a band of ± one standard deviation."""
-    by_epoch = rows.groupby("epoch")["value"].agg(["mean", "std"]).reset_index()
-    x, mean = by_epoch["epoch"].astype(float), by_epoch["mean"]
-    spread = by_epoch["std"].fillna(0)
-    axes.plot(x, mean, color=colour, label=label, **style)
-    axes.fill_between(x, mean - spread, mean + spread, color=colour, alpha=0.25, linewidth=0)
+    """Draw the mean over seeds against the epoch, with a band of ± one standard deviation.
+
+    On a logarithmic axis both are taken of the logarithms.
+    """
+    logarithmic = axes.get_yscale() == "log"
+    values = np.log(rows["value"]) if logarithmic else rows["value"]
+    by_epoch = values.groupby(rows["epoch"].astype(float)).agg(["mean", "std"]).fillna(0)
+    middle, spread = by_epoch["mean"], by_epoch["std"]
+    curves = [middle, middle - spread, middle + spread]
+    if logarithmic:
+        curves = [np.exp(curve) for curve in curves]
+    axes.plot(by_epoch.index, curves[0], color=colour, label=label, **style)
+    axes.fill_between(by_epoch.index, *curves[1:], color=colour, alpha=0.25, linewidth=0)
