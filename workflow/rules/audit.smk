@@ -24,3 +24,31 @@ rule audit:
         "python -m feature_alignment.audit.ledger --claims {input.claims:q}"
         " --schema {input.schema:q} --tables {input.tables:q} --scale {params.scale}"
         " --json {output.json:q} --csv {output.csv:q} --html {output.html:q} 2> {log:q}"
+
+
+rule publish:
+    input:
+        ledger="<results>/audit/ledger.json",
+        figures=[path for path in figure_files() if path.endswith(".png")],
+        titles="config/figures.yaml",
+    output:
+        ledger=f"reference/{config['scale']}/ledger.json",
+        readme=update("README.md"),
+        pages=[update(f"docs/papers/{paper}.md") for paper in EXPERIMENTS],
+    params:
+        code=code_hash("feature_alignment.audit.documents"),
+    log:
+        "<logs>/publish.log",
+    benchmark:
+        "<benchmarks>/publish.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../../environment.yml"
+    shell:
+        "python -m feature_alignment.audit.documents --ledger {input.ledger:q}"
+        " --figures {input.figures:q} --titles {input.titles:q}"
+        " --published $(dirname {output.ledger:q})"
+        " --documents {output.readme:q} {output.pages:q} > {log:q} 2>&1"

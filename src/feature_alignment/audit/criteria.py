@@ -211,6 +211,8 @@ def _measure(rows: pd.DataFrame, measure: str, columns: Sequence[str]) -> pd.Ser
     if values.empty:
         known = ", ".join(sorted(rows["measure"].unique()))
         raise ValueError(f"no rows with measure {measure!r}; there are: {known}")
+    if values["value"].isna().any():
+        raise ValueError(f"a value of {measure!r} is missing or not a number")
     indexed = values.set_index(["seed", *columns])["value"].sort_index()
     if indexed.index.has_duplicates:
         twice = indexed.index[indexed.index.duplicated()][0]
@@ -256,5 +258,5 @@ def _by_seed(values: pd.Series) -> "pd.core.groupby.SeriesGroupBy":
 
 def _worst(values: pd.Series) -> pd.Series:
     if values.isna().any():
-        raise ValueError(f"values are missing, or do not pair up: {values[values.isna()]}")
+        raise ValueError(f"values do not pair up: {values[values.isna()]}")
     return _by_seed(values).min()

@@ -1,0 +1,178 @@
+import math
+
+import pytest
+
+from feature_alignment.audit import criteria
+from feature_alignment.tables import tidy
+
+LAYERS = ("linear1", "linear2")
+
+
+def table(curves, seeds=3, spread=0.01):
+    """Rows of {measure: [value at epoch 0, 1, …]}, alike in two layers, seeds a little apart."""
+    return tidy(
+        {
+            "seed": seed,
+            "epoch": epoch,
+            "layer": layer,
+            "measure": measure,
+            "value": value + spread * (seed - 1) * (1 + epoch),
+        }
+        for measure, values in curves.items()
+        for epoch, value in enumerate(values)
+        for layer in LAYERS
+        for seed in range(seeds)
+    )
+
+
+RISING, FALLING, FLAT = [0.2, 0.5, 0.8], [0.8, 0.5, 0.2], [0.5, 0.5, 0.5]
+BY_LAYER = {"x": "epoch", "over": ["layer"]}
+
+# criterion, options, a table that it must support, one that it must contradict
+CASES = [
+    ("increases", {"y": "m", **BY_LAYER}, {"m": RISING}, {"m": FALLING}),
+    ("increases", {"y": "m", "min_change": 0.5, **BY_LAYER}, {"m": RISING}, {"m": [0.2, 0.3, 0.4]}),
+    ("increases", {"y": "m", "start": 1, **BY_LAYER}, {"m": [9, 0.1, 0.9]}, {"m": [0, 0.9, 0.1]}),
+    ("decreases", {"y": "m", "min_factor": 2, **BY_LAYER}, {"m": FALLING}, {"m": FLAT}),
+    (
+        "exceeds",
+        {"greater": "a", "lesser": "b", "at": "last", **BY_LAYER},
+        {"a": [0, 0, 1], "b": FLAT},
+        {"a": [1, 1, 0], "b": FLAT},
+    ),
+    (
+        "exceeds",
+        {"greater": "a", "lesser": "b", "at": "first", **BY_LAYER},
+        {"a": [1, 0, 0], "b": FLAT},
+        {"a": [0, 1, 1], "b": FLAT},
+    ),
+    (
+        "exceeds",
+        {"greater": "a", "lesser": "b", "at": "all", "margin": 0.2, **BY_LAYER},
+        {"a": [0.9, 0.9, 0.9], "b": FLAT},
+        {"a": [0.9, 0.6, 0.9], "b": FLAT},
+    ),
+    ("at_least", {"y": "m", "bound": 0.4, **BY_LAYER}, {"m": FLAT}, {"m": RISING}),
+    ("at_least", {"y": "m", "bound": 0.6, "at": 2, **BY_LAYER}, {"m": RISING}, {"m": FALLING}),
+]
+EXACT_CASES = [
+    (
+        "equals",
+        {"y": "m", "expected": 0.5, "tolerance": 1e-6, "x": "epoch", "at": 1},
+        {"m": RISING},
+        {"m": [0.5, 0.6, 0.5]},
+    ),
+    (
+        "agree",
+        {"first": "a", "second": "b", "tolerance": 1e-9, "x": "epoch"},
+        {"a": RISING, "b": RISING},
+        {"a": RISING, "b": [0.2, 0.5, 0.9]},
+    ),
+    (
+        "crosses",
+        {"first": "a", "second": "b", "x": "epoch", "between": [0.5, 1.5]},
+        {"a": [0, 0.4, 1], "b": [0.3, 0.5, 0.6]},
+        {"a": [0, 0, 1], "b": [0.1, 0.9, 0.9]},
+    ),
+]
+
+
+def exact(curves):
+    return tidy(
+        {"epoch": epoch, "measure": measure, "value": value}
+        for measure, values in curves.items()
+        for epoch, value in enumerate(values)
+    )
+
+
+def test_every_criterion_has_its_cases():
+    assert {case[0] for case in CASES + EXACT_CASES} == set(criteria.CRITERIA)
+
+
+@pytest.mark.parametrize("name, options, supporting, contradicting", CASES)
+def test_supports_and_contradicts(name, options, supporting, contradicting):
+    judge = criteria.CRITERIA[name]
+    assert judge(table(supporting), **options).verdict == criteria.SUPPORTED
+    assert judge(table(contradicting), **options).verdict == criteria.CONTRADICTED
+
+
+@pytest.mark.parametrize("name, options, supporting, contradicting", EXACT_CASES)
+def test_exact_values_need_no_seeds(name, options, supporting, contradicting):
+    judge = criteria.CRITERIA[name]
+    outcome = judge(exact(supporting), **options)
+    assert outcome.verdict == criteria.SUPPORTED
+    assert outcome.low == outcome.estimate == outcome.high
+    assert judge(exact(contradicting), **options).verdict == criteria.CONTRADICTED
+
+
+@pytest.mark.parametrize("name, options, supporting, contradicting", CASES)
+def test_one_seed_or_wide_seeds_decide_nothing(name, options, supporting, contradicting):
+    judge = criteria.CRITERIA[name]
+    single = judge(table(supporting, seeds=1), **options)
+    assert single.verdict == criteria.INCONCLUSIVE
+    assert (single.low, single.high, single.n) == (-math.inf, math.inf, 1)
+
+
+def test_wide_seeds_are_inconclusive():
+    values = {0: [0.1, 0.2], 1: [0.1, 0.9], 2: [0.9, 0.1]}
+    rows = tidy(
+        {"seed": seed, "epoch": epoch, "measure": "m", "value": value}
+        for seed, pair in values.items()
+        for epoch, value in enumerate(pair)
+    )
+    outcome = criteria.increases(rows, x="epoch", y="m")
+    assert outcome.verdict == criteria.INCONCLUSIVE
+    assert outcome.estimate == pytest.approx(0.1 / 3)
+
+
+def test_the_interval_is_students():
+    # mean 2, standard deviation 1, n = 3: half width 4.302653 / √3
+    rows = tidy({"seed": s, "epoch": 0, "measure": "m", "value": s + 1.0} for s in range(3))
+    outcome = criteria.at_least(rows, y="m", bound=0, x="epoch")
+    assert outcome.high - outcome.estimate == pytest.approx(4.302653 / math.sqrt(3), abs=1e-5)
+    assert (outcome.estimate, outcome.n) == (pytest.approx(2.0), 3)
+
+
+def test_the_worst_layer_counts():
+    rows = table({"m": RISING})
+    falls = rows["layer"] == "linear2"
+    rows.loc[falls, "value"] = 1 - rows.loc[falls, "value"]
+    assert criteria.increases(rows, y="m", **BY_LAYER).verdict == criteria.CONTRADICTED
+
+
+def test_a_crossing_is_interpolated_and_must_be_the_only_one():
+    outcome = criteria.crosses(
+        exact({"a": [0, 0, 1], "b": [0.5, 0.25, 0.25]}), first="a", second="b", x="epoch",
+        between=[1, 2],
+    )  # fmt: skip
+    assert outcome.estimate == pytest.approx(1.25)
+    with pytest.raises(ValueError, match="crosses b 2 times, not once"):
+        criteria.crosses(
+            exact({"a": [0, 1, 0], "b": [0.5, 0.5, 0.5]}),
+            first="a",
+            second="b",
+            x="epoch",
+            between=[0, 2],
+        )
+
+
+def test_ill_posed_questions_are_errors():
+    rows = table({"m": RISING})
+    with pytest.raises(ValueError, match="no rows with measure 'n'; there are: m"):
+        criteria.increases(rows, x="epoch", y="n", over=["layer"])
+    with pytest.raises(ValueError, match="no column 'depth'"):
+        criteria.increases(rows, x="epoch", y="m", over=["depth"])
+    with pytest.raises(ValueError, match="several values of 'm'"):
+        criteria.increases(rows, x="epoch", y="m")
+    with pytest.raises(ValueError, match="no value of 'm' at epoch = 7"):
+        criteria.at_least(rows, y="m", bound=0, at=7, **BY_LAYER)
+    rows.loc[0, "value"] = math.nan
+    with pytest.raises(ValueError, match="missing"):
+        criteria.at_least(rows, y="m", bound=0, **BY_LAYER)
+
+
+def test_measures_that_do_not_pair_up_are_an_error():
+    rows = table({"a": RISING, "b": FLAT})
+    lost = (rows["measure"] == "b") & (rows["seed"] == 2) & (rows["epoch"] == 2)
+    with pytest.raises(ValueError, match="do not pair up"):
+        criteria.exceeds(rows[~lost], greater="a", lesser="b", **BY_LAYER)

@@ -1,0 +1,258 @@
+import hashlib
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from types import SimpleNamespace
+
+import pytest
+from raw_files import REGISTRY, dataset_of, write, write_registry
+
+from feature_alignment.data import sources
+from feature_alignment.data.registry import read_registry
+from feature_alignment.data.sources import DatasetUnavailableError, find, locate
+
+PACKED = {"toy/images.gz": b"packed images", "toy/labels.gz": b"packed labels"}
+UNPACKED = {"toy/images": b"images", "toy/labels": b"labels"}
+TOY = dataset_of("cifar10", "CIFAR10", compressed=PACKED, unpacked=UNPACKED)
+
+
+def files_under(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+# Registry
+
+
+def test_registry_holds_the_datasets_of_the_papers():
+    registry = read_registry(REGISTRY)
+    assert sorted(registry) == sorted(
+        ["mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100", "svhn", "stl10", "gtsrb"]
+    )
+    assert [file.path for file in registry["svhn"].download] == [
+        "train_32x32.mat",
+        "test_32x32.mat",
+    ]
+
+
+def test_a_registry_is_read_as_it_was_written(tmp_path):
+    assert read_registry(write_registry(tmp_path / "r.csv", TOY)) == {"cifar10": TOY}
+
+
+def test_download_is_the_edition_with_addresses():
+    unpacked = tuple(replace(file, url="") for file in TOY.editions["unpacked"])
+    editions = {"unpacked": unpacked, "compressed": TOY.editions["compressed"]}
+    assert replace(TOY, editions=editions).download == TOY.editions["compressed"]
+
+
+def test_a_registry_with_other_columns_is_refused(tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_text(REGISTRY.read_text(encoding="utf-8").replace("sha256", "md5"), encoding="utf-8")
+    with pytest.raises(ValueError, match="expected the columns .*'sha256'.*got .*'md5'"):
+        read_registry(path)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"sha256": "F" * 64}, "64 hexadecimal digits as sha256 of toy/images.gz, got 'FFF"),
+        ({"sha256": "f" * 63}, "64 hexadecimal digits as sha256 of toy/images.gz, got 'fff"),
+        ({"url": ""}, "cifar10: no edition has a url for each of its files"),
+    ],
+)
+def test_a_malformed_dataset_is_refused(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        read_registry(write_registry(tmp_path / "r.csv", TOY, **changes))
+
+
+# Folders
+
+
+@pytest.mark.parametrize("edition, files", [("compressed", PACKED), ("unpacked", UNPACKED)])
+def test_a_whole_edition_is_found(tmp_path, edition, files):
+    located = find(TOY, write(tmp_path, files))
+    assert (located.root, located.edition) == (tmp_path, edition)
+    assert list(located.files) == [
+        {"file": path, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        for path, data in files.items()
+    ]
+
+
+@pytest.mark.parametrize("missing", PACKED)
+def test_an_edition_that_misses_a_file_is_not_found(tmp_path, missing):
+    write(tmp_path, PACKED)
+    (tmp_path / missing).unlink()
+    assert find(TOY, tmp_path) is None
+
+
+def test_one_wrong_byte_is_an_error_that_names_file_and_checksums(tmp_path):
+    damaged = b"packed lAbels"
+    write(tmp_path, {**PACKED, "toy/labels.gz": damaged})
+    with pytest.raises(ValueError, match="wrong checksum") as caught:
+        find(TOY, tmp_path)
+    for content in (PACKED["toy/labels.gz"], damaged):
+        assert hashlib.sha256(content).hexdigest() in str(caught.value)
+    assert str(tmp_path / "toy/labels.gz") in str(caught.value)
+    assert "images.gz" not in str(caught.value)
+
+
+def test_a_damaged_edition_gives_way_to_an_intact_one(tmp_path):
+    write(tmp_path, {**PACKED, "toy/labels.gz": b"damaged", **UNPACKED})
+    assert find(TOY, tmp_path).edition == "unpacked"
+
+
+@pytest.mark.parametrize("name", ["cifar10.zip", "cifar10-jpeg.zip", "cifar10_v2.zip"])
+def test_an_archive_of_class_folders_is_found(tmp_path, name):
+    located = find(TOY, write(tmp_path, {name: b"archive"}))
+    assert located.edition == sources.CLASS_FOLDERS
+    sha256 = hashlib.sha256(b"archive").hexdigest()
+    assert located.files == ({"file": name, "sha256": sha256, "bytes": 7},)
+
+
+@pytest.mark.parametrize("name", ["cifar100.zip", "my-cifar10.zip", "cifar10.tar", "cifar10x.zip"])
+def test_an_archive_of_another_name_is_not_found(tmp_path, name):
+    assert find(TOY, write(tmp_path, {name: b"archive"})) is None
+
+
+def test_two_archives_are_ambiguous(tmp_path):
+    write(tmp_path, {"cifar10-a.zip": b"a", "cifar10-b.zip": b"b"})
+    with pytest.raises(ValueError, match=r"several archives.*cifar10-a\.zip, cifar10-b\.zip"):
+        find(TOY, tmp_path)
+
+
+def test_official_files_win_over_an_archive(tmp_path):
+    write(tmp_path, {"cifar10.zip": b"archive", **UNPACKED})
+    assert find(TOY, tmp_path).edition == "unpacked"
+
+
+def test_the_given_folder_comes_before_the_raw_folder(tmp_path):
+    given, raw = write(tmp_path / "given", UNPACKED), write(tmp_path / "raw", PACKED)
+    assert locate(TOY, given, raw).root == given
+    assert locate(TOY, None, raw).root == raw
+    (given / "toy/images").unlink()
+    assert locate(TOY, given, raw).root == raw
+
+
+def test_a_given_folder_that_does_not_exist_is_an_error(tmp_path):
+    raw = write(tmp_path / "raw", PACKED)
+    with pytest.raises(DatasetUnavailableError, match=f"{tmp_path / 'typo'} does not exist"):
+        locate(TOY, tmp_path / "typo", raw)
+
+
+# Downloads
+
+
+def answer_with(request, body, announced=None, status=200):
+    request.send_response(status)
+    request.send_header("Content-Length", str(announced or len(body)))
+    request.end_headers()
+    request.wfile.write(body)
+
+
+def whole(request, body):
+    answer_with(request, body)
+
+
+def truncated(request, body):
+    answer_with(request, body[:-1], announced=len(body))
+
+
+def altered(request, body):
+    answer_with(request, body[::-1])
+
+
+def absent(request, body):
+    answer_with(request, b"no such file", status=404)
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """Serve PACKED on loopback; ``answers`` says how, one after the other, by default whole."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.server.asked.append(self.path)
+            answer = self.server.answers.pop(0) if self.server.answers else whole
+            answer(self, PACKED[self.path.removeprefix("/")])
+
+        def log_message(self, *arguments):
+            """Keep quiet."""
+
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(sources, "RETRIES", 0)
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.answers, server.asked = [], []
+        server.address = f"http://127.0.0.1:{server.server_port}"
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_a_download_is_checked_found_and_leaves_nothing_else(tmp_path, server):
+    located = locate(TOY, None, tmp_path / "raw", server.address)
+    assert located == find(TOY, tmp_path / "raw")
+    assert located.edition == "compressed"
+    assert files_under(tmp_path / "raw") == PACKED
+
+
+def test_what_was_downloaded_is_not_downloaded_again(tmp_path, server):
+    write(tmp_path, {"toy/images.gz": PACKED["toy/images.gz"]})
+    first = locate(TOY, None, tmp_path, f"{server.address}/")
+    assert locate(TOY, None, tmp_path, server.address) == first
+    assert server.asked == ["/toy/labels.gz"]
+
+
+def test_without_a_mirror_the_official_address_is_used(tmp_path, server):
+    files = [replace(f, url=f"{server.address}/{f.path}") for f in TOY.editions["compressed"]]
+    located = locate(replace(TOY, editions={"compressed": tuple(files)}), None, tmp_path)
+    assert files_under(located.root) == PACKED
+
+
+def assert_unavailable(tmp_path, address):
+    given, raw = tmp_path / "given", tmp_path / "raw"
+    given.mkdir()
+    with pytest.raises(DatasetUnavailableError) as caught:
+        locate(TOY, given, raw, address)
+    ways_out = ["by hand", "FEATURE_ALIGNMENT_DATA", "data_dir", "scale=smoke"]
+    for expected in ["toy/images.gz", str(given), str(raw), f"{address}/toy/images.gz", *ways_out]:
+        assert expected in str(caught.value)
+    assert files_under(tmp_path) == {}
+    return caught.value
+
+
+@pytest.mark.parametrize("answer", [truncated, altered])
+def test_a_failed_download_names_the_ways_out_and_leaves_nothing(tmp_path, server, answer):
+    server.answers = [answer]
+    assert_unavailable(tmp_path, server.address)
+    assert server.asked == ["/toy/images.gz"]
+
+
+def test_a_file_that_the_server_lacks_names_the_ways_out(tmp_path, server):
+    server.answers = [absent]
+    error = assert_unavailable(tmp_path, server.address)
+    error.__cause__.response.close()  # pooch leaves the socket open, which would be a warning
+
+
+def test_an_unreachable_server_names_the_ways_out(tmp_path, server):
+    server.server_close()
+    assert_unavailable(tmp_path, server.address)
+
+
+def test_a_failure_at_the_second_file_leaves_no_whole_edition(tmp_path, server):
+    server.answers = [whole, truncated]
+    with pytest.raises(DatasetUnavailableError, match=r"cannot get toy/labels\.gz"):
+        locate(TOY, None, tmp_path, server.address)
+    assert files_under(tmp_path) == {"toy/images.gz": PACKED["toy/images.gz"]}
+    assert find(TOY, tmp_path) is None
+
+
+def test_a_retry_succeeds_after_one_failure(tmp_path, server, monkeypatch):
+    waits = []
+    monkeypatch.setattr("pooch.core.time", SimpleNamespace(sleep=waits.append))
+    monkeypatch.setattr(sources, "RETRIES", 1)
+    server.answers = [truncated]
+    assert locate(TOY, None, tmp_path, server.address).edition == "compressed"
+    assert server.asked == ["/toy/images.gz", "/toy/images.gz", "/toy/labels.gz"]
+    assert len(waits) == 1
+    assert files_under(tmp_path) == PACKED

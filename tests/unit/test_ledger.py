@@ -1,0 +1,122 @@
+import json
+
+import pytest
+import yaml
+
+from conftest import ROOT
+from feature_alignment.audit import ledger
+from feature_alignment.tables import tidy, write_table
+
+SCHEMA = ROOT / "workflow" / "schemas" / "claims.schema.yaml"
+
+CLAIM = {
+    "id": "toy.fig1.rises",
+    "statement": "m < 1 & rises.",
+    "source": {"figure": "1", "certainty": "derived"},
+    "kind": "trend",
+    "evidence": {"table": "toy/fig1", "where": "noise == 0"},
+    "test": {"criterion": "increases", "x": "epoch", "y": "m"},
+    "needs": "laptop",
+}
+
+
+@pytest.fixture
+def audit(tmp_path):
+    """Run the audit on changed claims and return the ledger's rows."""
+    rows = [
+        {"seed": seed, "epoch": epoch, "noise": 0, "measure": "m", "value": epoch + 0.01 * seed}
+        for seed in range(3)
+        for epoch in range(3)
+    ]
+    write_table(tmp_path / "toy" / "fig1.csv", tidy(rows, ["noise"]), {})
+
+    def run(*changes, scale="laptop", table="toy/fig1.csv"):
+        claims = tmp_path / "toy.yaml"
+        claims.write_text(yaml.safe_dump([CLAIM | change for change in changes or [{}]]))
+        ledger.main(
+            ["--claims", str(claims), "--schema", str(SCHEMA), "--scale", scale]
+            + ["--tables", str(tmp_path / table)]
+            + [f"--{kind}={tmp_path / 'ledger'}.{kind}" for kind in ("json", "csv", "html")]
+        )
+        return json.loads((tmp_path / "ledger.json").read_text())
+
+    return run
+
+
+def test_a_row_holds_the_verdict_and_its_evidence(audit, tmp_path, capsys):
+    [row] = audit()
+    assert {key: row[key] for key in ("id", "verdict", "n", "scale", "table")} == {
+        "id": "toy.fig1.rises",
+        "verdict": "supported",
+        "n": 3,
+        "scale": "laptop",
+        "table": "toy/fig1",
+    }
+    assert row["estimate"] == pytest.approx(2.0)
+    assert row["low"] == pytest.approx(2.0)
+    assert len(row["table_sha256"]) == 64
+    assert capsys.readouterr().out == "1 claims at scale laptop: 1 supported\n"
+
+
+def test_below_the_needed_scale_nothing_is_judged(audit):
+    [row] = audit(scale="smoke")
+    assert (row["verdict"], row["estimate"], row["low"], row["n"]) == ("not run", None, None, None)
+    [row] = audit({"needs": "paper"})
+    assert row["verdict"] == "not run"
+
+
+def test_a_contradicted_claim_is_no_error(audit):
+    test = {"criterion": "decreases", "x": "epoch", "y": "m"}
+    where = {"table": "toy/fig1", "where": "epoch > 0"}
+    [row] = audit({"test": test, "evidence": where})
+    assert row["verdict"] == "contradicted"
+
+
+def test_one_seed_is_inconclusive_and_has_no_interval(audit):
+    [row] = audit({"evidence": {"table": "toy/fig1", "where": "seed == 0"}})
+    assert (row["verdict"], row["low"], row["high"], row["n"]) == ("inconclusive", None, None, 1)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"evidence": {"table": "toy/fig2"}}, "the table toy/fig2 is missing"),
+        ({"evidence": {"table": "toy/fig1", "where": "depth == 3"}}, "cannot select rows"),
+        ({"evidence": {"table": "toy/fig1", "where": "noise == 1"}}, "no rows with measure"),
+        ({"test": CLAIM["test"] | {"x": "stp"}}, "no column 'stp'; the table has: paper"),
+        ({"test": CLAIM["test"] | {"y": "mm"}}, "no rows with measure 'mm'"),
+        ({"test": CLAIM["test"] | {"criterion": "rises"}}, "unknown criterion 'rises'"),
+        ({"test": CLAIM["test"] | {"min_chnge": 1}}, "'min_chnge'; options: x, y, over"),
+        ({"needs": "laptp"}, r"unknown value 'laptp' \(did you mean 'laptop'\?\)"),
+        ({"verdict": "supported"}, "unknown key 'verdict'"),
+    ],
+)
+def test_a_claim_that_cannot_be_judged_is_an_error_that_names_it(audit, change, message):
+    with pytest.raises(ValueError, match=message):
+        audit(change)
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop"])
+def test_a_missing_column_is_an_error_at_every_scale(audit, scale):
+    with pytest.raises(ValueError, match=r"toy\.fig1\.rises.*no column 'stp'"):
+        audit({"test": CLAIM["test"] | {"x": "stp"}}, scale=scale)
+
+
+def test_an_id_given_twice_is_an_error(audit):
+    with pytest.raises(ValueError, match=r"'toy\.fig1\.rises' is given twice"):
+        audit({}, {})
+
+
+def test_the_page_shows_every_claim_and_escapes_it(audit, tmp_path):
+    audit({}, {"id": "toy.fig1.other", "needs": "paper"})
+    page = (tmp_path / "ledger.html").read_text()
+    assert "m &lt; 1 &amp; rises." in page
+    assert '<tr class="not-run"><td>toy.fig1.other</td>' in page
+    assert "1 supported, 1 not run" in page
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "claims").glob("*.yaml")), ids=lambda p: p.stem)
+def test_the_claims_of_every_paper_are_well_formed(path):
+    claims = ledger.read_claims([path], SCHEMA)
+    assert all(claim["id"].startswith(f"{path.stem}.") for claim in claims)
+    assert all(claim["evidence"]["table"].startswith(f"{path.stem}/") for claim in claims)

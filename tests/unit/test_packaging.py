@@ -1,0 +1,49 @@
+import re
+import tomllib
+from importlib import metadata
+
+import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from conftest import ROOT
+
+CONDA_NAMES = {
+    "matplotlib": "matplotlib-base",
+    "seaborn": "seaborn-base",
+    "snakemake": "snakemake-minimal",
+    "torch": "pytorch",
+}
+
+
+def requirements():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    listed = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    return [Requirement(line) for line in listed], project
+
+
+def constraints():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return dict(line.lower().split("==") for line in lines if line and not line.startswith("#"))
+
+
+def test_the_conda_environment_has_the_same_packages_and_ranges():
+    ours, project = requirements()
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    found = dict(re.fullmatch(r"([a-z0-9-]+)(.*)", line).groups() for line in environment)
+    assert found.pop("python") == project["requires-python"]
+    assert found.pop("pip") == ""
+    expected = {CONDA_NAMES.get(r.name, r.name): set(str(r.specifier).split(",")) for r in ours}
+    assert {name: set(limits.split(",")) for name, limits in found.items()} == expected
+
+
+def test_the_constraints_pin_every_requirement_inside_its_range():
+    pinned = constraints()
+    for requirement in requirements()[0]:
+        assert Version(pinned[requirement.name]) in requirement.specifier, requirement.name
+
+
+def test_torch_and_torchvision_are_a_pair():
+    needed = [Requirement(line) for line in metadata.requires("torchvision")]
+    [torch] = [requirement for requirement in needed if requirement.name == "torch"]
+    assert Version(metadata.version("torch")) in torch.specifier

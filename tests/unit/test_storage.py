@@ -1,0 +1,41 @@
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from feature_alignment import storage
+
+
+def write(path, text, to=None):
+    with storage.replacing(path) as temporary, (to or temporary).open("w") as file:
+        file.write(text)
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "folder" / "file"
+    write(path, "old")
+    with pytest.raises(TypeError):
+        write(path, None)
+    assert path.read_text() == "old"
+    assert [p.name for p in path.parent.iterdir()] == ["file"]
+
+
+def test_a_full_disk_is_an_error_and_loses_nothing(tmp_path):
+    path = tmp_path / "file"
+    write(path, "old")
+    with pytest.raises(OSError, match="No space left"):
+        write(path, "x" * 100_000, to=Path("/dev/full"))
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_sha256_is_that_of_the_bytes(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc" * 100_000)
+    expected = hashlib.sha256(b"abc" * 100_000).hexdigest()
+    assert storage.sha256(tmp_path / "file") == expected
+
+
+def test_json_errors_name_the_file(tmp_path):
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(ValueError, match=r"a\.json is not valid JSON"):
+        storage.read_json(tmp_path / "a.json")

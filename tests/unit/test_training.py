@@ -1,0 +1,242 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from feature_alignment.randomness import generator
+from feature_alignment.training import schedules
+from feature_alignment.training.evaluate import evaluate
+from feature_alignment.training.loop import Checkpointing, DivergenceError, Reading, train
+from feature_alignment.training.losses import centered_mse, cross_entropy
+from feature_alignment.training.stopping import LossBelow
+
+N, FEATURES, CLASSES = 23, 5, 3
+
+
+class Killed(Exception):
+    """Stands in for a killed process."""
+
+
+@pytest.fixture
+def examples():
+    draw = torch.Generator().manual_seed(0)
+    inputs = torch.randn(N, FEATURES, generator=draw)
+    return inputs, torch.randint(CLASSES, (N,), generator=draw)
+
+
+def order(epoch):
+    return torch.randperm(N, generator=generator("test/run", 0, "order", epoch))
+
+
+def network():
+    torch.manual_seed(5)
+    return nn.Sequential(nn.Linear(FEATURES, 8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, CLASSES))
+
+
+def weights(model):
+    return [Reading(name, value.sum().item()) for name, value in model.named_parameters()]
+
+
+def run(examples, **changed):
+    model = network()
+    options = {
+        "loss": cross_entropy,
+        "optimizer": torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9),
+        "learning_rate": schedules.constant(0.1),
+        "batch_size": 10,
+        "epochs": 4,
+        "order": order,
+        "schedule": schedules.EveryEpochs(),
+        "instruments": [weights],
+    }
+    make_optimizer = changed.pop("make_optimizer", None)
+    if make_optimizer:
+        options["optimizer"] = make_optimizer(model.parameters())
+    measurements = train(model, *examples, **(options | changed))
+    return model, measurements
+
+
+def test_one_step_is_gradient_descent(examples):
+    inputs, labels = examples
+    start = network().eval()
+    expected = {name: p.detach().clone() for name, p in start.named_parameters()}
+    loss = centered_mse(start(inputs), labels)
+    loss.backward()
+    for name, p in start.named_parameters():
+        expected[name] -= 0.25 * p.grad
+
+    model = network()
+    model[2].p = 0.0
+    optimizer = torch.optim.SGD(model.parameters(), lr=99.0)
+    train(
+        model,
+        inputs,
+        labels,
+        loss=centered_mse,
+        optimizer=optimizer,
+        learning_rate=schedules.constant(0.25),
+        batch_size=N,
+        epochs=1,
+        order=lambda epoch: torch.arange(N),
+        schedule=schedules.EveryEpochs(),
+        instruments=[],
+    )
+    for name, p in model.named_parameters():
+        torch.testing.assert_close(p.detach(), expected[name], rtol=1e-6, atol=1e-7)
+
+
+def test_every_example_is_visited_once_an_epoch_in_batches(examples):
+    seen = []
+
+    def spy(outputs, labels):
+        seen.append(labels)
+        return cross_entropy(outputs, labels)
+
+    run(examples, loss=spy, epochs=2)
+    assert [len(batch) for batch in seen] == [10, 10, 3] * 2
+    for epoch in (0, 1):
+        visited = torch.cat(seen[3 * epoch : 3 * epoch + 3])
+        assert torch.equal(visited, examples[1][order(epoch)])
+    assert not torch.equal(order(0), order(1))
+
+
+def test_learning_rate_follows_the_epoch(examples):
+    _, slow = run(examples, learning_rate=schedules.first_epoch_then(0.0, 0.1))
+    at = {entry.epoch: entry.value for entry in slow if entry.measure == "0.weight"}
+    assert at[0] == at[1] != at[2]
+
+
+def test_measurements_know_their_step_and_epoch(examples):
+    _, found = run(examples)
+    places = sorted({(entry.step, entry.epoch) for entry in found})
+    assert places == [(0, 0.0), (3, 1.0), (6, 2.0), (9, 3.0), (12, 4.0)]
+
+
+def test_log_spaced_measurements_and_the_last(examples):
+    _, found = run(examples, schedule=schedules.LogSpaced(2, 2.0), epochs=4)
+    assert sorted({entry.step for entry in found}) == [0, 2, 4, 8, 12]
+    assert {entry.epoch for entry in found if entry.step == 4} == {1 + 1 / 3}
+
+
+def test_measuring_does_not_change_the_training(examples):
+    def noisy(model):
+        torch.rand(7)
+        assert not model.training
+        return []
+
+    quiet, _ = run(examples, instruments=[])
+    measured, _ = run(examples, instruments=[noisy, weights])
+    for one, other in zip(quiet.parameters(), measured.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert measured.training
+
+
+OPTIMIZERS = {
+    "sgd": lambda parameters: torch.optim.SGD(parameters, lr=1.0),
+    "momentum": lambda parameters: torch.optim.SGD(
+        parameters, lr=1.0, momentum=0.9, weight_decay=1e-3
+    ),
+    "adam": lambda parameters: torch.optim.Adam(parameters, lr=1.0),
+}
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+@pytest.mark.parametrize("kill_at", [1, 4, 6, 11])
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, examples, kind, kill_at):
+    steps = []
+
+    def killing(outputs, labels):
+        steps.append(1)
+        if len(steps) == kill_at + 1:
+            raise Killed
+        return cross_entropy(outputs, labels)
+
+    saving = Checkpointing(tmp_path / "state", "same", interval_s=0)
+    make = {"make_optimizer": OPTIMIZERS[kind], "checkpointing": saving}
+    stop = {"threshold": 0.9, "epochs": 3}
+    with pytest.raises(Killed):
+        run(examples, loss=killing, stop=LossBelow(**stop), **make)
+    resumed, resumed_found = run(examples, stop=LossBelow(**stop), **make)
+
+    whole, found = run(examples, make_optimizer=OPTIMIZERS[kind], stop=LossBelow(**stop))
+    assert resumed_found == found
+    for one, other in zip(resumed.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_finished_run_resumes_to_its_end(tmp_path, examples):
+    saving = Checkpointing(tmp_path / "state", "same", interval_s=0)
+    always = {"threshold": math.inf}
+    _, first = run(examples, stop=LossBelow(**always), checkpointing=saving)
+    _, again = run(examples, stop=LossBelow(**always), checkpointing=saving)
+    assert again == first
+    assert max(entry.epoch for entry in first) == 1
+
+
+def test_a_checkpoint_of_another_spec_is_ignored(tmp_path, examples):
+    run(examples, checkpointing=Checkpointing(tmp_path / "state", "old", interval_s=0))
+    other = Checkpointing(tmp_path / "state", "new", interval_s=0)
+    _, found = run(examples, checkpointing=other, epochs=2)
+    assert found == run(examples, epochs=2)[1]
+
+
+def test_a_damaged_checkpoint_is_an_error_that_says_what_to_do(tmp_path, examples):
+    saving = Checkpointing(tmp_path / "state", "same", interval_s=0)
+    run(examples, checkpointing=saving)
+    saving.path.write_bytes(saving.path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="is damaged .*delete it"):
+        run(examples, checkpointing=saving)
+
+
+def test_divergence_stops_and_keeps_what_was_measured(examples):
+    with pytest.raises(
+        DivergenceError, match=r"became (inf|nan) at step \d+.*rate 1e\+20"
+    ) as error:
+        run(examples, learning_rate=schedules.first_epoch_then(0.1, 1e20))
+    assert {entry.epoch for entry in error.value.measurements} == {0.0, 1.0}
+
+
+def test_stops_after_low_loss_at_epoch_ends_in_a_row():
+    stop = LossBelow(threshold=1.0, epochs=2, memory=0.5)
+    stop.after_step(4.0)
+    assert stop.smoothed == 4.0
+    assert not stop.after_epoch()
+    for loss in (0.0, 0.0, 0.0):
+        stop.after_step(loss)
+    assert stop.smoothed == 0.5
+    assert not stop.after_epoch()
+    assert stop.after_epoch()
+    stop.after_step(10.0)
+    assert not stop.after_epoch()
+
+
+def test_schedules_have_their_formulas():
+    rate = schedules.cosine(2.0, period=10)
+    assert rate(0) == 2.0
+    assert rate(5) == pytest.approx(1.0)
+    assert rate(10) == pytest.approx(0.0, abs=1e-15)
+    assert rate(20) == pytest.approx(2.0)
+    steps = [step for step in range(40) if schedules.LogSpaced().due(step, None)]
+    assert steps == sorted({0, *(int(5 * 1.15**k) for k in range(15))} & set(range(40)))
+    with pytest.raises(ValueError, match="ratio > 1"):
+        schedules.LogSpaced(5, 1.0)
+
+
+def test_losses_have_their_formulas(examples):
+    outputs = torch.randn(N, CLASSES, dtype=torch.float64)
+    labels = examples[1]
+    targets = torch.eye(CLASSES, dtype=torch.float64)[labels] - 1 / CLASSES
+    expected = ((outputs - targets) ** 2).sum() / (N * CLASSES)
+    assert centered_mse(outputs, labels).item() == pytest.approx(expected.item())
+    chosen = outputs.softmax(dim=1)[torch.arange(N), labels]
+    assert cross_entropy(outputs, labels).item() == pytest.approx(-chosen.log().mean().item())
+
+
+def test_evaluation_weighs_a_smaller_last_batch_rightly(examples):
+    model = network().eval()
+    whole = evaluate(model, *examples, cross_entropy, batch_size=N)
+    batched = evaluate(model, *examples, cross_entropy, batch_size=4)
+    assert batched["loss"] == pytest.approx(whole["loss"], rel=1e-6)
+    assert batched["accuracy"] == whole["accuracy"]
+    assert whole["accuracy"] == (model(examples[0]).argmax(1) == examples[1]).double().mean()
