@@ -79,11 +79,6 @@ def test_another_run_or_seed_gives_another_subset(prepared, other):
         assert set(first_chosen.tolist()) != set(second_chosen.tolist())
 
 
-def test_a_larger_subset_begins_with_the_smaller(prepared):
-    small, large = load(prepared, n_train=30), load(prepared, n_train=60)
-    torch.testing.assert_close(large.train.inputs[:30], small.train.inputs, rtol=0, atol=0)
-
-
 def test_training_inputs_are_standardised_per_channel(prepared):
     inputs = load(prepared).train.inputs
     assert inputs.dtype == torch.float32
@@ -118,15 +113,11 @@ def test_label_noise_changes_training_labels_alone(prepared):
     assert 75 <= changed <= 100
 
 
-def test_label_noise_depends_on_run_and_seed(prepared):
-    path, manifest, _ = prepared
-    noise = [
-        load(prepared, label_noise=1.0, **other).train
-        for other in ({}, {"seed": 1}, {"run": "paper/other"})
-    ]
-    by_image = [x.labels[numbers(x, manifest).argsort()] for x in noise]
-    assert not torch.equal(by_image[0], by_image[1])
-    assert not torch.equal(by_image[0], by_image[2])
+@pytest.mark.parametrize("other", [{"seed": 1}, {"run": "paper/other"}])
+def test_label_noise_depends_on_run_and_seed(prepared, other):
+    # With every label replaced, the labels show the noise alone and not the subset
+    first, second = load(prepared, label_noise=1.0), load(prepared, label_noise=1.0, **other)
+    assert not torch.equal(first.train.labels, second.train.labels)
 
 
 @pytest.mark.parametrize(

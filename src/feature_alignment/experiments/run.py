@@ -33,6 +33,7 @@ class Run:
     manifest: dict
     out: Path
     checkpoint: Path
+    checkpoint_interval_s: float
     device: torch.device
     threads: int
 
@@ -70,7 +71,7 @@ class Run:
             self.threads,
         ]
         fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        return Checkpointing(self.checkpoint, fingerprint)
+        return Checkpointing(self.checkpoint, fingerprint, self.checkpoint_interval_s)
 
     def complete(self, train: Callable[[Checkpointing], list[Measurement]]) -> None:
         """Train and write the table of measurements.
@@ -121,6 +122,7 @@ def parse_run(module: str, description: str, argv: Sequence[str] | None) -> Run:
     parser.add_argument("--manifest", type=Path, required=True, help="its manifest (JSON)")
     parser.add_argument("--out", type=Path, required=True, help="table of measurements (CSV)")
     parser.add_argument("--checkpoint", type=Path, required=True, help="where to save the state")
+    parser.add_argument("--checkpoint-interval", type=float, default=20, help="seconds between")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, …")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     arguments = parser.parse_args(argv)
@@ -138,6 +140,7 @@ def parse_run(module: str, description: str, argv: Sequence[str] | None) -> Run:
         manifest=read_json(arguments.manifest),
         out=arguments.out,
         checkpoint=arguments.checkpoint,
+        checkpoint_interval_s=arguments.checkpoint_interval,
         device=device,
         threads=arguments.threads,
     )

@@ -64,7 +64,7 @@ class Checkpointing:
 
     path: Path
     fingerprint: str
-    interval_s: float = 20.0
+    interval_s: float
 
     def discard(self) -> None:
         """Remove the checkpoint, once the run's results are safe."""

@@ -1,0 +1,74 @@
+"""A copy of the repository to run Snakemake in."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from conftest import ROOT
+
+LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".venv", ".snakemake", "results", "raw", "prepared", "smoke", "laptop", "paper",
+    "*.egg-info", "__pycache__", ".*_cache"
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A copy without anything computed; edits to it leave the original alone."""
+
+    path: Path
+
+    @classmethod
+    def copy(cls, target: Path) -> "Repository":
+        shutil.copytree(ROOT, target, ignore=LEFT_OUT)
+        return cls(target)
+
+    def snakemake(self, *arguments: str, cores: int = 2, **environment: str) -> "Outcome":
+        """Run Snakemake with this interpreter's programs, without any data folder by default."""
+        programs = str(Path(sys.executable).parent)
+        kept = {k: v for k, v in os.environ.items() if k != "FEATURE_ALIGNMENT_DATA"}
+        path = f"{programs}{os.pathsep}{kept['PATH']}"
+        done = subprocess.run(
+            [sys.executable, "-m", "snakemake", "--cores", str(cores), *arguments],
+            cwd=self.path,
+            env=kept | {"PATH": path} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        return Outcome(done.returncode, done.stdout)
+
+    def planned(self, *arguments: str) -> dict[str, int]:
+        """Return how many jobs of each rule a dry run plans; none when nothing is to be done."""
+        outcome = self.snakemake("--dry-run", *arguments)
+        assert outcome.status == 0, outcome.text
+        rows = re.findall(r"^([a-z0-9_]+) +(\d+)$", outcome.text, re.M)
+        jobs = {name: int(count) for name, count in rows}
+        assert bool(jobs) != ("Nothing to be done" in outcome.text), outcome.text
+        jobs.pop("total", None)
+        jobs.pop("all", None)
+        return jobs
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        """Replace a text that stands in a file once."""
+        file = self.path / path
+        text = file.read_text()
+        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {path}"
+        file.write_text(text.replace(old, new))
+
+    def files(self, pattern: str) -> dict[str, bytes]:
+        """Return the bytes of the files that match, by relative path."""
+        found = sorted(self.path.glob(pattern))
+        return {p.relative_to(self.path).as_posix(): p.read_bytes() for p in found if p.is_file()}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What Snakemake answered."""
+
+    status: int
+    text: str

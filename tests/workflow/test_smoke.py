@@ -1,0 +1,198 @@
+"""The whole workflow at smoke scale, and what an edit re-runs."""
+
+import json
+
+import pytest
+from repository import Repository
+
+from conftest import ROOT
+from feature_alignment.spec import read_yaml
+
+pytestmark = pytest.mark.workflow
+
+SMOKE = ("all", "--config", "scale=smoke")
+FIGURES = [
+    f"{path.stem}/{figure}"
+    for path in sorted((ROOT / "config/experiments").glob("*.yaml"))
+    for figure in read_yaml(path)["figures"]
+]
+PLOTS = {f"plot_{name.split('/')[0]}_{name.split('/')[1].split('_')[0]}" for name in FIGURES}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A copy in which everything has been made."""
+    repository = Repository.copy(tmp_path_factory.mktemp("finished") / "copy")
+    outcome = repository.snakemake(*SMOKE)
+    assert outcome.status == 0, outcome.text
+    assert "claims at scale smoke:" in outcome.text
+    return repository
+
+
+@pytest.fixture
+def edited(finished):
+    """The finished copy, whose edited files are put back after the test."""
+    kept = finished.files("src/**/*.py") | finished.files("config/**/*.yaml")
+    yield finished
+    for path, content in kept.items():
+        (finished.path / path).write_bytes(content)
+
+
+def test_every_figure_is_there(finished):
+    for name in FIGURES:
+        for ending in ("pdf", "png"):
+            assert (finished.path / f"figures/smoke/{name}.{ending}").stat().st_size > 5000
+
+
+def test_claims_that_need_more_than_smoke_are_not_run(finished):
+    ledger = json.loads((finished.path / "results/smoke/audit/ledger.json").read_text())
+    needs = {row["needs"]: set() for row in ledger}
+    for row in ledger:
+        needs[row["needs"]].add(row["verdict"])
+    assert needs["laptop"] == needs["paper"] == {"not run"}
+    assert "not run" not in needs["smoke"]
+
+
+def test_every_table_has_its_provenance(finished):
+    tables = finished.files("results/smoke/tables/*/*.csv")
+    assert len(tables) == len(FIGURES)
+    for path in tables:
+        meta = json.loads((finished.path / path.replace(".csv", ".meta.json")).read_text())
+        assert meta["spec"]["scale"] == "smoke"
+        assert {"code_hash", "git", "packages", "datasets", "wall_time_s"} <= set(meta)
+
+
+def test_no_output_names_a_folder_of_the_machine(finished):
+    written = finished.files("results/smoke/tables/**/*") | finished.files("data/prepared/*.json")
+    assert written
+    assert [
+        path for path, content in written.items() if str(finished.path).encode() in content
+    ] == []
+
+
+def test_the_second_run_has_nothing_to_do(finished):
+    assert finished.planned(*SMOKE) == {}
+
+
+def test_a_docstring_re_runs_nothing(edited):
+    edited.edit(
+        "src/feature_alignment/tangents/preactivations.py",
+        '"""Covariance of the gradients with respect to pre-activations."""',
+        '"""Another docstring."""  # and a comment',
+    )
+    assert edited.planned(*SMOKE) == {}
+
+
+def test_a_plot_module_re_runs_that_plot(edited):
+    path = "src/feature_alignment/plots/lejeune2024/fig2_penalties.py"
+    edited.edit(path, '"w1": "blue"', '"w1": "red"')
+    assert edited.planned(*SMOKE) == {"plot_lejeune2024_fig2": 1}
+
+
+def test_an_instrument_re_runs_what_it_measures(edited):
+    path = "src/feature_alignment/tangents/preactivations.py"
+    edited.edit(path, "covariances[names[-2]] *= readout.T @ readout", "pass")
+    jobs = edited.planned(*SMOKE)
+    assert jobs.pop("train_run") == 4
+    assert set(jobs) == {
+        *(f"{kind}_beaglehole2024_{b}" for kind in ("collect", "plot") for b in ("b1", "b2", "b3")),
+        "audit",
+    }
+
+
+def test_a_setting_re_runs_that_run_and_what_reads_it(edited):
+    edited.edit("config/experiments/beaglehole2024.yaml", "value: 0.05}", "value: 0.06}")
+    jobs = edited.planned(*SMOKE)
+    assert jobs.pop("write_spec") == 1
+    assert jobs.pop("train_run") == 2
+    assert {name for name in jobs if name.startswith("plot")} == {
+        name for name in PLOTS if "beaglehole2024" in name
+    }
+    assert jobs["audit"] == 1
+
+
+def test_another_seed_keeps_those_that_are_there(finished):
+    assert finished.planned(*SMOKE, "seeds=3")["train_run"] == 2
+
+
+def test_device_and_data_folder_re_run_nothing(finished):
+    assert finished.planned(*SMOKE, "--set-resources", "train_run:device=cuda") == {}
+    assert finished.planned(*SMOKE, "data_dir=/elsewhere") == {}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_is_a_target_by_path_and_by_rule(finished, name):
+    paper, figure = name.split("/")
+    rule = f"plot_{paper}_{figure.split('_')[0]}"
+    for target in (f"figures/smoke/{name}.pdf", rule):
+        jobs = finished.planned(target, "--forcerun", rule, "--config", "scale=smoke")
+        assert jobs == {rule: 1}
+
+
+@pytest.mark.parametrize("scale", ["laptop", "paper"])
+def test_every_scale_can_be_planned_from_nothing(finished, scale):
+    jobs = finished.planned("all", "--config", f"scale={scale}")
+    assert set(jobs) >= PLOTS | {"audit", "prepare_dataset", "train_run"}
+
+
+def test_cores_do_not_change_a_byte(finished, tmp_path):
+    other = Repository.copy(tmp_path / "copy")
+    outcome = other.snakemake(*SMOKE, cores=1)
+    assert outcome.status == 0, outcome.text
+    for pattern in ("results/smoke/**/*.csv", "results/smoke/audit/*", "figures/smoke/**/*"):
+        expected = finished.files(pattern)
+        assert expected
+        assert other.files(pattern) == expected
+
+
+MISTAKES = {
+    "scle=smoke": r"unknown key 'scle' (did you mean 'scale'?); allowed: data_dir, results",
+    "scale=smok": r"unknown value 'smok' (did you mean 'smoke'?); allowed: smoke, laptop, paper",
+    "seeds=0": "seeds: 0 is less than the minimum of 1",
+    "seeds=three": "seeds: 'three' is not of type 'integer', 'null'",
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_on_the_command_line_is_explained(finished, mistake):
+    outcome = finished.snakemake("all", "--dry-run", "--config", mistake)
+    assert outcome.status != 0
+    assert MISTAKES[mistake] in outcome.text
+
+
+def test_a_mistake_in_an_experiment_file_is_explained(edited):
+    edited.edit(
+        "config/experiments/beaglehole2024.yaml", "      epochs: 150\n", "      epoch: 150\n"
+    )
+    outcome = edited.snakemake("all", "--dry-run")
+    assert outcome.status != 0
+    assert "unknown key 'epoch' (did you mean 'epochs'?)" in outcome.text
+
+
+def test_a_diverging_run_says_so_and_costs_only_what_needs_it(tmp_path):
+    repository = Repository.copy(tmp_path / "copy")
+    repository.edit("config/experiments/beaglehole2024.yaml", "value: 0.05}", "value: 1.0e+9}")
+    outcome = repository.snakemake(*SMOKE)
+    assert outcome.status != 0
+    assert "error: beaglehole2024/mlp_cifar10, seed 0: the training loss became" in outcome.text
+    assert "with learning rate 1e+09" in outcome.text
+    assert repository.files("results/smoke/checkpoints/**/0.partial.csv")
+    assert len(repository.files("results/smoke/runs/*/mlp_mnist/*.csv")) == 2
+    assert repository.files("figures/smoke/lejeune2024/*.pdf")
+    assert not repository.files("results/smoke/audit/*")
+
+
+def test_without_data_or_network_the_ways_out_are_named(tmp_path):
+    repository = Repository.copy(tmp_path / "copy")
+    refused = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "all_proxy")}
+    target = "data/prepared/mnist.safetensors"
+    outcome = repository.snakemake(target, **refused)
+    assert outcome.status != 0
+    for words in ("MNIST/raw/train-images-idx3-ubyte.gz", "looked in data/raw", "scale=smoke"):
+        assert words in outcome.text
+    assert not repository.files("data/prepared/*")
+    assert not repository.files("data/raw/**/*")
+
+
+def test_lint_is_clean(finished):
+    assert finished.snakemake("--lint", "--config", "scale=smoke").status == 0
