@@ -79,7 +79,7 @@ def test_a_stand_in_needs_no_raw_data(tmp_path, name, shape, n_train, n_test):
     assert not (tmp_path / "raw").exists()
 
 
-def test_photo_patches_of_train_and_test_share_no_pixel(monkeypatch):
+def test_photo_patches_lie_in_their_region_and_share_no_pixel(monkeypatch):
     # Photographs whose pixels spell photograph, row and column as 20 bits in three bytes
     photo, row, column = np.meshgrid(range(2), range(427), range(640), indexing="ij")
     place = photo << 19 | row << 10 | column
@@ -95,6 +95,7 @@ def test_photo_patches_of_train_and_test_share_no_pixel(monkeypatch):
         np.testing.assert_array_equal(places >> 19, np.broadcast_to(labels // 5, places.shape))
         columns = places & 1023
         np.testing.assert_array_equal(columns // 128, np.broadcast_to(labels % 5, places.shape))
+        assert (np.diff(places, axis=2) == 1).all()
     assert not (used["train"] & used["test"]).any()
     # Two of seven bands are for testing; the rims that the stride leaves out are few
     assert used["test"].sum() == pytest.approx(2 / 7 * 2 * 427 * 640, rel=0.05)

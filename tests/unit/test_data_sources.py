@@ -56,12 +56,18 @@ def test_a_registry_with_other_columns_is_refused(tmp_path):
     [
         ({"sha256": "F" * 64}, "64 hexadecimal digits as sha256 of toy/images.gz, got 'FFF"),
         ({"sha256": "f" * 63}, "64 hexadecimal digits as sha256 of toy/images.gz, got 'fff"),
-        ({"url": ""}, "cifar10: no edition has a url for each of its files"),
     ],
 )
 def test_a_malformed_dataset_is_refused(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
         read_registry(write_registry(tmp_path / "r.csv", TOY, **changes))
+
+
+def test_a_dataset_without_an_address_for_each_file_is_refused(tmp_path):
+    images, labels = TOY.editions["compressed"]
+    incomplete = replace(TOY, editions={"compressed": (images, replace(labels, url=""))})
+    with pytest.raises(ValueError, match="cifar10: no edition has a url for each of its files"):
+        read_registry(write_registry(tmp_path / "r.csv", incomplete))
 
 
 # Folders
