@@ -1,6 +1,10 @@
+import io
+import zipfile
+
 import numpy as np
 import pytest
 import raw_files
+import torch
 from raw_files import dataset_of, gz, png, tar_gz, write, zipped
 from torchvision import datasets
 
@@ -217,3 +221,26 @@ def test_a_damaged_entry_is_an_error_that_names_it(tmp_path):
     write(tmp_path, {"toy.zip": WHOLE.replace(first, first[:-100] + bytes(100))})
     with pytest.raises(ValueError, match=r"toy/train/wolf/1\.png cannot be read.*CRC"):
         read_class_folders(tmp_path / "toy.zip")
+
+
+def test_a_damaged_compressed_entry_is_an_error_that_names_it(tmp_path):
+    path = tmp_path / "toy.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for entry in ("train/bear/1.png", "test/bear/1.png"):
+            archive.writestr(entry, png(PICTURES[0]))
+    content = bytearray(path.read_bytes())
+    content[30 + len("train/bear/1.png")] ^= 0xFF  # the first byte after the first local header
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"train/bear/1\.png cannot be read"):
+        read_class_folders(path)
+
+
+def test_torchvisions_own_unchecked_copy_is_not_read(tmp_path):
+    files = raw_files.mnist("MNIST", *GREY)
+    buffer = io.BytesIO()
+    torch.save((torch.zeros(1, 28, 28, dtype=torch.uint8), torch.zeros(1)), buffer)
+    legacy = {f"MNIST/processed/{name}.pt": buffer.getvalue() for name in ("training", "test")}
+    dataset = dataset_of("mnist", "MNIST", unpacked=files)
+    located = find(dataset, write(tmp_path / "raw", files | legacy))
+    arrays = read(dataset, located, tmp_path / "scratch")
+    np.testing.assert_array_equal(arrays["train_images"], GREY[0][0])

@@ -56,6 +56,7 @@ def test_a_registry_with_other_columns_is_refused(tmp_path):
     [
         ({"sha256": "F" * 64}, "64 hexadecimal digits as sha256 of toy/images.gz, got 'FFF"),
         ({"sha256": "f" * 63}, "64 hexadecimal digits as sha256 of toy/images.gz, got 'fff"),
+        ({"bytes": "many"}, "cifar10: malformed row"),
     ],
 )
 def test_a_malformed_dataset_is_refused(tmp_path, changes, message):

@@ -1,7 +1,7 @@
 import pytest
-from conftest import ROOT
 from PIL import Image
 
+from conftest import ROOT
 from feature_alignment.audit import documents
 from feature_alignment.spec import read_yaml
 from feature_alignment.storage import read_json

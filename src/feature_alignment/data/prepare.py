@@ -39,7 +39,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         arrays, identity = _bundled(arguments.dataset)
     elif arguments.dataset in registry:
         dataset = registry[arguments.dataset]
-        located = locate(dataset, Path(given) if given else None, arguments.raw, arguments.mirror)
+        located = locate(
+            dataset, Path(given).expanduser() if given else None, arguments.raw, arguments.mirror
+        )
         arrays = read(dataset, located, scratch=arguments.out.parent)
         identity = _identity(dataset, located.edition, list(located.files))
     else:
@@ -48,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     check(arrays, arguments.dataset)
     with replacing(arguments.out) as temporary:
-        save_file(arrays, temporary)
+        # save_file writes memory order and mislabels it unless the array is contiguous
+        save_file({key: np.ascontiguousarray(x) for key, x in arrays.items()}, temporary)
     manifest = {"name": arguments.dataset, **identity, **summary(arrays)}
     write_json(arguments.manifest, {**manifest, "sha256": sha256(arguments.out)})
     log.info("%s: %s", arguments.dataset, manifest["shape"])

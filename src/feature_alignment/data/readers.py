@@ -6,12 +6,13 @@ import re
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from feature_alignment.data.registry import Dataset
 from feature_alignment.data.sources import CLASS_FOLDERS, Located
@@ -52,20 +53,19 @@ def read(dataset: Dataset, located: Located, scratch: Path) -> Arrays:
 @contextmanager
 def _torchvision_layout(located: Located, scratch: Path) -> Iterator[Path]:
     """Yield a folder where torchvision finds the files unpacked."""
-    packed = [file["file"] for file in located.files if file["file"].endswith((".gz", ".zip"))]
-    if not packed:
-        yield located.root
-        return
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        for name in packed:
+        for name in (file["file"] for file in located.files):
             source, target = located.root / name, Path(folder) / name
             target.parent.mkdir(parents=True, exist_ok=True)
             if name.endswith((".tar.gz", ".zip")):
                 shutil.unpack_archive(source, target.parent, **_tar_filter(name))
-            else:
+            elif name.endswith(".gz"):
                 with gzip.open(source) as packed_file, target.with_suffix("").open("wb") as plain:
                     shutil.copyfileobj(packed_file, plain)
+            else:
+                # Not located.root itself: torchvision prefers an unchecked MNIST/processed there
+                target.symlink_to(source.resolve())
         yield Path(folder)
 
 
@@ -105,7 +105,9 @@ def _resized(images: Iterator[Image.Image]) -> np.ndarray:
     return np.stack(pixels).transpose(0, 3, 1, 2)
 
 
-_ENTRY = re.compile(r"(?:.*/)?(?P<split>train|test)/(?P<name>[^/]+)/[^/]+\.(?:png|jpe?g)", re.I)
+_ENTRY = re.compile(
+    r"(?!__MACOSX/)(?:.*/)?(?P<split>train|test)/(?P<name>[^/]+)/[^/]+\.(?:png|jpe?g)", re.I
+)
 
 
 def read_class_folders(archive: Path) -> Arrays:
@@ -165,6 +167,6 @@ def _read_image(archive: Path, folder: zipfile.ZipFile, entry: str) -> np.ndarra
     try:
         with Image.open(io.BytesIO(folder.read(entry))) as image:
             pixels = np.asarray(image if image.mode == "L" else image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{archive}: {entry} cannot be read as an image: {error}") from error
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

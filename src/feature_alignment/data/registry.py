@@ -74,6 +74,8 @@ def read_registry(path: Path | str) -> dict[str, Dataset]:
 def _dataset(name: str, rows: list[dict], path: Path | str) -> Dataset:
     editions: dict[str, list[RawFile]] = defaultdict(list)
     for row in rows:
+        if None in row.values() or not row["bytes"].isdecimal():
+            raise ValueError(f"{path}: {name}: malformed row {list(row.values())}")
         file = RawFile(row["file"], row["sha256"], int(row["bytes"]), row["url"])
         if not re.fullmatch("[0-9a-f]{64}", file.sha256):
             raise ValueError(
