@@ -9,13 +9,13 @@ from repository import Repository
 
 from conftest import ROOT
 
-DATA = os.environ.get("FEATURE_ALIGNMENT_DATA", "")
+DATA = Path(os.environ.get("FEATURE_ALIGNMENT_DATA") or "nowhere").resolve()
 
 pytestmark = [
     pytest.mark.workflow,
     pytest.mark.real_data,
     pytest.mark.skipif(
-        not (Path(DATA) / "MNIST").is_dir(),
+        not (DATA / "MNIST").is_dir(),
         reason="FEATURE_ALIGNMENT_DATA does not point at a folder with MNIST",
     ),
 ]
@@ -34,7 +34,7 @@ def test_the_ansatz_on_mnist_agrees_with_an_independent_implementation(repositor
     The range is widened by 0.05: seeds differ, and the other code drew other subsets.
     """
     runs = [f"results/laptop/runs/beaglehole2024/mlp_mnist/{seed}.csv" for seed in range(3)]
-    outcome = repository.snakemake(*runs, FEATURE_ALIGNMENT_DATA=DATA)
+    outcome = repository.snakemake(*runs, FEATURE_ALIGNMENT_DATA=str(DATA))
     assert outcome.status == 0, outcome.text
     found = pd.concat([pd.read_csv(repository.path / run) for run in runs])
     found["epoch"] -= 1
@@ -47,7 +47,7 @@ def test_the_ansatz_on_mnist_agrees_with_an_independent_implementation(repositor
 
 
 def test_one_corrupt_byte_stops_everything(repository, tmp_path):
-    source = Path(DATA) / "MNIST" / "raw"
+    source = DATA / "MNIST" / "raw"
     broken = tmp_path / "MNIST" / "raw"
     broken.mkdir(parents=True)
     for file in source.iterdir():
