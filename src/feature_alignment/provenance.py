@@ -119,7 +119,8 @@ def describe(
 
     Returns:
         A JSON-ready mapping with the spec, code hash, git commit, package versions, dataset
-        checksums, wall time in seconds since the program started and peak memory in MiB.
+        checksums, wall time in seconds since this process started (not counting what a resumed
+        run did before) and peak memory in MiB.
     """
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
@@ -146,12 +147,12 @@ def _installed(names: Iterable[str]) -> list[str]:
 
 
 def git_state() -> dict:
-    """Return the commit of the source tree and whether it has changes since.
+    """Return the commit of the source tree and whether the package has changes since.
 
     Both are ``None`` where the source is not a git checkout.
     """
     commit = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "--untracked-files=no")
+    changes = _git("status", "--porcelain", "--", PACKAGE)
     return {"commit": commit, "dirty": None if changes is None else bool(changes)}
 
 

@@ -54,6 +54,17 @@ def read_yaml(path: Path | str) -> Any:
             raise ValueError(f"{path} is not valid YAML: {error}") from error
 
 
+def _is_integer(checker: object, value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+# JSON schema takes 128.0 for an integer; torch does not.
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
+)
+
+
 def validate(value: Any, schema: Mapping, where: str) -> None:
     """Check ``value`` against a JSON schema, with errors that say how to fix them.
 
@@ -66,7 +77,7 @@ def validate(value: Any, schema: Mapping, where: str) -> None:
         ValueError: Names every unknown key with the allowed ones, every missing key, and every
             value that is not allowed.
     """
-    validator = jsonschema.Draft202012Validator(schema)
+    validator = _Validator(schema)
     errors = sorted(validator.iter_errors(value), key=lambda error: list(map(str, error.path)))
     if errors:
         lines = [f"{_location(error.absolute_path)}: {_explain(error)}" for error in errors]
@@ -122,17 +133,28 @@ class Experiments:
             schemas: The folder of the schemas.
 
         Raises:
-            ValueError: If the file does not fit its schema, a run names an unknown family, or a
-                figure names an unknown run.
+            ValueError: If the file does not fit its schema, a family names an unknown
+                experiment, a run an unknown family or a figure an unknown run, or if a run does
+                not resolve at one of its scales or overrides settings at another.
         """
         content = read_yaml(path)
         validate(content, read_yaml(schemas / "experiments.schema.yaml"), str(path))
+        known = {schema.name.removesuffix(".schema.yaml") for schema in schemas.iterdir()}
+        for name, family in content["families"].items():
+            _expect(family["experiment"], known, f"{path}: families.{name}", "experiment")
         for run, entry in content["runs"].items():
             _expect(entry["family"], content["families"], f"{path}: runs.{run}", "family")
+            idle = [s for s in SCALES if s in entry and s not in entry.get("at", SCALES)]
+            if idle:
+                raise ValueError(f"{path}: runs.{run}: settings for {idle[0]!r}, not in 'at'")
         for figure, runs in content["figures"].items():
             for run in runs:
                 _expect(run, content["runs"], f"{path}: figures.{figure}", "run")
-        return cls(path, content["families"], content["runs"], content["figures"], schemas)
+        read = cls(path, content["families"], content["runs"], content["figures"], schemas)
+        for scale in SCALES:
+            for run in read.runs_at(scale):
+                read.resolve(run, scale)
+        return read
 
     @property
     def paper(self) -> str:

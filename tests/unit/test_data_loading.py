@@ -6,6 +6,7 @@ from safetensors.numpy import save_file
 from feature_alignment.data.labels import randomize_labels
 from feature_alignment.data.loading import load_task
 from feature_alignment.data.prepare import summary
+from feature_alignment.storage import sha256
 
 N_TRAIN, N_TEST, CLASSES = 200, 50, 10
 
@@ -21,7 +22,7 @@ def prepared(tmp_path_factory):
         arrays[f"{split}_images"] = images
         arrays[f"{split}_labels"] = np.arange(count) % CLASSES
     save_file(arrays, path)
-    return path, {"name": "toy", **summary(arrays)}, arrays
+    return path, {"name": "toy", "sha256": sha256(path), **summary(arrays)}, arrays
 
 
 def load(prepared, *, n_train=N_TRAIN, n_test=N_TEST, label_noise=0.0, run="paper/run", seed=0):
@@ -35,6 +36,16 @@ def load(prepared, *, n_train=N_TRAIN, n_test=N_TEST, label_noise=0.0, run="pape
         run=run,
         seed=seed,
     )
+
+
+def test_an_array_file_that_is_not_that_of_the_manifest_is_refused(prepared, tmp_path):
+    path, manifest, arrays = prepared
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    changed = tmp_path / "toy.safetensors"
+    changed.write_bytes(content)
+    with pytest.raises(ValueError, match=r"toy\.safetensors is not the file of its manifest"):
+        load((changed, manifest, arrays))
 
 
 def numbers(examples, manifest):

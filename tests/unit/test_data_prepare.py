@@ -17,7 +17,7 @@ DRAW = np.random.default_rng(0)
 LABELS = np.asarray([1, 0, 2, 0])
 IMAGES = DRAW.integers(0, 256, (4, 1, 28, 28), dtype=np.uint8)
 OFFICIAL = gz(raw_files.mnist("MNIST", (IMAGES, LABELS), (IMAGES[:3], LABELS[:3])))
-MNIST = dataset_of("mnist", "MNIST", compressed=OFFICIAL)
+MNIST = dataset_of("mnist", "MNIST", 3, compressed=OFFICIAL)
 ARCHIVE = {
     "mnist-png.zip": zipped(
         {

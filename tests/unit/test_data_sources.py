@@ -102,9 +102,10 @@ def test_one_wrong_byte_is_an_error_that_names_file_and_checksums(tmp_path):
     assert "images.gz" not in str(caught.value)
 
 
-def test_a_damaged_edition_gives_way_to_an_intact_one(tmp_path):
+def test_a_damaged_edition_is_an_error_beside_an_intact_one_too(tmp_path):
     write(tmp_path, {**PACKED, "toy/labels.gz": b"damaged", **UNPACKED})
-    assert find(TOY, tmp_path).edition == "unpacked"
+    with pytest.raises(ValueError, match="wrong checksum of .*labels.gz"):
+        find(TOY, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["cifar10.zip", "cifar10-jpeg.zip", "cifar10_v2.zip"])

@@ -4,7 +4,8 @@ from PIL import Image
 from conftest import ROOT
 from feature_alignment.audit import documents
 from feature_alignment.spec import read_yaml
-from feature_alignment.storage import read_json
+from feature_alignment.storage import read_json, sha256, write_json
+from feature_alignment.tables import meta_path
 
 PUBLISHED = "reference/laptop"
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs" / "papers").glob("*.md"))]
@@ -34,6 +35,22 @@ def test_a_changed_verdict_or_number_would_be_seen(path, ledger):
     row["verdict"] = "inconclusive"
     row["estimate"] = 123.0
     assert filled(path.read_text(), ledger) != path.read_text()
+
+
+def test_the_published_tables_are_those_that_were_judged(ledger):
+    for row in ledger:
+        table = ROOT / PUBLISHED / "tables" / f"{row['table']}.csv"
+        assert sha256(table) == row["table_sha256"]
+        assert meta_path(table).is_file()
+
+
+def test_a_rehearsal_is_not_published(tmp_path, ledger):
+    write_json(tmp_path / "ledger.json", [row | {"scale": "smoke"} for row in ledger])
+    nothing = ["--figures", "x", "--tables", "x", "--titles", "x", "--documents", "x"]
+    paths = ["--ledger", str(tmp_path / "ledger.json"), "--published", str(tmp_path / "out")]
+    with pytest.raises(ValueError, match="smoke is only a rehearsal"):
+        documents.main([*paths, *nothing])
+    assert not (tmp_path / "out").exists()
 
 
 def test_every_thumbnail_is_there():

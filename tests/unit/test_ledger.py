@@ -1,3 +1,4 @@
+import inspect
 import json
 
 import pytest
@@ -5,6 +6,9 @@ import yaml
 
 from conftest import ROOT
 from feature_alignment.audit import ledger
+from feature_alignment.audit.claims import read_claims
+from feature_alignment.audit.criteria import CRITERIA
+from feature_alignment.spec import read_yaml
 from feature_alignment.tables import tidy, write_table
 
 SCHEMA = ROOT / "workflow" / "schemas" / "claims.schema.yaml"
@@ -85,8 +89,16 @@ def test_one_seed_is_inconclusive_and_has_no_interval(audit):
         ({"evidence": {"table": "toy/fig1", "where": "noise == 1"}}, "no rows with measure"),
         ({"test": CLAIM["test"] | {"x": "stp"}}, "no column 'stp'; the table has: paper"),
         ({"test": CLAIM["test"] | {"y": "mm"}}, "no rows with measure 'mm'"),
-        ({"test": CLAIM["test"] | {"criterion": "rises"}}, "unknown criterion 'rises'"),
-        ({"test": CLAIM["test"] | {"min_chnge": 1}}, "'min_chnge'; options: x, y, over"),
+        (
+            {"test": CLAIM["test"] | {"criterion": "rises"}},
+            "unknown value 'rises'.*: increases, ",
+        ),
+        (
+            {"test": CLAIM["test"] | {"min_chnge": 1}},
+            r"unknown key 'min_chnge' \(did you mean 'min_change'\?\)",
+        ),
+        ({"test": CLAIM["test"] | {"over": "layer"}}, "over: 'layer' is not of type 'array'"),
+        ({"test": CLAIM["test"] | {"start": "lst"}}, "start: 'lst' is not of type 'number'"),
         ({"needs": "laptp"}, r"unknown value 'laptp' \(did you mean 'laptop'\?\)"),
         ({"verdict": "supported"}, "unknown key 'verdict'"),
     ],
@@ -115,8 +127,30 @@ def test_the_page_shows_every_claim_and_escapes_it(audit, tmp_path):
     assert "1 supported, 1 not run" in page
 
 
+def test_the_schema_knows_the_options_of_every_criterion():
+    [item] = [read_yaml(SCHEMA)["items"]["properties"]["test"]]
+    cases = {case["if"]["properties"]["criterion"]["const"]: case["then"] for case in item["allOf"]}
+    assert item["properties"]["criterion"]["enum"] == list(cases) == list(CRITERIA)
+    for name, criterion in CRITERIA.items():
+        options = list(inspect.signature(criterion).parameters.values())[1:]
+        assert set(cases[name]["properties"]) == {"criterion", *(o.name for o in options)}
+        required = {option.name for option in options if option.default is option.empty}
+        assert set(cases[name]["required"]) == required
+
+
+def test_a_misspelt_measure_is_an_error_below_the_needed_scale_too(audit):
+    with pytest.raises(ValueError, match="no rows with measure 'mm'"):
+        audit({"test": CLAIM["test"] | {"y": "mm"}}, scale="smoke")
+
+
+def test_curves_that_never_cross_contradict_without_an_estimate(audit):
+    test = {"criterion": "crosses", "first": "m", "second": "m", "x": "epoch", "between": [0, 1]}
+    [row] = audit({"test": test})
+    assert (row["verdict"], row["estimate"], row["low"]) == ("contradicted", None, None)
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "claims").glob("*.yaml")), ids=lambda p: p.stem)
 def test_the_claims_of_every_paper_are_well_formed(path):
-    claims = ledger.read_claims([path], SCHEMA)
+    claims = read_claims([path], SCHEMA)
     assert all(claim["id"].startswith(f"{path.stem}.") for claim in claims)
     assert all(claim["evidence"]["table"].startswith(f"{path.stem}/") for claim in claims)

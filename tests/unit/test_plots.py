@@ -10,7 +10,7 @@ from feature_alignment.plots import style
 from feature_alignment.spec import read_yaml
 from feature_alignment.tables import tidy, write_table
 
-META = {"spec": {"scale": "smoke"}, "seeds": 2, "datasets": {"digits": {"note": "stand-in"}}}
+META = {"spec": {"scale": "smoke"}, "seeds": [2], "datasets": {"digits": {"note": "stand-in"}}}
 
 
 def measurements():

@@ -1,4 +1,5 @@
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,10 @@ def forget_setting(content):
     del content["families"]["ansatz_mlp"]["settings"]["batch_size"]
 
 
+def float_for_integer(content):
+    content["families"]["ansatz_mlp"]["settings"]["batch_size"] = 128.0
+
+
 def wrong_type(content):
     content["families"]["ansatz_mlp"]["settings"]["batch_size"] = "many"
 
@@ -77,14 +82,14 @@ def wrong_type(content):
         (misspell_nested_setting, r"dataset: unknown key 'nam' \(did you mean 'name'\?\)"),
         (misspell_dataset, r"unknown value 'minst' \(did you mean 'mnist'\?\); allowed: mnist"),
         (forget_setting, "'batch_size' is a required property"),
+        (float_for_integer, "batch_size: 128.0 is not of type 'integer'"),
         (wrong_type, "batch_size: 'many' is not of type 'integer'"),
     ],
 )
 def test_errors_in_settings_say_how_to_fix_them(tmp_path, change, message):
-    experiments = Experiments.read(edited(tmp_path, change), SCHEMAS)
     with pytest.raises(ValueError, match=message) as error:
-        experiments.resolve("mlp_mnist", "laptop")
-    assert "run 'mlp_mnist' at scale 'laptop'" in str(error.value)
+        Experiments.read(edited(tmp_path, change), SCHEMAS)
+    assert re.search(r"beaglehole2024\.yaml: run 'mlp_\w+' at scale '\w+'", str(error.value))
 
 
 def misspell_family(content):
@@ -93,6 +98,18 @@ def misspell_family(content):
 
 def misspell_run_in_figure(content):
     content["figures"]["b1_nfa_emergence"] = ["mlp_minst"]
+
+
+def misspell_experiment(content):
+    content["families"]["ansatz_mlp"]["experiment"] = "ansats"
+
+
+def misspell_at_another_scale(content):
+    content["runs"]["mlp_gtsrb"]["settings"]["dataset"]["n_trian"] = 1
+
+
+def override_where_it_is_not_defined(content):
+    content["runs"]["mlp_gtsrb"]["smoke"] = {"epochs": 3}
 
 
 def misspell_key_of_run(content):
@@ -104,6 +121,9 @@ def misspell_key_of_run(content):
     [
         (misspell_family, r"unknown family 'ansatz_mpl' \(did you mean 'ansatz_mlp'\?\)"),
         (misspell_run_in_figure, r"unknown run 'mlp_minst' \(did you mean 'mlp_mnist'\?\)"),
+        (misspell_experiment, r"unknown experiment 'ansats' \(did you mean 'ansatz'\?\)"),
+        (misspell_at_another_scale, r"'mlp_gtsrb' at scale 'paper'.*\n.*unknown key 'n_trian'"),
+        (override_where_it_is_not_defined, "runs.mlp_gtsrb: settings for 'smoke', not in 'at'"),
         (misspell_key_of_run, r"unknown key 'setings' \(did you mean 'settings'\?\)"),
     ],
 )

@@ -191,10 +191,26 @@ def test_a_damaged_checkpoint_is_an_error_that_says_what_to_do(tmp_path, example
 
 def test_divergence_stops_and_keeps_what_was_measured(examples):
     with pytest.raises(
-        DivergenceError, match=r"became (inf|nan) at step \d+.*rate 1e\+20"
+        DivergenceError, match=r"loss became (inf|nan) after step \d+.*rate 1e\+20"
     ) as error:
         run(examples, learning_rate=schedules.first_epoch_then(0.1, 1e20))
     assert {entry.epoch for entry in error.value.measurements} == {0.0, 1.0}
+
+
+def test_weights_that_overflow_in_the_last_step_are_a_divergence_too(examples):
+    def steep(outputs, labels):
+        return 1e30 * cross_entropy(outputs, labels)
+
+    with pytest.raises(DivergenceError, match="a weight became not finite after step 1"):
+        run(examples, loss=steep, learning_rate=schedules.constant(1e30), epochs=1, batch_size=N)
+
+
+def test_a_measure_that_is_not_a_number_is_a_divergence(examples):
+    def broken(model):
+        yield Reading("odd", math.nan)
+
+    with pytest.raises(DivergenceError, match="the measure 'odd' became nan after step 0"):
+        run(examples, instruments=[weights, broken])
 
 
 def test_stops_after_low_loss_at_epoch_ends_in_a_row():

@@ -1,6 +1,6 @@
 rule audit:
     input:
-        claims=claims_files(),
+        claims=CLAIMS_FILES,
         schema="workflow/schemas/claims.schema.yaml",
         tables=tables_under_audit(),
     output:
@@ -30,25 +30,30 @@ rule publish:
     input:
         ledger="<results>/audit/ledger.json",
         figures=[path for path in figure_files() if path.endswith(".png")],
+        tables=[f"<results>/tables/{p}/{f}.csv" for p, f in every_figure()],
+        metas=[f"<results>/tables/{p}/{f}.meta.json" for p, f in every_figure()],
         titles="config/figures.yaml",
     output:
         ledger=f"reference/{config['scale']}/ledger.json",
+        tables=published("tables/{paper}/{figure}.csv"),
+        metas=published("tables/{paper}/{figure}.meta.json"),
+        thumbnails=published("thumbnails/{paper}/{figure}.png"),
         readme=update("README.md"),
         pages=[update(f"docs/papers/{paper}.md") for paper in EXPERIMENTS],
-    params:
-        code=code_hash("feature_alignment.audit.documents"),
     log:
         "<logs>/publish.log",
     benchmark:
         "<benchmarks>/publish.tsv"
+    conda:
+        "../../environment.yml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        "../../environment.yml"
+    params:
+        code=code_hash("feature_alignment.audit.documents"),
     shell:
         "python -m feature_alignment.audit.documents --ledger {input.ledger:q}"
-        " --figures {input.figures:q} --titles {input.titles:q}"
+        " --figures {input.figures:q} --tables {input.tables:q} --titles {input.titles:q}"
         " --published $(dirname {output.ledger:q})"
         " --documents {output.readme:q} {output.pages:q} > {log:q} 2>&1"

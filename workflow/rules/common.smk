@@ -6,19 +6,25 @@ from snakemake.exceptions import WorkflowError
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
 
+from feature_alignment.audit.claims import read_claims
+from feature_alignment.data.registry import BUNDLED, read_registry
 from feature_alignment.provenance import code_hash
 from feature_alignment.spec import read_all_experiments, read_yaml, validate
 
 SCHEMAS = ROOT / "workflow" / "schemas"
 
 try:
+    read_yaml(ROOT / "config" / "config.yaml")  # finds keys given twice
     validate(config, read_yaml(SCHEMAS / "config.schema.yaml"), "configuration")
+    DATASETS = read_registry(ROOT / "data" / "datasets.csv")
     EXPERIMENTS = read_all_experiments(Path("config/experiments"), SCHEMAS)
     SPECS = {
         (paper, run): experiments.resolve(run, config["scale"])
         for paper, experiments in EXPERIMENTS.items()
         for run in experiments.runs_at(config["scale"])
     }
+    CLAIMS_FILES = [f"claims/{paper}.yaml" for paper in EXPERIMENTS]
+    CLAIMS = read_claims(map(Path, CLAIMS_FILES), SCHEMAS / "claims.schema.yaml")
 except (ValueError, OSError) as error:
     raise WorkflowError(str(error)) from None
 
@@ -28,7 +34,7 @@ shell.prefix(f"set -euo pipefail; export PYTHONPATH={str(ROOT / 'src')!r}; ")
 
 
 wildcard_constraints:
-    dataset="[a-z0-9_]+",
+    dataset="|".join([*DATASETS, *BUNDLED]),
     paper="|".join(EXPERIMENTS),
     run="|".join(sorted({run for _, run in SPECS})),
     seed="[0-9]+",
@@ -47,6 +53,12 @@ def figure_files():
 def rule_name(paper, figure):
     """What the rules of a figure are named after: beaglehole2024_b1 for b1_nfa_emergence."""
     return f"{paper}_{figure.split('_')[0]}"
+
+
+def official_files(wildcards):
+    """What identifies the official files of a dataset; a stand-in has none."""
+    dataset = DATASETS.get(wildcards.dataset)
+    return str((dataset.source, dataset.editions)) if dataset else ""
 
 
 def run_module(wildcards):
@@ -80,13 +92,13 @@ def measurements_of(paper, figure):
     ]
 
 
-def claims_files():
-    """The claims of every paper."""
-    return [f"claims/{paper}.yaml" for paper in EXPERIMENTS]
-
-
 def tables_under_audit():
     """The tables that the claims rest on."""
-    claims = [claim for path in claims_files() for claim in read_yaml(path)]
-    names = dict.fromkeys(claim["evidence"]["table"] for claim in claims)
+    names = dict.fromkeys(claim["evidence"]["table"] for claim in CLAIMS)
     return [f"<results>/tables/{name}.csv" for name in names]
+
+
+def published(pattern):
+    """A file for every figure in the folder of published results."""
+    folder = f"reference/{config['scale']}"
+    return [f"{folder}/{pattern.format(paper=p, figure=f)}" for p, f in every_figure()]

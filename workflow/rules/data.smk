@@ -1,6 +1,6 @@
 rule prepare_dataset:
     input:
-        registry="data/datasets.csv",
+        registry=ancient("data/datasets.csv"),
     output:
         arrays="data/prepared/{dataset}.safetensors",
         manifest="data/prepared/{dataset}.json",
@@ -17,6 +17,7 @@ rule prepare_dataset:
         data_dir=config["data_dir"] or "",
         raw="data/raw",
     params:
+        files=official_files,
         code=code_hash("feature_alignment.data.prepare"),
     shell:
         "python -m feature_alignment.data.prepare"

@@ -1,6 +1,6 @@
 rule measure_lejeune2024_fig2:
     input:
-        spec="<results>/specs/lejeune2024/penalties.json",
+        spec=specs_of("lejeune2024", "fig2_penalties"),
     output:
         table="<results>/tables/lejeune2024/fig2_penalties.csv",
         meta="<results>/tables/lejeune2024/fig2_penalties.meta.json",

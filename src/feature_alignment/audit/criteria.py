@@ -1,17 +1,19 @@
 """Criteria: a table and a question to a verdict, with an interval over seeds.
 
-Every criterion reduces the rows to one number per seed, so that a claim about "every layer" is
-judged by its worst layer within each seed, and then compares the 95 % confidence interval of the
-mean over seeds (Student's t) with a threshold or a range. A claim is *supported* when the whole
-interval is on the claimed side, *contradicted* when the whole interval is on the other, and
-*inconclusive* otherwise; one seed alone decides nothing. Rows without a seed are exact: their
-interval is the value itself.
+A claim about "every layer" is a claim about several groups of rows. In each group a criterion
+reduces every seed to one number and takes the mean over seeds with its 95 % confidence interval
+(Student's t). The claim is *supported* when the interval of every group lies on the claimed side;
+*contradicted* when that of some group lies wholly on the other side, at a level corrected for the
+number of groups (Bonferroni), so that many groups do not contradict by chance; *inconclusive*
+otherwise. One seed alone decides nothing. The estimate and interval reported are those of the
+group nearest to the other side. Rows without a seed are exact: their interval is the value.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from scipy import stats
 
@@ -31,43 +33,67 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """The mean over seeds of one number per seed, and its 95 % interval."""
+class Range:
+    """The claimed side: from ``least`` to ``most``; ``strict`` leaves the least itself out."""
 
-    mean: float
-    low: float
-    high: float
-    n: int
+    least: float = -math.inf
+    most: float = math.inf
+    strict: bool = False
 
-    @classmethod
-    def of(cls, per_seed: pd.Series) -> "Estimate":
-        """Estimate from a series indexed by seed; a missing seed marks an exact value.
+    def holds(self, low: float, high: float) -> bool:
+        """Say whether an interval lies wholly inside."""
+        above = low > self.least if self.strict else low >= self.least
+        return above and high <= self.most
 
-        Raises:
-            ValueError: If a value is missing or not finite, or there is none.
-        """
-        values = per_seed.astype(float)
-        if values.empty:
-            raise ValueError("no rows are left to judge; check the claim's 'where' and measures")
-        if not values.map(math.isfinite).all():
-            raise ValueError(f"expected finite values per seed, got {values.to_dict()}")
-        mean = float(values.mean())
-        if values.index.isna().all():
-            return cls(mean, mean, mean, 1)
-        if len(values) == 1:
-            return cls(mean, -math.inf, math.inf, 1)
-        half = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * float(stats.sem(values))
-        return cls(mean, mean - half, mean + half, len(values))
+    def misses(self, low: float, high: float) -> bool:
+        """Say whether an interval lies wholly outside."""
+        below = high <= self.least if self.strict else high < self.least
+        return below or low > self.most
 
-    def inside(self, least: float, most: float = math.inf) -> Outcome:
-        """Judge the claim that the number lies between ``least`` and ``most``."""
-        if least <= self.low and self.high <= most:
-            verdict = SUPPORTED
-        elif self.high < least or most < self.low:
-            verdict = CONTRADICTED
-        else:
-            verdict = INCONCLUSIVE
-        return Outcome(verdict, self.mean, self.low, self.high, self.n)
+    def room(self, low: float, high: float) -> float:
+        """Return how far an interval is from leaving, negative where it has left."""
+        return min(low - self.least, self.most - high)
+
+
+def judge(values: pd.Series, claimed: Range) -> Outcome:
+    """Judge the claim that every group's mean over seeds lies in a range.
+
+    Args:
+        values: One number per seed and group, indexed by ``seed`` and the groups' columns.
+        claimed: The range.
+
+    Raises:
+        ValueError: If there is no value, or one is missing or not finite.
+    """
+    if values.empty:
+        raise ValueError("no rows are left to judge; check the claim's 'where' and measures")
+    if not np.isfinite(values.to_numpy(dtype=float)).all():
+        raise ValueError(f"values are not finite or do not pair up: {values.to_dict()}")
+    levels = [name for name in values.index.names if name != "seed"]
+    groups = (
+        [part for _, part in values.groupby(level=levels, dropna=False)] if levels else [values]
+    )
+    intervals = [_interval(group, 1 - CONFIDENCE) for group in groups]
+    corrected = [_interval(group, (1 - CONFIDENCE) / len(groups)) for group in groups]
+    if all(claimed.holds(low, high) for _, low, high in intervals):
+        verdict = SUPPORTED
+    elif any(claimed.misses(low, high) for _, low, high in corrected):
+        verdict = CONTRADICTED
+    else:
+        verdict = INCONCLUSIVE
+    worst = min(range(len(groups)), key=lambda i: claimed.room(*intervals[i][1:]))
+    return Outcome(verdict, *intervals[worst], n=len(groups[worst]))
+
+
+def _interval(group: pd.Series, risk: float) -> tuple[float, float, float]:
+    """Return the mean over seeds and its confidence interval."""
+    mean = float(group.mean())
+    if group.index.get_level_values("seed").isna().all():
+        return mean, mean, mean
+    if len(group) == 1:
+        return mean, -math.inf, math.inf
+    half = stats.t.ppf(1 - risk / 2, len(group) - 1) * float(stats.sem(group))
+    return mean, mean - half, mean + half
 
 
 def increases(
@@ -79,19 +105,18 @@ def increases(
     start: float | None = None,
     min_change: float = 0.0,
 ) -> Outcome:
-    """Judge that ``y`` ends at least ``min_change`` above where it starts, in every group.
+    """Judge that ``y`` ends more than ``min_change`` above where it starts, in every group.
 
     Args:
         rows: Table rows.
         x: Column that orders the values.
         y: Measure.
-        over: Columns that form groups; the group with the least change counts.
+        over: Columns that form groups.
         start: Where along ``x`` to start; the smallest when ``None``.
         min_change: Threshold of last minus first value.
     """
-    values = _measure(rows, y, (x, *over))
-    first, last = _ends(values, x, over, start)
-    return Estimate.of(_worst(last - first)).inside(min_change)
+    first, last = _ends(rows, x, y, over, start)
+    return judge(last - first, Range(min_change, strict=True))
 
 
 def decreases(
@@ -103,13 +128,22 @@ def decreases(
     start: float | None = None,
     min_factor: float = 1.0,
 ) -> Outcome:
-    """Judge that ``y``, which is positive, falls by at least ``min_factor`` in every group.
+    """Judge that ``y`` falls by more than ``min_factor`` in every group.
 
-    Arguments as in :func:`increases`; the estimate is the first value divided by the last.
+    Arguments as in :func:`increases`. The estimate is the first value divided by the last, its
+    mean and interval taken of the logarithms.
+
+    Raises:
+        ValueError: If a value is negative.
     """
-    values = _measure(rows, y, (x, *over))
-    first, last = _ends(values, x, over, start)
-    return Estimate.of(_worst(first / last)).inside(min_factor)
+    first, last = _ends(rows, x, y, over, start)
+    if (first < 0).any() or (last < 0).any():
+        raise ValueError(f"expected {y!r} to be positive where it is judged by a factor")
+    smallest = np.finfo(float).tiny
+    logarithms = np.log(first.clip(lower=smallest)) - np.log(last.clip(lower=smallest))
+    found = judge(logarithms, Range(math.log(min_factor), strict=True))
+    factors = [_exponential(value) for value in (found.estimate, found.low, found.high)]
+    return Outcome(found.verdict, *factors, n=found.n)
 
 
 def exceeds(
@@ -122,19 +156,19 @@ def exceeds(
     over: Sequence[str] = (),
     margin: float = 0.0,
 ) -> Outcome:
-    """Judge that one measure exceeds another by at least ``margin``, in every group.
+    """Judge that one measure exceeds another by more than ``margin``, in every group.
 
     Args:
         rows: Table rows.
         greater: Measure claimed to be greater.
-        lesser: Measure claimed to be smaller.
+        lesser: Measure claimed to be smaller, compared within each seed.
         x: Column along which the values lie.
-        at: A value of ``x``, or ``first``, ``last`` or ``all``.
-        over: Columns that form groups; the group, and place, with the least difference counts.
-        margin: Threshold of the difference; slightly negative to admit rounding.
+        at: A value of ``x``, or ``first`` or ``last``; with ``all``, every value is a group.
+        over: Columns that form groups.
+        margin: Threshold of the difference; slightly negative to admit equality.
     """
-    difference = _paired(rows, greater, x, at, over) - _paired(rows, lesser, x, at, over)
-    return Estimate.of(_worst(difference)).inside(margin)
+    difference = _placed(rows, greater, x, at, over) - _placed(rows, lesser, x, at, over)
+    return judge(difference, Range(margin, strict=True))
 
 
 def at_least(
@@ -147,7 +181,7 @@ def at_least(
     over: Sequence[str] = (),
 ) -> Outcome:
     """Judge that ``y`` is at least ``bound`` in every group; arguments as in :func:`exceeds`."""
-    return Estimate.of(_worst(_paired(rows, y, x, at, over))).inside(bound)
+    return judge(_placed(rows, y, x, at, over), Range(bound))
 
 
 def equals(
@@ -160,14 +194,13 @@ def equals(
     at: str | float,
 ) -> Outcome:
     """Judge that ``y`` is within ``tolerance`` of ``expected`` at one place along ``x``."""
-    values = _paired(rows, y, x, at, ())
-    return Estimate.of(_worst(values)).inside(expected - tolerance, expected + tolerance)
+    return judge(_placed(rows, y, x, at, ()), Range(expected - tolerance, expected + tolerance))
 
 
 def agree(rows: pd.DataFrame, *, first: str, second: str, tolerance: float, x: str) -> Outcome:
     """Judge the identity of two measures: nowhere do they differ by more than ``tolerance``."""
-    distance = (_paired(rows, first, x, "all", ()) - _paired(rows, second, x, "all", ())).abs()
-    return Estimate.of(-_worst(-distance)).inside(-math.inf, tolerance)
+    distance = (_placed(rows, first, x, "all", ()) - _placed(rows, second, x, "all", ())).abs()
+    return judge(distance, Range(most=tolerance))
 
 
 def crosses(
@@ -175,25 +208,28 @@ def crosses(
 ) -> Outcome:
     """Judge that ``first`` crosses ``second`` once along ``x``, from below, inside a range.
 
-    The estimate is the crossing, interpolated linearly.
-
-    Raises:
-        ValueError: If the difference does not change sign exactly once where it is not zero.
+    The estimate is the crossing, interpolated linearly. Curves that do not cross, or cross more
+    than once, contradict the claim, and there is no estimate.
     """
-    difference = _paired(rows, first, x, "all", ()) - _paired(rows, second, x, "all", ())
+    difference = _placed(rows, first, x, "all", ()) - _placed(rows, second, x, "all", ())
+    places = {
+        seed: _crossing(curve.droplevel("seed"))
+        for seed, curve in difference.groupby(level="seed", dropna=False)
+    }
+    if None in places.values():
+        return Outcome(CONTRADICTED, math.nan, math.nan, math.nan, len(places))
+    return judge(pd.Series(places).rename_axis("seed"), Range(*between))
 
-    def crossing(one: pd.Series) -> float:
-        gap = one[one.abs() > 1e-12]
-        place, gap = gap.index.get_level_values(x).astype(float), gap.to_numpy()
-        changes = [i for i in range(1, len(gap)) if gap[i - 1] < 0 < gap[i]]
-        reversals = sum(gap[i - 1] > 0 > gap[i] for i in range(1, len(gap)))
-        if len(changes) != 1 or reversals:
-            raise ValueError(f"{first} crosses {second} {len(changes) + reversals} times, not once")
-        i = changes[0]
-        share = -gap[i - 1] / (gap[i] - gap[i - 1])
-        return float(place[i - 1] + share * (place[i] - place[i - 1]))
 
-    return Estimate.of(_by_seed(difference).apply(crossing)).inside(*between)
+def _crossing(gap: pd.Series) -> float | None:
+    """Return where a curve changes from negative to positive, if its sign changes only there."""
+    gap = gap[gap.abs() > 1e-12].sort_index()
+    place, height = gap.index.to_numpy(dtype=float), gap.to_numpy()
+    changes = np.flatnonzero(np.sign(height[1:]) != np.sign(height[:-1]))
+    if len(changes) != 1 or height[0] > 0:
+        return None
+    i = changes[0]
+    return float(np.interp(0, height[i : i + 2], place[i : i + 2]))
 
 
 CRITERIA: dict[str, Callable[..., Outcome]] = {
@@ -202,18 +238,23 @@ CRITERIA: dict[str, Callable[..., Outcome]] = {
 }
 
 
-def _measure(rows: pd.DataFrame, measure: str, columns: Sequence[str]) -> pd.Series:
-    """Return the values of a measure, indexed by seed and the given columns."""
+def _values(rows: pd.DataFrame, measure: str, columns: Sequence[str]) -> pd.Series:
+    """Return the values of a measure, indexed by seed and the given columns.
+
+    Raises:
+        ValueError: If a column or the measure is not there, a value is not a number, or the
+            columns do not tell the values apart.
+    """
     missing = [name for name in columns if name not in rows.columns]
     if missing:
         raise ValueError(f"no column {missing[0]!r}; the table has: {', '.join(rows.columns)}")
-    values = rows[rows["measure"] == measure]
-    if values.empty:
+    chosen = rows[rows["measure"] == measure]
+    if chosen.empty:
         known = ", ".join(sorted(rows["measure"].unique()))
         raise ValueError(f"no rows with measure {measure!r}; there are: {known}")
-    if values["value"].isna().any():
+    if chosen["value"].isna().any():
         raise ValueError(f"a value of {measure!r} is missing or not a number")
-    indexed = values.set_index(["seed", *columns])["value"].sort_index()
+    indexed = chosen.set_index(["seed", *columns])["value"].sort_index()
     if indexed.index.has_duplicates:
         twice = indexed.index[indexed.index.duplicated()][0]
         place = dict(zip(indexed.index.names, twice, strict=True))
@@ -224,39 +265,36 @@ def _measure(rows: pd.DataFrame, measure: str, columns: Sequence[str]) -> pd.Ser
     return indexed
 
 
-def _paired(
+def _placed(
     rows: pd.DataFrame, measure: str, x: str, at: str | float, over: Sequence[str]
 ) -> pd.Series:
-    values = _measure(rows, measure, (x, *over))
+    """Return the values at one place along ``x``, or at all of them, each a group of its own."""
+    values = _values(rows, measure, (x, *over))
     if at == "all":
         return values
     place = values.index.get_level_values(x)
     if at in ("first", "last"):
         groups = values.index.to_frame(index=False).groupby(["seed", *over], dropna=False)[x]
-        return values[(place == groups.transform("min" if at == "first" else "max")).to_numpy()]
-    chosen = values[[math.isclose(p, at, rel_tol=1e-9, abs_tol=1e-12) for p in place]]
+        chosen = values[(place == groups.transform("min" if at == "first" else "max")).to_numpy()]
+    else:
+        chosen = values[[math.isclose(p, at, rel_tol=1e-9, abs_tol=1e-12) for p in place]]
     if chosen.empty:
         raise ValueError(f"no value of {measure!r} at {x} = {at}")
-    return chosen
+    return chosen.droplevel(x)
 
 
 def _ends(
-    values: pd.Series, x: str, over: Sequence[str], start: float | None
+    rows: pd.DataFrame, x: str, y: str, over: Sequence[str], start: float | None
 ) -> tuple[pd.Series, pd.Series]:
-    table = values.reset_index()
+    """Return the first and the last value along ``x``, by seed and group."""
+    values = _values(rows, y, (x, *over)).reset_index()
     if start is not None:
-        table = table[table[x] >= start]
-        if table.empty:
-            raise ValueError(f"no values from {x} = {start} on")
-    groups = table.sort_values(x).groupby(["seed", *over], dropna=False)["value"]
+        values = values[values[x] >= start]
+    groups = values.sort_values(x).groupby(["seed", *over], dropna=False)["value"]
+    if values.empty or (groups.size() < 2).any():
+        raise ValueError(f"expected values at two or more places of {x!r} from {start} on")
     return groups.first(), groups.last()
 
 
-def _by_seed(values: pd.Series) -> "pd.core.groupby.SeriesGroupBy":
-    return values.groupby(level="seed", dropna=False)
-
-
-def _worst(values: pd.Series) -> pd.Series:
-    if values.isna().any():
-        raise ValueError(f"values do not pair up: {values[values.isna()]}")
-    return _by_seed(values).min()
+def _exponential(value: float) -> float:
+    return math.exp(value) if value < 700 else math.inf

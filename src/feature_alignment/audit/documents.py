@@ -15,6 +15,7 @@ from feature_alignment import command
 from feature_alignment.audit.ledger import NOT_RUN, counts, interval, number
 from feature_alignment.spec import read_yaml
 from feature_alignment.storage import read_json, replacing, write_json, write_text
+from feature_alignment.tables import meta_path
 
 THUMBNAIL_WIDTH = 480
 
@@ -24,15 +25,22 @@ _PART = re.compile(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Publish a ledger with thumbnails and fill the documents; see ``--help``."""
+    """Publish a ledger, its tables and thumbnails, and fill the documents; see ``--help``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ledger", type=Path, required=True, help="ledger.json of a run")
     parser.add_argument("--figures", type=Path, nargs="+", required=True, help="figures (PNG)")
+    parser.add_argument("--tables", type=Path, nargs="+", required=True, help="tables (CSV)")
     parser.add_argument("--titles", type=Path, required=True, help="titles of figures (YAML)")
     parser.add_argument("--published", type=Path, required=True, help="folder to publish in")
     parser.add_argument("--documents", type=Path, nargs="+", required=True, help="to be filled")
     arguments = parser.parse_args(argv)
     ledger = read_json(arguments.ledger)
+    if any(row["scale"] == "smoke" for row in ledger):
+        raise ValueError("expected results at scale laptop or paper; smoke is only a rehearsal")
+    for table in arguments.tables:
+        for source in (table, meta_path(table)):
+            target = arguments.published / "tables" / table.parent.name / source.name
+            write_text(target, source.read_text(encoding="utf-8"))
     write_json(arguments.published / "ledger.json", ledger)
     for figure in arguments.figures:
         target = arguments.published / "thumbnails" / figure.parent.name / figure.name

@@ -2,7 +2,7 @@
 
 import argparse
 import html
-import inspect
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,8 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from feature_alignment import command
+from feature_alignment.audit.claims import read_claims
 from feature_alignment.audit.criteria import CRITERIA, Outcome
-from feature_alignment.spec import SCALES, read_yaml, validate
+from feature_alignment.spec import SCALES
 from feature_alignment.storage import replacing, sha256, write_json, write_text
 from feature_alignment.tables import read_table
 
@@ -40,42 +41,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     write_text(arguments.html, page(rows, arguments.scale))
     print(f"{len(rows)} claims at scale {arguments.scale}: {counts(rows)}")
-
-
-def read_claims(paths: Sequence[Path], schema: Path) -> list[dict]:
-    """Read claims files; each claim gains its ``paper``, the file's name.
-
-    Raises:
-        ValueError: If a file does not fit the schema, a criterion or one of its options is
-            unknown, or an id is given twice.
-    """
-    claims = []
-    for path in paths:
-        content = read_yaml(path)
-        validate(content, read_yaml(schema), str(path))
-        for claim in content:
-            _check_test(claim, path)
-            claims.append({**claim, "paper": path.stem})
-    repeated = [name for name, n in Counter(claim["id"] for claim in claims).items() if n > 1]
-    if repeated:
-        raise ValueError(f"claim id {repeated[0]!r} is given twice")
-    return claims
-
-
-def _check_test(claim: Mapping, path: Path) -> None:
-    where = f"{path}: {claim['id']}"
-    options = {key: value for key, value in claim["test"].items() if key != "criterion"}
-    criterion = claim["test"]["criterion"]
-    if criterion not in CRITERIA:
-        raise ValueError(
-            f"{where}: unknown criterion {criterion!r}; expected one of {', '.join(CRITERIA)}"
-        )
-    signature = inspect.signature(CRITERIA[criterion])
-    try:
-        signature.bind(None, **options)
-    except TypeError as error:
-        allowed = ", ".join(list(signature.parameters)[1:])
-        raise ValueError(f"{where}: {criterion}: {error}; options: {allowed}") from error
 
 
 def judge(claim: Mapping, tables: Mapping[str, Path], scale: str) -> dict:
@@ -125,6 +90,11 @@ def _evidence(table: pd.DataFrame, where: str | None, test: Mapping) -> pd.DataF
     for column in [test.get("x"), *test.get("over", ())]:
         if column is not None and column not in table.columns:
             raise ValueError(f"no column {column!r}; the table has: {', '.join(table.columns)}")
+    measures = [test[key] for key in ("y", "greater", "lesser", "first", "second") if key in test]
+    unknown = sorted(set(measures) - set(table["measure"]))
+    if unknown:
+        known = ", ".join(sorted(table["measure"].unique()))
+        raise ValueError(f"no rows with measure {unknown[0]!r}; there are: {known}")
     if where is None:
         return table
     try:
@@ -138,7 +108,7 @@ def _result(rows: pd.DataFrame, test: Mapping) -> dict:
     outcome: Outcome = CRITERIA[test["criterion"]](rows, **options)
     return {
         "verdict": outcome.verdict,
-        "estimate": outcome.estimate,
+        "estimate": _finite(outcome.estimate),
         "low": _finite(outcome.low),
         "high": _finite(outcome.high),
         "n": outcome.n,
@@ -146,7 +116,7 @@ def _result(rows: pd.DataFrame, test: Mapping) -> dict:
 
 
 def _finite(value: float) -> float | None:
-    return value if abs(value) < float("inf") else None
+    return value if math.isfinite(value) else None
 
 
 def counts(rows: Sequence[Mapping]) -> str:

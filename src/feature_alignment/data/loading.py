@@ -10,6 +10,7 @@ from torch import Tensor
 
 from feature_alignment.data.labels import randomize_labels
 from feature_alignment.randomness import generator
+from feature_alignment.storage import sha256
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,11 @@ def load_task(
         seed: The replicate.
 
     Raises:
-        ValueError: If the dataset has fewer examples than asked for.
+        ValueError: If the array file is not the one the manifest describes, or the dataset has
+            fewer examples than asked for.
     """
+    if sha256(path) != manifest["sha256"]:
+        raise ValueError(f"{path} is not the file of its manifest; delete both to prepare it anew")
     arrays = load_file(path)
     mean = torch.tensor(manifest["mean"]).view(-1, 1, 1)
     std = torch.tensor(manifest["std"]).view(-1, 1, 1)

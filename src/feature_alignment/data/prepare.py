@@ -44,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         arrays = read(dataset, located, scratch=arguments.out.parent)
         identity = _identity(dataset, located.edition, list(located.files))
+        found = len(np.unique(arrays["train_labels"]))
+        if found != dataset.classes:
+            raise ValueError(f"{dataset.name}: expected {dataset.classes} classes, got {found}")
     else:
         known = ", ".join([*registry, *BUNDLED])
         raise ValueError(f"unknown dataset {arguments.dataset!r}; expected one of {known}")

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,9 @@ from feature_alignment.data.registry import Dataset
 from feature_alignment.data.sources import CLASS_FOLDERS, Located
 
 SIDE = 32
+RESIZED = ("STL10", "GTSRB")
+"""Sources whose images are larger, or of varying size."""
+
 Arrays = dict[str, np.ndarray]
 
 
@@ -40,7 +43,8 @@ def read(dataset: Dataset, located: Located, scratch: Path) -> Arrays:
         ValueError: If an archive of class folders is malformed; names the entry.
     """
     if located.edition == CLASS_FOLDERS:
-        return read_class_folders(located.root / located.files[0]["file"])
+        archive = located.root / located.files[0]["file"]
+        return read_class_folders(archive, resize=dataset.source in RESIZED)
     with _torchvision_layout(located, scratch) as root:
         arrays: Arrays = {}
         for split in ("train", "test"):
@@ -99,7 +103,7 @@ def _read_split(source: str, root: Path, split: str) -> tuple[np.ndarray, np.nda
     )
 
 
-def _resized(images: Iterator[Image.Image]) -> np.ndarray:
+def _resized(images: Iterable[Image.Image]) -> np.ndarray:
     side = (SIDE, SIDE)
     pixels = [np.asarray(x.convert("RGB").resize(side, Image.Resampling.BILINEAR)) for x in images]
     return np.stack(pixels).transpose(0, 3, 1, 2)
@@ -110,11 +114,15 @@ _ENTRY = re.compile(
 )
 
 
-def read_class_folders(archive: Path) -> Arrays:
+def read_class_folders(archive: Path, *, resize: bool = False) -> Arrays:
     """Read a ZIP archive of ``…/train/<class>/*.{png,jpg}`` and ``…/test/<class>/*``.
 
     Classes are numbered in the order of their names, images taken in the order of theirs. Nothing
     is unpacked to disk.
+
+    Args:
+        archive: The archive.
+        resize: Whether to resize images to 32 × 32, as colour images.
 
     Raises:
         ValueError: If the archive is no ZIP file, an entry is no image, images differ in size,
@@ -127,13 +135,13 @@ def read_class_folders(archive: Path) -> Arrays:
                 for name in folder.namelist()
                 if (match := _ENTRY.fullmatch(name))
             )
-            return _read_entries(archive, folder, entries)
+            return _read_entries(archive, folder, entries, resize)
     except zipfile.BadZipFile as error:
         raise ValueError(f"{archive} is not a whole ZIP archive: {error}") from error
 
 
 def _read_entries(
-    archive: Path, folder: zipfile.ZipFile, entries: list[tuple[str, str, str]]
+    archive: Path, folder: zipfile.ZipFile, entries: list[tuple[str, str, str]], resize: bool
 ) -> Arrays:
     classes = {
         split: sorted({name for part, name, _ in entries if part == split})
@@ -147,10 +155,10 @@ def _read_entries(
     arrays: Arrays = {}
     for split in ("train", "test"):
         selected = [(name, entry) for part, name, entry in entries if part == split]
-        first = _read_image(archive, folder, selected[0][1])
+        first = _read_image(archive, folder, selected[0][1], resize)
         images = np.empty((len(selected), *first.shape), dtype=np.uint8)
         for row, (_, entry) in zip(images, selected, strict=True):
-            image = _read_image(archive, folder, entry)
+            image = _read_image(archive, folder, entry, resize)
             if image.shape != first.shape:
                 raise ValueError(
                     f"{archive}: expected every image as {first.shape}, got {image.shape} "
@@ -163,9 +171,11 @@ def _read_entries(
     return arrays
 
 
-def _read_image(archive: Path, folder: zipfile.ZipFile, entry: str) -> np.ndarray:
+def _read_image(archive: Path, folder: zipfile.ZipFile, entry: str, resize: bool) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(folder.read(entry))) as image:
+            if resize:
+                return _resized([image])[0]
             pixels = np.asarray(image if image.mode == "L" else image.convert("RGB"))
     except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{archive}: {entry} cannot be read as an image: {error}") from error

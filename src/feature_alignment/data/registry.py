@@ -11,6 +11,7 @@ BUNDLED = ("digits", "photo_patches")
 COLUMNS = (
     "name",
     "source",
+    "classes",
     "edition",
     "file",
     "sha256",
@@ -40,6 +41,7 @@ class Dataset:
 
     name: str
     source: str
+    classes: int
     licence: str
     citation: str
     editions: Mapping[str, tuple[RawFile, ...]]
@@ -74,7 +76,7 @@ def read_registry(path: Path | str) -> dict[str, Dataset]:
 def _dataset(name: str, rows: list[dict], path: Path | str) -> Dataset:
     editions: dict[str, list[RawFile]] = defaultdict(list)
     for row in rows:
-        if None in row.values() or not row["bytes"].isdecimal():
+        if None in row.values() or not (row["bytes"] + row["classes"]).isdecimal():
             raise ValueError(f"{path}: {name}: malformed row {list(row.values())}")
         file = RawFile(row["file"], row["sha256"], int(row["bytes"]), row["url"])
         if not re.fullmatch("[0-9a-f]{64}", file.sha256):
@@ -87,4 +89,6 @@ def _dataset(name: str, rows: list[dict], path: Path | str) -> Dataset:
         raise ValueError(f"{path}: {name}: no edition has a url for each of its files")
     frozen = {edition: tuple(files) for edition, files in editions.items()}
     first = rows[0]
-    return Dataset(name, first["source"], first["licence"], first["citation"], frozen)
+    return Dataset(
+        name, first["source"], int(first["classes"]), first["licence"], first["citation"], frozen
+    )

@@ -76,26 +76,23 @@ def find(dataset: Dataset, folder: Path) -> Located | None:
     """Return the dataset's checked files in ``folder``, or ``None`` if it holds no whole edition.
 
     Raises:
-        ValueError: If an edition is there but no edition has the right checksums, or if there is
-            more than one archive of class folders to choose from.
+        ValueError: If an edition is there but a file of it has the wrong checksum, or if there
+            is more than one archive of class folders to choose from.
     """
-    mismatches: list[str] = []
+    found = None
     for edition, files in dataset.editions.items():
         if all((folder / file.path).is_file() for file in files):
             wrong = [message for file in files if (message := _mismatch(folder, file))]
-            if not wrong:
-                identities = tuple(
-                    {"file": file.path, "sha256": file.sha256, "bytes": file.bytes}
-                    for file in files
+            if wrong:
+                raise ValueError(
+                    "; ".join(wrong)
+                    + ". The file is damaged or not the official one: delete it and fetch it again"
                 )
-                return Located(folder, edition, identities)
-            mismatches.extend(wrong)
-    if mismatches:
-        raise ValueError(
-            "; ".join(dict.fromkeys(mismatches))
-            + ". The file is damaged or not the official one: delete it and fetch it again"
-        )
-    return _find_class_folders(dataset, folder)
+            identities = tuple(
+                {"file": file.path, "sha256": file.sha256, "bytes": file.bytes} for file in files
+            )
+            found = found or Located(folder, edition, identities)
+    return found or _find_class_folders(dataset, folder)
 
 
 def _mismatch(folder: Path, file: RawFile) -> str | None:

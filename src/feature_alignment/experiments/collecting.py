@@ -37,15 +37,9 @@ class Collection:
         meta["datasets"] = {
             name: dataset for made in metas for name, dataset in made["datasets"].items()
         }
-        meta["seeds"] = int(table["seed"].nunique())
+        meta["seeds"] = sorted({int(n) for n in table.groupby("run")["seed"].nunique()})
         meta["runs"] = [
-            {
-                "run": made["spec"]["run"],
-                "seed": made["seed"],
-                "spec": made["spec"]["settings"],
-                "sha256": sha256(source),
-                **{key: made[key] for key in ("code_hash", "git", "device", "threads")},
-            }
+            {"sha256": sha256(source), **{k: v for k, v in made.items() if k != "datasets"}}
             for source, made in zip(self.sources, metas, strict=True)
         ]
         write_table(self.out, table, meta)

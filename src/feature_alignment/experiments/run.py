@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from feature_alignment import provenance
 from feature_alignment.data.loading import Task, load_task
 from feature_alignment.randomness import generator
 from feature_alignment.storage import read_json
-from feature_alignment.tables import tidy, write_table
+from feature_alignment.tables import meta_path, tidy, write_table
 from feature_alignment.training.loop import Checkpointing, DivergenceError, Measurement
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,8 @@ class Run:
             self.manifest["sha256"],
             str(self.device),
             self.threads,
+            torch.__version__,
+            np.__version__,
         ]
         fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         return Checkpointing(self.checkpoint, fingerprint, self.checkpoint_interval_s)
@@ -84,15 +87,16 @@ class Run:
                 the checkpoint, where the message says.
         """
         checkpointing = self.checkpointing()
+        kept = self.checkpoint.with_suffix(".partial.csv")
         try:
             measurements = train(checkpointing)
         except DivergenceError as error:
-            kept = self.checkpoint.with_suffix(".partial.csv")
             self._write(kept, error.measurements)
             message = f"{self.name}, seed {self.seed}: {error}. Measurements so far: {kept}"
             raise DivergenceError(message, error.measurements) from error
         self._write(self.out, measurements)
-        checkpointing.discard()
+        for stale in (self.checkpoint, kept, meta_path(kept)):
+            stale.unlink(missing_ok=True)
 
     def _write(self, path: Path, measurements: Iterable[Measurement]) -> None:
         identity = {"paper": self.spec["paper"], "run": self.spec["run"], "seed": self.seed}
@@ -126,7 +130,10 @@ def parse_run(module: str, description: str, argv: Sequence[str] | None) -> Run:
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, …")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     arguments = parser.parse_args(argv)
-    device = torch.device(arguments.device)
+    try:
+        device = torch.device(arguments.device)
+    except RuntimeError as error:
+        raise ValueError(f"unknown device {arguments.device!r}: {error}") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {device} asked for, but torch sees no GPU; use --device cpu")
     torch.set_num_threads(arguments.threads)

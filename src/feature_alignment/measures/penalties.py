@@ -20,7 +20,7 @@ from scipy.optimize.elementwise import find_root
 Curve = NDArray[np.float64]
 
 SHARED_FROM = (1 + np.sqrt(3)) / 2
-"""The argument from which :func:`w3` divides the scaling between its two factors."""
+"""(1 + √3)/2, from which on :func:`w3` divides the scaling between its two factors."""
 
 
 def w1(z: ArrayLike) -> Curve:
@@ -36,11 +36,12 @@ def w2(z: ArrayLike) -> Curve:
 def w3(v: ArrayLike) -> Curve:
     """Return min_{1 ≤ z ≤ v} w1(z) + w2(v/z), for v ≥ 1.
 
-    The derivative 2(z − 1) − v/z² rises with z. Up to v = (1 + √3)/2 it is not positive on
-    [1, v], and the minimum is (v − 1)² at z = v; beyond, it lies where 2(z − 1)z² = v.
+    The derivative 2(z − 1) − v/z² rises with z, so the minimum lies where it is zero,
+    2(z − 1)z² = v, or at the end z = v of the interval if that comes first, which it does up to
+    v = (1 + √3)/2.
     """
     v = _at_least(v, 1)
-    z = np.where(v <= SHARED_FROM, v, _first_factor(np.maximum(v, SHARED_FROM)))
+    z = np.minimum(v, _increasing_root(lambda z, target: 2 * (z - 1) * z**2 - target, v))
     return (z - 1) ** 2 + v / z - 1
 
 
@@ -73,10 +74,6 @@ def effective_w3(v: ArrayLike) -> tuple[Curve, Curve]:
     )
     z = np.where(alone <= SHARED_FROM, alone, 2 * (first - 1) * first**2)
     return w3(np.maximum(z, 1)) + (v / z) ** 2, z
-
-
-def _first_factor(v: Curve) -> Curve:
-    return _increasing_root(lambda z, target: 2 * (z - 1) * z**2 - target, v)
 
 
 def _quartic_root(v: Curve) -> Curve:

@@ -71,7 +71,8 @@ def footer(meta: Mapping) -> str:
     """Say at which scale, from how many seeds and from which copies of the data a figure is."""
     parts = [f"scale: {meta['spec']['scale']}"]
     if meta.get("seeds"):
-        parts.append(f"n = {meta['seeds']} seed" + ("s" if meta["seeds"] > 1 else ""))
+        counts = " or ".join(map(str, meta["seeds"]))
+        parts.append(f"n = {counts} seed" + ("" if counts == "1" else "s"))
     for name, dataset in sorted(meta["datasets"].items()):
         if dataset["note"]:
             parts.append(f"{DATASET_NAMES[name]}: {dataset['note']}")

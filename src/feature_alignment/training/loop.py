@@ -48,7 +48,7 @@ EpochOrder = Callable[[int], Tensor]
 
 
 class DivergenceError(ArithmeticError):
-    """The loss became infinite or not a number; ``measurements`` holds what came before."""
+    """Loss, weights or a measure stopped being finite; ``measurements`` holds what came before."""
 
     def __init__(self, message: str, measurements: list[Measurement]):
         super().__init__(message)
@@ -66,10 +66,6 @@ class Checkpointing:
     fingerprint: str
     interval_s: float
 
-    def discard(self) -> None:
-        """Remove the checkpoint, once the run's results are safe."""
-        self.path.unlink(missing_ok=True)
-
 
 @dataclass
 class _Progress:
@@ -79,6 +75,7 @@ class _Progress:
     epoch: int = 0
     batch: int = 0
     stopped: bool = False
+    rate: float = 0.0
     last_loss: float | None = None
     stopping: dict | None = None
     measurements: list[Measurement] = field(default_factory=list)
@@ -114,7 +111,7 @@ def train(
     need be, at the learning rate ``learning_rate(e)``. Instruments see the model in evaluation
     mode; neither they nor a checkpoint change the course of the training. Measurements are taken
     when the schedule says so, and at the end. If a checkpoint with the same fingerprint is there,
-    the run goes on from it, to the same result. The caller discards the checkpoint once the
+    the run goes on from it, to the same result. The caller removes the checkpoint once the
     results are written.
 
     Args:
@@ -137,8 +134,8 @@ def train(
         Measurements in the order they were taken.
 
     Raises:
-        DivergenceError: If the loss is infinite or not a number; says where, and holds the
-            measurements taken before.
+        DivergenceError: If the loss, a weight or a measured value is infinite or not a number;
+            says where, and holds the measurements taken before.
         ValueError: If the checkpoint is damaged.
     """
     progress = _resume(model, optimizer, stop, checkpointing) or _Progress()
@@ -150,13 +147,13 @@ def train(
     with _progress_bar(epochs * steps_per_epoch, progress.step) as bar:
         while progress.epoch < epochs and not progress.stopped:
             batches = order(progress.epoch).split(batch_size)
-            rate = learning_rate(progress.epoch)
+            progress.rate = learning_rate(progress.epoch)
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = progress.rate
             for chosen in batches[progress.batch :]:
                 value = _step(model, optimizer, loss, inputs[chosen], labels[chosen])
                 if not math.isfinite(value):
-                    raise _divergence(progress, value, rate)
+                    raise _divergence(progress, "the training loss", value)
                 progress.last_loss = value
                 progress.step += 1
                 progress.batch += 1
@@ -188,12 +185,17 @@ def _step(
 def _measure(
     model: nn.Module, instruments: Sequence[Instrument], progress: _Progress, epoch: float
 ) -> None:
+    if not all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
+        raise _divergence(progress, "a weight", "not finite")
     model.eval()
+    taken = []
     with _untouched_random_state():
         for instrument in instruments:
             for reading in instrument(model):
-                entry = Measurement(progress.step, epoch, **asdict(reading))
-                progress.measurements.append(entry)
+                if not math.isfinite(reading.value):
+                    raise _divergence(progress, f"the measure {reading.measure!r}", reading.value)
+                taken.append(Measurement(progress.step, epoch, **asdict(reading)))
+    progress.measurements.extend(taken)
     model.train()
     log.info("epoch %.4g, step %d: loss %s", epoch, progress.step, progress.last_loss)
 
@@ -209,11 +211,11 @@ def _progress_bar(total: int, done: int) -> tqdm:
     return tqdm(total=total, initial=done, unit="step", disable=not sys.stderr.isatty())
 
 
-def _divergence(progress: _Progress, value: float, rate: float) -> DivergenceError:
+def _divergence(progress: _Progress, what: str, value: object) -> DivergenceError:
     return DivergenceError(
-        f"the training loss became {value} at step {progress.step + 1}, in epoch "
-        f"{progress.epoch + 1}, with learning rate {rate:g} (loss before: {progress.last_loss}); "
-        "lower the learning rate of this run",
+        f"{what} became {value} after step {progress.step} ({progress.epoch} epochs), with "
+        f"learning rate {progress.rate:g} (last loss: {progress.last_loss}); lower the learning "
+        "rate of this run",
         progress.measurements,
     )
 

@@ -1,5 +1,6 @@
 """Train one network and measure the neural feature ansatz in its layers (B1, B2, B3)."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from math import prod
 
@@ -18,6 +19,8 @@ from feature_alignment.training.losses import LOSSES, Loss
 from feature_alignment.training.schedules import EveryEpochs, first_epoch_then
 
 COVARIANCE_BATCH = 256
+
+log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -43,7 +46,12 @@ def measure_ansatz(run: Run, checkpointing: Checkpointing) -> list[Measurement]:
     network = build_network(run, task).to(run.device)
     loss = LOSSES[settings["loss"]]
     rate = settings["learning_rate"]
-    count = min(settings["measure"]["covariance_examples"], len(train_set))
+    count = settings["measure"]["covariance_examples"]
+    if count > len(train_set):
+        raise ValueError(
+            f"measure.covariance_examples is {count}, but the run has only {len(train_set)} "
+            "training examples; lower it"
+        )
     instruments = [
         fit(loss, train=train_set, test=test_set),
         ansatz(network, train_set.inputs[:count]),
@@ -96,6 +104,11 @@ def ansatz(network: nn.Sequential, inputs: Tensor) -> Instrument:
         for name, weight in _hidden_weights(network):
             moved = weight - initial[name]
             yield Reading("weight_change", _norm(moved) / _norm(weight), name, "train")
+            if not covariances[name].any():  # no example reaches the layer: every unit is dead
+                log.warning(
+                    "%s is dead: no gradient reaches it, its correlations are left out", name
+                )
+                continue
             yield from _correlations("uc_nfa", name, weight, covariances[name])
             if moved.any():  # before the first step there is nothing to correlate
                 yield from _correlations("c_nfa", name, moved, covariances[name])
