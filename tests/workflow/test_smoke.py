@@ -181,6 +181,39 @@ def test_a_diverging_run_says_so_and_costs_only_what_needs_it(tmp_path):
     assert repository.files("figures/smoke/lejeune2024/*.pdf")
     assert not repository.files("results/smoke/audit/*")
 
+    repository.edit("config/experiments/beaglehole2024.yaml", "value: 1.0e+9}", "value: 0.05}")
+    mended = repository.snakemake(*SMOKE)
+    assert mended.status == 0, mended.text
+    assert not repository.files("results/smoke/checkpoints/**/*")
+
+
+def test_mistakes_in_claims_are_found_before_anything_runs(finished):
+    path = "claims/lejeune2024.yaml"
+    kept = (finished.path / path).read_text()
+    try:
+        finished.edit(path, "criterion: crosses", "criterion: croses")
+        outcome = finished.snakemake(*SMOKE, "--dry-run")
+    finally:
+        (finished.path / path).write_text(kept)
+    assert outcome.status != 0
+    assert "unknown value 'croses' (did you mean 'crosses'?)" in outcome.text
+
+
+def test_another_dataset_s_registry_entry_re_runs_nothing(edited):
+    registry = edited.path / "data" / "datasets.csv"
+    kept = registry.read_text()
+    try:
+        registry.write_text(kept.replace("Clanuwat", "Clanuwatt"))
+        assert edited.planned(*SMOKE) == {}
+    finally:
+        registry.write_text(kept)
+
+
+def test_an_unknown_dataset_cannot_be_asked_for(finished):
+    outcome = finished.snakemake("data/prepared/minst.safetensors", "--dry-run")
+    assert outcome.status != 0
+    assert "minst" in outcome.text
+
 
 def test_without_data_or_network_the_ways_out_are_named(tmp_path):
     repository = Repository.copy(tmp_path / "copy")
