@@ -1,9 +1,15 @@
 """A training that is killed and started again."""
 
+import contextlib
+import fcntl
 import json
+import os
+import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 
 import pytest
@@ -29,14 +35,14 @@ def training(tmp_path):
         + ["--raw", str(tmp_path), "--out", str(data[0]), "--manifest", str(data[1])]
     )
 
-    def start(name, seed=0):
+    def start(name, seed=0, stderr=subprocess.PIPE):
         return subprocess.Popen(
             [sys.executable, "-m", "feature_alignment.experiments.beaglehole2024.ansatz"]
             + ["--spec", str(tmp_path / "spec.json"), "--seed", str(seed)]
             + ["--data", str(data[0]), "--manifest", str(data[1])]
             + ["--out", str(tmp_path / f"{name}.csv"), "--checkpoint-interval", "0.2"]
             + ["--checkpoint", str(tmp_path / f"{name}.checkpoint")],
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
         )
 
@@ -72,3 +78,21 @@ def test_a_checkpoint_of_another_seed_is_not_used(training, tmp_path):
     log = training("run", seed=1).communicate()[1]
     assert "ignoring" in log
     assert "belongs to another spec, code or dataset" in log
+
+
+def test_a_terminal_shows_a_bar_and_a_log_does_not(training):
+    log = training("plain").communicate()[1]
+    assert "epoch 1, step" in log
+    assert "step/s" not in log
+
+    terminal, other_end = pty.openpty()
+    fcntl.ioctl(other_end, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    process = training("shown", stderr=other_end)
+    os.close(other_end)
+    shown = b""
+    with contextlib.suppress(OSError):  # how a terminal says that nobody writes any more
+        while piece := os.read(terminal, 4096):
+            shown += piece
+    assert process.wait() == 0
+    assert b"step/s" in shown
+    assert b"epoch 1, step" in shown

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from feature_alignment.training import checkpoint
 from feature_alignment.training.losses import Loss
@@ -207,8 +208,15 @@ def _untouched_random_state() -> Iterator[None]:
         yield
 
 
-def _progress_bar(total: int, done: int) -> tqdm:
-    return tqdm(total=total, initial=done, unit="step", disable=not sys.stderr.isatty())
+@contextlib.contextmanager
+def _progress_bar(total: int, done: int) -> Iterator[tqdm]:
+    """Show a bar on a terminal, with log lines above it, and nothing elsewhere."""
+    shown = sys.stderr.isatty()
+    with (
+        logging_redirect_tqdm() if shown else contextlib.nullcontext(),
+        tqdm(total=total, initial=done, unit="step", disable=not shown) as bar,
+    ):
+        yield bar
 
 
 def _divergence(progress: _Progress, what: str, value: object) -> DivergenceError:
