@@ -102,6 +102,13 @@ def test_one_wrong_byte_is_an_error_that_names_file_and_checksums(tmp_path):
     assert "images.gz" not in str(caught.value)
 
 
+def test_an_incomplete_edition_is_passed_over_aloud(tmp_path, caplog):
+    write(tmp_path, {**UNPACKED, "toy/images.gz": PACKED["toy/images.gz"]})
+    assert find(TOY, tmp_path).edition == "unpacked"
+    assert "compressed edition incomplete" in caplog.text
+    assert "no toy/labels.gz" in caplog.text
+
+
 def test_a_damaged_edition_is_an_error_beside_an_intact_one_too(tmp_path):
     write(tmp_path, {**PACKED, "toy/labels.gz": b"damaged", **UNPACKED})
     with pytest.raises(ValueError, match="wrong checksum of .*labels.gz"):

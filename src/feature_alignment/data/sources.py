@@ -81,7 +81,13 @@ def find(dataset: Dataset, folder: Path) -> Located | None:
     """
     found = None
     for edition, files in dataset.editions.items():
-        if all((folder / file.path).is_file() for file in files):
+        missing = [file.path for file in files if not (folder / file.path).is_file()]
+        if 0 < len(missing) < len(files):
+            listed = ", ".join(missing)
+            log.warning(
+                "%s: %s edition incomplete in %s: no %s", dataset.name, edition, folder, listed
+            )
+        if not missing:
             wrong = [message for file in files if (message := _mismatch(folder, file))]
             if wrong:
                 raise ValueError(

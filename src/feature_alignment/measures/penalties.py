@@ -83,7 +83,10 @@ def _quartic_root(v: Curve) -> Curve:
 def _increasing_root(function: Callable[[Curve, Curve], Curve], target: Curve) -> Curve:
     """Return the root z ≥ 1 of function(z, target), which rises in z from −target at z = 1."""
     ceiling = 2 + target  # every function here exceeds its target by then
-    return find_root(function, (np.ones_like(target), ceiling), args=(target,)).x
+    found = find_root(function, (np.ones_like(target), ceiling), args=(target,))
+    if not found.success.all():
+        raise ArithmeticError(f"no minimiser found for {target[~found.success]}")
+    return found.x
 
 
 def _at_least(values: ArrayLike, least: float) -> Curve:
