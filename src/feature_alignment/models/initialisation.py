@@ -9,7 +9,7 @@ INITIALISATIONS = ("pytorch", "he_normal", "xavier_normal")
 
 
 def initialise(model: nn.Module, name: str, generator: torch.Generator) -> None:
-    """Draw the weights of every linear layer of ``model`` anew, in the order of its modules.
+    """Draw the weights of every linear and convolutional layer anew, in the order of modules.
 
     ======================= ============================================== =================
     name                    weight                                         bias
@@ -19,9 +19,13 @@ def initialise(model: nn.Module, name: str, generator: torch.Generator) -> None:
     ``xavier_normal``       normal with variance 2/(fan_in + fan_out)      zero
     ======================= ============================================== =================
 
+    A convolution's fan_in counts its input channels per group times the kernel's positions, its
+    fan_out the output channels times the positions. Normalisation layers keep what PyTorch gives
+    them: weight 1, bias 0.
+
     Args:
         model: Changed in place.
-        name: One of :data:`INITIALISATIONS`; ``pytorch`` is PyTorch's default for linear layers.
+        name: One of :data:`INITIALISATIONS`; ``pytorch`` is PyTorch's default for both.
         generator: Source of the weights.
 
     Raises:
@@ -31,13 +35,14 @@ def initialise(model: nn.Module, name: str, generator: torch.Generator) -> None:
         known = ", ".join(INITIALISATIONS)
         raise ValueError(f"unknown initialisation {name!r}; expected one of {known}")
     for module in model.modules():
-        if isinstance(module, nn.Linear):
+        if isinstance(module, nn.Linear | nn.Conv2d):
             _draw(module.weight, module.bias, name, generator)
 
 
 @torch.no_grad()
 def _draw(weight: Tensor, bias: Tensor | None, name: str, generator: torch.Generator) -> None:
-    fan_out, fan_in = weight.shape
+    positions = math.prod(weight.shape[2:])
+    fan_out, fan_in = len(weight) * positions, weight.shape[1] * positions
     if name == "pytorch":
         bound = 1 / math.sqrt(fan_in)
         for parameter in (weight, bias):

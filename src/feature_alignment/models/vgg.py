@@ -1,0 +1,78 @@
+"""VGG networks for 32 × 32 images."""
+
+from collections import OrderedDict
+
+import torch
+from torch import nn
+
+from feature_alignment.models.initialisation import initialise
+
+STAGES = {
+    "vgg11": (1, 1, 2, 2, 2),
+    "vgg13": (2, 2, 2, 2, 2),
+    "vgg16": (2, 2, 3, 3, 3),
+    "vgg19": (2, 2, 4, 4, 4),
+}
+"""Convolutions before each of the five poolings."""
+
+
+def vgg(
+    architecture: str,
+    channels: int,
+    outputs: int,
+    *,
+    width: int,
+    batch_norm: bool,
+    initialisation: str,
+    generator: torch.Generator,
+) -> nn.Sequential:
+    """Build a VGG network in the form usual for CIFAR-10, with one linear layer as its head.
+
+    Stages of 3 × 3 convolutions with biases and ReLU have ``width`` · (1, 2, 4, 8, 8) channels;
+    each ends with a 2 × 2 max-pooling, so that 32 × 32 pixels become one. Convolutions are the
+    modules ``conv1``, ``conv2``, … in the order of depth, batch norms ``norm1``, …, and the head
+    is ``linear1``.
+
+    Args:
+        architecture: A key of :data:`STAGES`.
+        channels: Channels of the input.
+        outputs: C, the number of outputs.
+        width: Channels of the first stage; 64 in the published networks.
+        batch_norm: Whether a batch norm follows each convolution.
+        initialisation: See :mod:`feature_alignment.models.initialisation`.
+        generator: Source of the initial weights.
+
+    Returns:
+        The network, on the CPU, in training mode.
+
+    Raises:
+        ValueError: If the architecture or the initialisation is unknown.
+
+    References:
+        Simonyan & Zisserman (2015), configurations A, B, D and E; baratin2021 for the head.
+    """
+    if architecture not in STAGES:
+        known = ", ".join(STAGES)
+        raise ValueError(f"unknown architecture {architecture!r}; expected one of {known}")
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    depth = 0
+    for stage, (count, growth) in enumerate(
+        zip(STAGES[architecture], (1, 2, 4, 8, 8), strict=True), start=1
+    ):
+        for _ in range(count):
+            depth += 1
+            wider = growth * width
+            # On `meta` first: PyTorch would draw weights from the global generator.
+            layers[f"conv{depth}"] = nn.Conv2d(
+                channels, wider, 3, padding=1, device="meta"
+            ).to_empty(device="cpu")
+            if batch_norm:
+                layers[f"norm{depth}"] = nn.BatchNorm2d(wider)
+            layers[f"activation{depth}"] = nn.ReLU()
+            channels = wider
+        layers[f"pool{stage}"] = nn.MaxPool2d(2)
+    layers["flatten"] = nn.Flatten()
+    layers["linear1"] = nn.Linear(channels, outputs, device="meta").to_empty(device="cpu")
+    network = nn.Sequential(layers)
+    initialise(network, initialisation, generator)
+    return network
