@@ -66,15 +66,16 @@ def run_module(wildcards):
     return EXPERIMENTS[wildcards.paper].experiment(wildcards.run)
 
 
-def prepared_dataset(wildcards):
-    """The array file of the dataset that a run is trained on."""
-    name = SPECS[wildcards.paper, wildcards.run]["settings"]["dataset"]["name"]
-    return f"data/prepared/{name}.safetensors"
+def prepared_datasets(wildcards):
+    """The array files of the datasets that a run reads; synthetic tasks read none."""
+    settings = SPECS[wildcards.paper, wildcards.run]["settings"]
+    read = [settings[part]["name"] for part in ("dataset", "difficult") if part in settings]
+    return [f"data/prepared/{name}.safetensors" for name in dict.fromkeys(read)]
 
 
-def dataset_manifest(wildcards):
-    """The manifest beside the array file."""
-    return prepared_dataset(wildcards).replace(".safetensors", ".json")
+def dataset_manifests(wildcards):
+    """The manifests beside the array files."""
+    return [path.replace(".safetensors", ".json") for path in prepared_datasets(wildcards)]
 
 
 def specs_of(paper, figure):

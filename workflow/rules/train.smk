@@ -23,8 +23,8 @@ rule write_spec:
 rule train_run:
     input:
         spec="<results>/specs/{paper}/{run}.json",
-        arrays=prepared_dataset,
-        manifest=dataset_manifest,
+        arrays=prepared_datasets,
+        manifests=dataset_manifests,
     output:
         measurements="<results>/runs/{paper}/{run}/{seed}.csv",
         meta="<results>/runs/{paper}/{run}/{seed}.meta.json",
@@ -45,6 +45,6 @@ rule train_run:
         checkpoint=f"{RESULTS}/checkpoints/{{paper}}/{{run}}/{{seed}}.safetensors",
     shell:
         "python -m {params.module} --spec {input.spec:q} --seed {wildcards.seed}"
-        " --data {input.arrays:q} --manifest {input.manifest:q}"
+        " --data {input.arrays:q} --manifest {input.manifests:q}"
         " --out {output.measurements:q} --checkpoint {params.checkpoint:q}"
         " --device {resources.device:q} --threads {threads} > {log:q} 2>&1"

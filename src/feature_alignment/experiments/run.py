@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,14 +24,21 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Dataset:
+    """A prepared dataset: its array file and its manifest."""
+
+    arrays: Path
+    manifest: dict
+
+
+@dataclass(frozen=True)
 class Run:
-    """One named run with one seed, and where it reads and writes."""
+    """One named run with one seed, the datasets it reads, by name, and where it writes."""
 
     module: str
     spec: dict
     seed: int
-    data: Path
-    manifest: dict
+    datasets: Mapping[str, Dataset]
     out: Path
     checkpoint: Path
     checkpoint_interval_s: float
@@ -48,10 +55,22 @@ class Run:
         """The resolved settings."""
         return self.spec["settings"]
 
-    def task(self) -> Task:
-        """Load the run's data; see :func:`feature_alignment.data.loading.load_task`."""
-        chosen = {key: value for key, value in self.settings["dataset"].items() if key != "name"}
-        return load_task(self.data, self.manifest, **chosen, run=self.name, seed=self.seed)
+    def task(self, **changes: object) -> Task:
+        """Load the run's data; see :func:`feature_alignment.data.loading.load_task`.
+
+        Args:
+            **changes: Replace entries of the setting ``dataset``.
+
+        Raises:
+            ValueError: If the dataset was not given to the run.
+        """
+        chosen = {**self.settings["dataset"], **changes}
+        name = chosen.pop("name")
+        if name not in self.datasets:
+            given = ", ".join(self.datasets) or "none"
+            raise ValueError(f"the run needs the dataset {name!r}, but --data gave: {given}")
+        dataset = self.datasets[name]
+        return load_task(dataset.arrays, dataset.manifest, **chosen, run=self.name, seed=self.seed)
 
     def generator(self, purpose: str, *indices: int) -> torch.Generator:
         """Return the run's random generator for ``purpose``."""
@@ -67,7 +86,7 @@ class Run:
             self.spec,
             self.seed,
             provenance.code_hash(self.module),
-            self.manifest["sha256"],
+            [dataset.manifest["sha256"] for dataset in self.datasets.values()],
             str(self.device),
             self.threads,
             torch.__version__,
@@ -102,9 +121,8 @@ class Run:
         identity = {"paper": self.spec["paper"], "run": self.spec["run"], "seed": self.seed}
         table = tidy({**identity, **asdict(entry)} for entry in measurements)
         conditions = {"device": str(self.device), "dtype": "float32", "threads": self.threads}
-        meta = provenance.describe(
-            self.module, self.spec, [self.manifest], seed=self.seed, **conditions
-        )
+        manifests = [dataset.manifest for dataset in self.datasets.values()]
+        meta = provenance.describe(self.module, self.spec, manifests, seed=self.seed, **conditions)
         write_table(path, table, meta)
 
 
@@ -122,8 +140,12 @@ def parse_run(module: str, description: str, argv: Sequence[str] | None) -> Run:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--spec", type=Path, required=True, help="resolved spec (JSON)")
     parser.add_argument("--seed", type=int, required=True, help="replicate, 0, 1, …")
-    parser.add_argument("--data", type=Path, required=True, help="prepared dataset (safetensors)")
-    parser.add_argument("--manifest", type=Path, required=True, help="its manifest (JSON)")
+    parser.add_argument(
+        "--data", type=Path, nargs="*", default=[], help="prepared datasets (safetensors)"
+    )
+    parser.add_argument(
+        "--manifest", type=Path, nargs="*", default=[], help="their manifests (JSON), in order"
+    )
     parser.add_argument("--out", type=Path, required=True, help="table of measurements (CSV)")
     parser.add_argument("--checkpoint", type=Path, required=True, help="where to save the state")
     parser.add_argument("--checkpoint-interval", type=float, default=20, help="seconds between")
@@ -136,6 +158,16 @@ def parse_run(module: str, description: str, argv: Sequence[str] | None) -> Run:
         raise ValueError(f"unknown device {arguments.device!r}: {error}") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {device} asked for, but torch sees no GPU; use --device cpu")
+    if len(arguments.data) != len(arguments.manifest):
+        raise ValueError(
+            f"expected one --manifest for each --data, got {len(arguments.manifest)} for "
+            f"{len(arguments.data)}"
+        )
+    given = [
+        Dataset(arrays, read_json(manifest))
+        for arrays, manifest in zip(arguments.data, arguments.manifest, strict=True)
+    ]
+    datasets = {dataset.manifest["name"]: dataset for dataset in given}
     torch.set_num_threads(arguments.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only so
     torch.use_deterministic_algorithms(True)
@@ -143,8 +175,7 @@ def parse_run(module: str, description: str, argv: Sequence[str] | None) -> Run:
         module=module,
         spec=read_json(arguments.spec),
         seed=arguments.seed,
-        data=arguments.data,
-        manifest=read_json(arguments.manifest),
+        datasets=datasets,
         out=arguments.out,
         checkpoint=arguments.checkpoint,
         checkpoint_interval_s=arguments.checkpoint_interval,

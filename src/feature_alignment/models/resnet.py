@@ -105,7 +105,8 @@ def resnet(
         network.add_module(f"stage{stage + 1}", blocks)
     network.add_module("pool", nn.AdaptiveAvgPool2d(1))
     network.add_module("flatten", nn.Flatten())
-    network.add_module("linear1", nn.Linear(channels, outputs, device="meta").to_empty(device="cpu"))
+    head = nn.Linear(channels, outputs, device="meta").to_empty(device="cpu")
+    network.add_module("linear1", head)
     initialise(network, initialisation, generator)
     return network
 

@@ -12,7 +12,8 @@ References:
 """
 
 from collections.abc import Iterator
-from math import prod
+from dataclasses import dataclass
+from math import prod, sqrt
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +76,77 @@ def tangent_kernel(
     """
     options = {"centered": centered, "budget_mib": budget_mib}
     return sum(kernel for _, kernel in iterate_layer_kernels(model, inputs, **options))
+
+
+@dataclass(frozen=True)
+class KernelSummary:
+    """What alignment needs of a kernel: ‖K‖_F, the quadratic form yᵀKy, and the trace of K."""
+
+    norm: float
+    form: float
+    trace: float
+
+
+@torch.no_grad()
+def summarise_kernels(
+    model: nn.Module,
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    centered: bool = False,
+    budget_mib: int = BUDGET_MIB,
+) -> tuple[dict[str, KernelSummary], Tensor]:
+    """Summarise the kernel of every layer, keeping none but their sum.
+
+    Args:
+        model: As in :func:`layer_kernels`.
+        inputs: (n, …).
+        targets: y of the quadratic form, (n, C).
+        centered: As in :func:`layer_kernels`.
+        budget_mib: As in :func:`layer_kernels`.
+
+    Returns:
+        The summary of each layer's kernel by module name, and the kernel of the whole network,
+        (n, C, n, C).
+
+    Raises:
+        ValueError: If the targets are not (n, C), or as in :func:`layer_kernels`.
+    """
+    passes, outputs = layer_passes(model, inputs)
+    if targets.shape != (len(inputs), outputs):
+        raise ValueError(
+            f"expected targets of shape {(len(inputs), outputs)}, got {tuple(targets.shape)}"
+        )
+    weights = targets.T.contiguous()
+    total = inputs.new_zeros(outputs, len(inputs), outputs, len(inputs))
+    summaries = {}
+    while passes:
+        layer = passes.pop(0)
+        kernel = _layer_kernel(layer, len(inputs), outputs, budget_mib * 2**20)
+        if kernel is None:
+            summaries[layer.name] = KernelSummary(0.0, 0.0, 0.0)
+        else:
+            summaries[layer.name] = _summarise(kernel, weights, centered)
+            total += kernel
+    return summaries, total.permute(1, 0, 3, 2)
+
+
+def _summarise(kernel: Tensor, weights: Tensor, centered: bool) -> KernelSummary:
+    """Summarise a kernel (C, n, C, n), which is centred in place if asked for.
+
+    One output's rows at a time, so that they stay in the processor's cache between operations;
+    sums are in float64, since long sums of float32 squares lose digits.
+    """
+    square = form = trace = 0.0
+    for c, rows in enumerate(kernel):  # (n, C, n)
+        if centered:
+            rows -= rows.mean(dim=0)
+            rows -= rows.mean(dim=2, keepdim=True)
+        flat = rows.flatten(1)
+        square += torch.linalg.vector_norm(flat, dim=1).square().sum(dtype=torch.float64).item()
+        form += (weights[c] @ (flat @ weights.flatten())).item()
+        trace += rows[:, c].diagonal().sum(dtype=torch.float64).item()
+    return KernelSummary(sqrt(square), form, trace)
 
 
 def center_kernel(kernel: Tensor) -> Tensor:
@@ -146,9 +218,7 @@ def _patches(layer: LayerPass) -> Iterator[tuple[Tensor, Tensor]]:
     filters = module.out_channels // module.groups
     for group in range(module.groups):
         seen = padded[:, group * channels : (group + 1) * channels]
-        patches = F.unfold(
-            seen, module.kernel_size, dilation=module.dilation, stride=module.stride
-        )
+        patches = F.unfold(seen, module.kernel_size, dilation=module.dilation, stride=module.stride)
         yield (
             _with_bias(patches, module),
             rows[:, :, group * filters : (group + 1) * filters],

@@ -1,9 +1,20 @@
 """Loss and accuracy of a network over a set of examples."""
 
+from collections.abc import Iterator
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 
+from feature_alignment.training.loop import Instrument, Reading
 from feature_alignment.training.losses import Loss
+
+
+class Labelled(Protocol):
+    """Inputs (n, …) and their labels (n,)."""
+
+    inputs: Tensor
+    labels: Tensor
 
 
 @torch.no_grad()
@@ -25,3 +36,14 @@ def evaluate(
         total += loss(outputs, y).item() * len(y)
         correct += int((outputs.argmax(dim=1) == y).sum())
     return {"loss": total / len(labels), "accuracy": correct / len(labels)}
+
+
+def fit(loss: Loss, **splits: Labelled) -> Instrument:
+    """Return the instrument that reads ``loss`` and ``accuracy`` on each named split."""
+
+    def read(network: nn.Module) -> Iterator[Reading]:
+        for split, examples in splits.items():
+            for measure, value in evaluate(network, examples.inputs, examples.labels, loss).items():
+                yield Reading(measure, value, split=split)
+
+    return read

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +47,20 @@ class Measurement:
 
 Instrument = Callable[[nn.Module], Iterable[Reading]]
 EpochOrder = Callable[[int], Tensor]
+Augmentation = Callable[[Tensor, int], Tensor]
+
+
+class Observer(Protocol):
+    """What looks at the model after every step; its state must survive a resumption."""
+
+    def after_step(self, model: nn.Module) -> None:
+        """Look at the model, in training mode, after one step."""
+
+    def state(self) -> dict:
+        """Return what a resumed run must know beside the model, ready for JSON."""
+
+    def restore(self, model: nn.Module, state: dict) -> None:
+        """Take up the state of :meth:`state`; the model is as it was then."""
 
 
 class DivergenceError(ArithmeticError):
@@ -79,6 +94,7 @@ class _Progress:
     rate: float = 0.0
     last_loss: float | None = None
     stopping: dict | None = None
+    observed: list[dict] = field(default_factory=list)
     measurements: list[Measurement] = field(default_factory=list)
 
     def as_json(self) -> dict:
@@ -104,6 +120,8 @@ def train(
     schedule: Schedule,
     instruments: Sequence[Instrument],
     stop: LossBelow | None = None,
+    augment: Augmentation | None = None,
+    observers: Sequence[Observer] = (),
     checkpointing: Checkpointing | None = None,
 ) -> list[Measurement]:
     """Train ``model`` in place and return what the instruments read on the way.
@@ -129,6 +147,9 @@ def train(
         schedule: When to measure.
         instruments: What to measure.
         stop: Ends the training early; ``None`` for never.
+        augment: Changes the inputs of a batch, given the number of steps taken before; like
+            ``order`` it must depend on nothing else.
+        observers: Look at the model after every step.
         checkpointing: Where to save the state; ``None`` for nowhere.
 
     Returns:
@@ -139,8 +160,8 @@ def train(
             says where, and holds the measurements taken before.
         ValueError: If the checkpoint is damaged.
     """
-    progress = _resume(model, optimizer, stop, checkpointing) or _Progress()
-    saver = _Saver(model, optimizer, stop, checkpointing)
+    progress = _resume(model, optimizer, stop, observers, checkpointing) or _Progress()
+    saver = _Saver(model, optimizer, stop, observers, checkpointing)
     steps_per_epoch = math.ceil(len(order(0)) / batch_size)
     model.train()
     if progress.step == 0 and not progress.measurements and schedule.due(0, 0):
@@ -152,7 +173,10 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = progress.rate
             for chosen in batches[progress.batch :]:
-                value = _step(model, optimizer, loss, inputs[chosen], labels[chosen])
+                batch = inputs[chosen]
+                if augment is not None:
+                    batch = augment(batch, progress.step)
+                value = _step(model, optimizer, loss, batch, labels[chosen])
                 if not math.isfinite(value):
                     raise _divergence(progress, "the training loss", value)
                 progress.last_loss = value
@@ -160,6 +184,8 @@ def train(
                 progress.batch += 1
                 if stop is not None:
                     stop.after_step(value)
+                for observer in observers:
+                    observer.after_step(model)
                 ends_epoch = progress.batch == len(batches)
                 if ends_epoch:
                     progress.epoch, progress.batch = progress.epoch + 1, 0
@@ -232,6 +258,7 @@ def _resume(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     stop: LossBelow | None,
+    observers: Sequence[Observer],
     checkpointing: Checkpointing | None,
 ) -> _Progress | None:
     if checkpointing is None:
@@ -242,6 +269,8 @@ def _resume(
     progress = _Progress.from_json(saved)
     if stop is not None and progress.stopping is not None:
         stop.restore(progress.stopping)
+    for observer, state in zip(observers, progress.observed, strict=True):
+        observer.restore(model, state)
     log.info("resuming from step %d (epoch %d)", progress.step, progress.epoch)
     return progress
 
@@ -254,10 +283,12 @@ class _Saver:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         stop: LossBelow | None,
+        observers: Sequence[Observer],
         checkpointing: Checkpointing | None,
     ):
         self._parts = model, optimizer
         self._stop = stop
+        self._observers = observers
         self._checkpointing = checkpointing
         self._saved_at = time.monotonic()
 
@@ -267,5 +298,6 @@ class _Saver:
             return
         if self._stop is not None:
             progress.stopping = self._stop.state()
+        progress.observed = [observer.state() for observer in self._observers]
         checkpoint.save(to.path, *self._parts, to.fingerprint, progress.as_json())
         self._saved_at = time.monotonic()

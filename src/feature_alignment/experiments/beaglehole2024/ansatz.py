@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from feature_alignment import command
-from feature_alignment.data.loading import Examples, Task
+from feature_alignment.data.loading import Task
 from feature_alignment.experiments.run import Run, parse_run
 from feature_alignment.measures.ansatz import ansatz_correlations
 from feature_alignment.models.mlp import mlp
 from feature_alignment.tangents.preactivations import preactivation_covariances
-from feature_alignment.training.evaluate import evaluate
+from feature_alignment.training.evaluate import fit
 from feature_alignment.training.loop import Checkpointing, Instrument, Measurement, Reading, train
-from feature_alignment.training.losses import LOSSES, Loss
+from feature_alignment.training.losses import LOSSES
 from feature_alignment.training.schedules import EveryEpochs, first_epoch_then
 
 COVARIANCE_BATCH = 256
@@ -77,17 +77,6 @@ def build_network(run: Run, task: Task) -> nn.Sequential:
     inputs = prod(task.train.inputs.shape[1:])
     model = run.settings["model"]
     return mlp(inputs, **model, outputs=task.classes, generator=run.generator("init"))
-
-
-def fit(loss: Loss, **splits: Examples) -> Instrument:
-    """Return the instrument that reads ``loss`` and ``accuracy`` on each named split."""
-
-    def read(network: nn.Module) -> Iterator[Reading]:
-        for split, examples in splits.items():
-            for measure, value in evaluate(network, examples.inputs, examples.labels, loss).items():
-                yield Reading(measure, value, split=split)
-
-    return read
 
 
 def ansatz(network: nn.Sequential, inputs: Tensor) -> Instrument:

@@ -1,0 +1,74 @@
+"""The spectrum of a kernel: eigenvalues, effective rank, trace ratios."""
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Spectrum = NDArray[np.float64]
+
+
+def eigenvalues(kernel: Tensor) -> Spectrum:
+    """Return the eigenvalues of a symmetric kernel, largest first, negative ones set to 0.
+
+    Args:
+        kernel: (N, N), or (n, C, n, C), which is taken as a matrix of n · C rows; positive
+            semi-definite up to rounding.
+
+    Returns:
+        N eigenvalues, computed in float64.
+
+    Raises:
+        ValueError: If the kernel is not square or not finite, or an eigenvalue is more negative
+            than rounding in the kernel's own precision explains.
+    """
+    size = math.isqrt(kernel.numel())
+    if kernel.ndim not in (2, 4) or size**2 != kernel.numel():
+        raise ValueError(f"expected a square kernel, got the shape {tuple(kernel.shape)}")
+    if not torch.isfinite(kernel).all():
+        raise ValueError("the kernel is not finite; it has no spectrum")
+    precision = torch.finfo(kernel.dtype).eps
+    values = torch.linalg.eigvalsh(kernel.reshape(size, size).double()).flip(0).cpu().numpy()
+    if values[-1] < -size * precision * values[0]:
+        raise ValueError(
+            f"expected a positive semi-definite kernel, got the eigenvalue {values[-1]:g} beside "
+            f"{values[0]:g}"
+        )
+    return np.maximum(values, 0)
+
+
+def effective_rank(spectrum: Spectrum) -> float:
+    """Compute exp(−Σ p_j log p_j) with p_j = λ_j / Σλ: between 1 and the number of eigenvalues.
+
+    Raises:
+        ValueError: If the spectrum is zero.
+
+    References:
+        baratin2021, figure 2; Roy & Vetterli (2007).
+    """
+    shares = _shares(spectrum)
+    shares = shares[shares > 0]
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def trace_ratio(spectrum: Spectrum, count: int) -> float:
+    """Compute T_k = Σ_{j ≤ k} λ_j / Σ_j λ_j, the share of the ``count`` largest eigenvalues.
+
+    Raises:
+        ValueError: If the spectrum is zero or has fewer eigenvalues.
+
+    References:
+        baratin2021, figure 2.
+    """
+    if not 1 <= count <= len(spectrum):
+        raise ValueError(f"expected a count from 1 to {len(spectrum)}, got {count}")
+    return float(_shares(spectrum)[:count].sum())
+
+
+def _shares(spectrum: Spectrum) -> Spectrum:
+    total = spectrum.sum()
+    if total <= 0:
+        raise ValueError("the spectrum is zero; its shares are not defined")
+    return np.sort(spectrum)[::-1] / total

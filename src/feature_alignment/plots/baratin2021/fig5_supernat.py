@@ -1,0 +1,85 @@
+"""Figure 5: SuperNat and gradient descent on noisy linear regression."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
+
+from feature_alignment import command
+from feature_alignment.plots import style
+
+METHODS = {
+    "supernat_constant_top": (r"SuperNat, $\lambda_\max$ kept", "green"),
+    "gd": ("gradient descent", "blue"),
+    "supernat": ("SuperNat", "orange"),
+}
+ROWS = {
+    ("mse", "validation"): ("validation MSE", (0.08, 1.5)),
+    ("mse", "train"): ("training MSE", (0.004, 1.5)),
+    ("path_complexity", "train"): ("path complexity", (0.3, 12)),
+}
+"""Measure and split of each row of panels: its label, and its range, which curves may leave."""
+NOISE = {"color": "0.3", "linewidth": 0.8, "linestyle": ":"}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Draw the figure; see ``--help`` for the arguments."""
+    style.draw(__doc__, ["n_train", "dimension", "noise_variance"], figure, argv)
+
+
+def figure(table: pd.DataFrame) -> Figure:
+    """Draw one column per run, with errors and path complexity against the step."""
+    runs = list(table["run"].unique())
+    drawn, axes = style.panels(len(ROWS), len(runs), sharex=True, sharey="row")
+    for row, ((measure, split), (label, limits)) in zip(axes, ROWS.items(), strict=True):
+        for panel, run in zip(row, runs, strict=True):
+            here = table[(table["run"] == run) & (table["split"] == split)]
+            _scale(panel, limits)
+            for method, (_, colour) in METHODS.items():
+                rows = here[here["measure"] == f"{measure}_{method}"]
+                _draw_band(panel, rows, style.COLOURS[colour])
+            if measure == "mse":
+                panel.axhline(here["noise_variance"].iloc[0], **NOISE)
+        row[0].set_ylabel(label)
+    for top, bottom, run in zip(axes[0], axes[-1], runs, strict=True):
+        case = table[table["run"] == run].iloc[0]
+        top.set_title(f"$n = {case['n_train']}$, $d = {case['dimension']}$")
+        bottom.set_xlabel("step")
+    handles = [
+        Line2D([], [], color=style.COLOURS[c], label=label)
+        for label, c in reversed(METHODS.values())
+    ]
+    handles.append(Line2D([], [], label=r"noise variance $\sigma^2$", **NOISE))
+    drawn.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    return drawn
+
+
+def _scale(axes: Axes, limits: tuple[float, float]) -> None:
+    """Make both axes logarithmic, with a place for step 0."""
+    axes.set(yscale="log", ylim=limits)
+    axes.set_xscale("symlog", linthresh=1, linscale=0.5)
+    axes.xaxis.set_major_locator(FixedLocator([0, 1, 10, 100, 1000, 10000]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+
+
+def _draw_band(axes: Axes, rows: pd.DataFrame, colour: str) -> None:
+    """Draw the geometric mean over trials, with a band of ± one standard deviation."""
+    positive = rows[rows["value"] > 0]
+    logarithms = np.log(positive["value"])
+    by_step = logarithms.groupby(positive["step"].astype(int)).agg(["mean", "std"]).fillna(0)
+    middle, spread = by_step["mean"], by_step["std"]
+    low, high = np.exp(middle - spread), np.exp(middle + spread)
+    axes.plot(by_step.index, np.exp(middle), color=colour)
+    axes.fill_between(by_step.index, low, high, color=colour, alpha=0.25, linewidth=0)
+
+
+if __name__ == "__main__":
+    command.run(main)
