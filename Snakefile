@@ -20,6 +20,7 @@ pathvars:
 
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/baratin2021.smk"
 include: "workflow/rules/beaglehole2024.smk"
 include: "workflow/rules/lejeune2024.smk"
 include: "workflow/rules/plot.smk"

@@ -30,6 +30,8 @@ except (ValueError, OSError) as error:
 
 RESULTS = f"{config['results']}/{config['scale']}"
 
+WITH_IMAGES = {("baratin2021", "fig1_eigenfunctions"), ("baratin2021", "a1_half_disk")}
+
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={str(ROOT / 'src')!r}; ")
 
 
@@ -91,6 +93,16 @@ def measurements_of(paper, figure):
         for run in EXPERIMENTS[paper].runs_of(figure, config["scale"])
         for seed in range(config["seeds"] or EXPERIMENTS[paper].seeds(run, config["scale"]))
     ]
+
+
+def first_images(paper, figure):
+    """The images that the first seed of a figure's first run left beside its measurements."""
+    return measurements_of(paper, figure)[0].replace(".csv", ".npz")
+
+
+def images_of(paper, figure):
+    """What a figure shows beside its table, if anything."""
+    return [f"<results>/tables/{paper}/{figure}.npz"] if (paper, figure) in WITH_IMAGES else []
 
 
 def tables_under_audit():

@@ -6,6 +6,7 @@ for paper, figure in every_figure():
         input:
             table=f"<results>/tables/{paper}/{figure}.csv",
             meta=f"<results>/tables/{paper}/{figure}.meta.json",
+            images=images_of(paper, figure),
         output:
             pdf=f"<figures>/{paper}/{figure}.pdf",
             png=report(

@@ -24,6 +24,16 @@ class Examples:
         """Return the same examples on ``device``."""
         return Examples(self.inputs.to(device), self.labels.to(device))
 
+    def first(self, count: int) -> "Examples":
+        """Return the first ``count`` examples, which are as random as the set itself.
+
+        Raises:
+            ValueError: If there are fewer.
+        """
+        if count > len(self):
+            raise ValueError(f"expected at least {count} examples, got {len(self)}; ask for fewer")
+        return Examples(self.inputs[:count], self.labels[:count])
+
     def __len__(self) -> int:
         return len(self.labels)
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -21,6 +21,7 @@ def save(
     optimizer: torch.optim.Optimizer,
     fingerprint: str,
     progress: Mapping,
+    observed: Sequence[Mapping] = (),
 ) -> None:
     """Save everything that the rest of the run depends on.
 
@@ -30,23 +31,20 @@ def save(
         optimizer: Its state is saved.
         fingerprint: Identifies spec, code and data; only a run with the same one may resume.
         progress: JSON-ready position and measurements.
+        observed: The state of each observer: tensors and JSON-ready values by name.
     """
     tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
     state = optimizer.state_dict()
-    plain: dict[str, dict] = {}
-    for index, entries in state["state"].items():
-        for name, value in entries.items():
-            if isinstance(value, torch.Tensor):
-                tensors[f"optimizer/{index}/{name}"] = value
-            else:
-                plain.setdefault(str(index), {})[name] = value
+    optimizer_plain = _part_with_tensors("optimizer/", state["state"], tensors)
+    observer_plain = _part_with_tensors("observer/", dict(enumerate(observed)), tensors)
     tensors["random/cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["random/cuda"] = torch.cuda.get_rng_state()
     contents = {
         "fingerprint": fingerprint,
         "progress": progress,
-        "optimizer": {"param_groups": state["param_groups"], "plain": plain},
+        "optimizer": {"param_groups": state["param_groups"], "plain": optimizer_plain},
+        "observers": observer_plain,
     }
     contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
@@ -55,8 +53,8 @@ def save(
 
 def load(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, fingerprint: str
-) -> dict | None:
-    """Restore model, optimizer and global random state; return the progress saved with them.
+) -> tuple[dict, list[dict]] | None:
+    """Restore model, optimizer and global random state; return what was saved with them.
 
     Args:
         path: The checkpoint file.
@@ -65,8 +63,9 @@ def load(
         fingerprint: Of the run that wants to resume.
 
     Returns:
-        The progress, or ``None`` if there is no checkpoint or it belongs to another spec, code
-        or dataset; in the latter case a log line says so.
+        The progress and the observers' states, tensors on the CPU, or ``None`` if there is no
+        checkpoint or it belongs to another spec, code or dataset; in the latter case a log line
+        says so.
 
     Raises:
         ValueError: If the file is damaged.
@@ -83,18 +82,40 @@ def load(
         log.info("ignoring %s: it belongs to another spec, code or dataset", path)
         return None
     model.load_state_dict(_under("model/", tensors))
-    state: dict[int, dict] = {
-        int(index): dict(entries) for index, entries in contents["optimizer"]["plain"].items()
-    }
-    for key, tensor in _under("optimizer/", tensors).items():
-        index, _, name = key.partition("/")
-        state.setdefault(int(index), {})[name] = tensor
+    state = _rejoined("optimizer/", contents["optimizer"]["plain"], tensors)
     groups = contents["optimizer"]["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
     torch.set_rng_state(tensors["random/cpu"])
     if "random/cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["random/cuda"])
-    return contents["progress"]
+    observed = _rejoined("observer/", contents["observers"], tensors)
+    return contents["progress"], [observed[index] for index in sorted(observed)]
+
+
+def _part_with_tensors(
+    prefix: str, states: Mapping[int, Mapping], tensors: dict[str, torch.Tensor]
+) -> dict[str, dict]:
+    """Move the tensors of numbered states to ``tensors``; return the rest, ready for JSON."""
+    plain: dict[str, dict] = {}
+    for index, entries in states.items():
+        plain[str(index)] = {}
+        for name, value in entries.items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"{prefix}{index}/{name}"] = value
+            else:
+                plain[str(index)][name] = value
+    return plain
+
+
+def _rejoined(
+    prefix: str, plain: Mapping[str, Mapping], tensors: Mapping[str, torch.Tensor]
+) -> dict[int, dict]:
+    """Undo :func:`_part_with_tensors`."""
+    states = {int(index): dict(entries) for index, entries in plain.items()}
+    for key, tensor in _under(prefix, tensors).items():
+        index, _, name = key.partition("/")
+        states[int(index)][name] = tensor
+    return states
 
 
 def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

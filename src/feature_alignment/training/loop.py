@@ -57,10 +57,13 @@ class Observer(Protocol):
         """Look at the model, in training mode, after one step."""
 
     def state(self) -> dict:
-        """Return what a resumed run must know beside the model, ready for JSON."""
+        """Return what a resumed run must know beside the model: tensors, or ready for JSON.
+
+        Tensors must not share memory with the model.
+        """
 
     def restore(self, model: nn.Module, state: dict) -> None:
-        """Take up the state of :meth:`state`; the model is as it was then."""
+        """Take up the state of :meth:`state`, tensors on the CPU; the model is as it was then."""
 
 
 class DivergenceError(ArithmeticError):
@@ -94,7 +97,6 @@ class _Progress:
     rate: float = 0.0
     last_loss: float | None = None
     stopping: dict | None = None
-    observed: list[dict] = field(default_factory=list)
     measurements: list[Measurement] = field(default_factory=list)
 
     def as_json(self) -> dict:
@@ -266,10 +268,11 @@ def _resume(
     saved = checkpoint.load(checkpointing.path, model, optimizer, checkpointing.fingerprint)
     if saved is None:
         return None
-    progress = _Progress.from_json(saved)
+    position, observed = saved
+    progress = _Progress.from_json(position)
     if stop is not None and progress.stopping is not None:
         stop.restore(progress.stopping)
-    for observer, state in zip(observers, progress.observed, strict=True):
+    for observer, state in zip(observers, observed, strict=True):
         observer.restore(model, state)
     log.info("resuming from step %d (epoch %d)", progress.step, progress.epoch)
     return progress
@@ -298,6 +301,6 @@ class _Saver:
             return
         if self._stop is not None:
             progress.stopping = self._stop.state()
-        progress.observed = [observer.state() for observer in self._observers]
-        checkpoint.save(to.path, *self._parts, to.fingerprint, progress.as_json())
+        observed = [observer.state() for observer in self._observers]
+        checkpoint.save(to.path, *self._parts, to.fingerprint, progress.as_json(), observed)
         self._saved_at = time.monotonic()

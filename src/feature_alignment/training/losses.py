@@ -33,4 +33,16 @@ def centered_mse(outputs: Tensor, labels: Tensor) -> Tensor:
     return F.mse_loss(outputs, targets)
 
 
-LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "centered_mse": centered_mse}
+def binary_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Return the logistic loss log(1 + exp(−y f)) in nats, averaged over the batch.
+
+    Args:
+        outputs: f, (batch, 1).
+        labels: y, (batch,) of ±1.
+    """
+    return F.softplus(-labels * outputs[:, 0]).mean()
+
+
+LOSSES: dict[str, Loss] = {
+    function.__name__: function for function in (cross_entropy, centered_mse, binary_cross_entropy)
+}

@@ -1,7 +1,7 @@
 """When to measure, and how large a step to take: functions of the step and the epoch alone."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -73,4 +73,15 @@ def _log_steps(first: int, ratio: float, limit: int) -> frozenset[int]:
     return frozenset(steps)
 
 
-Schedule = EveryEpochs | LogSpaced
+@dataclass(frozen=True)
+class AtSteps:
+    """Measure at the listed steps; 0 is before training."""
+
+    steps: Sequence[int]
+
+    def due(self, step: int, completed_epochs: int | None) -> bool:
+        """Say whether to measure after ``step`` steps; epochs do not matter."""
+        return step in self.steps
+
+
+Schedule = EveryEpochs | LogSpaced | AtSteps

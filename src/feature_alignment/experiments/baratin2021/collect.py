@@ -1,0 +1,194 @@
+"""Collect the tables of figures 1–4 and of the appendix from the measurements of the networks."""
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from feature_alignment import command
+from feature_alignment.experiments.baratin2021.eigenfunctions import RINGS
+from feature_alignment.experiments.collecting import Collection, parse_collection
+
+EASY_FITTED = 0.9
+"""Accuracy on the easy examples from which on they count as fitted."""
+
+Table = pd.DataFrame
+SERIES = ["run", "seed"]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write the table of one figure; see ``--help`` for the arguments."""
+    collection = parse_collection(__doc__, argv)
+    if collection.figure not in FIGURES:
+        known = ", ".join(FIGURES)
+        raise ValueError(f"unknown figure {collection.figure!r}; expected one of {known}")
+    table = FIGURES[collection.figure](collection)
+    collection.write("feature_alignment.experiments.baratin2021.collect", table)
+
+
+def eigenfunctions(collection: Collection) -> Table:
+    """Return all rows, with ``radius`` (of the ring's middle) where a measure is ring by ring."""
+    table = collection.measurements
+    ring = table["measure"].str.extract(r"^angular_mean_(\d+)$")[0].astype("Float64")
+    named = table.assign(measure=table["measure"].where(ring.isna(), "angular_mean"))
+    return _with_condition(named, "radius", (ring + 0.5) / RINGS)
+
+
+def spectrum(collection: Collection) -> Table:
+    """Return accuracies and spectra; ``stretch`` is the largest eigenvalue over the median."""
+    collection = collection.with_condition("label_noise", _label_noise)
+    table = collection.measurements
+    chosen = table[
+        table["layer"].isna() & (table["measure"] != "alignment") & (table["measure"] != "loss")
+    ]
+    largest, median = (
+        chosen[chosen["measure"] == f"eigenvalue_{which}"].reset_index(drop=True)
+        for which in ("largest", "median")
+    )
+    stretch = largest.assign(measure="stretch", value=largest["value"] / median["value"])
+    return pd.concat([chosen, stretch], ignore_index=True)
+
+
+def alignment(collection: Collection) -> Table:
+    """Return accuracies and alignments, by layer too, with the layer's place as ``depth``.
+
+    Derived: ``maximum_alignment`` of the whole kernel along the run; at the end of the run,
+    ``final_layer_alignment`` by layer and ``layer_spread``, the largest of them over the least.
+    """
+    collection = collection.with_condition("label_noise", _label_noise)
+    table = collection.measurements
+    table = table[table["measure"].isin(["accuracy", "alignment"])]
+    order = table.groupby("run")["layer"].transform(_places)
+    table = _with_condition(table, "depth", order)
+    whole = table[(table["measure"] == "alignment") & table["layer"].isna()]
+    layers = table[(table["measure"] == "alignment") & table["layer"].notna()]
+    highest = whole.loc[whole.groupby([*SERIES, "split"])["value"].idxmax()]
+    final = _last(layers)
+    groups = final.groupby([*SERIES, "split"])["value"]
+    ends = final.loc[groups.idxmax()]
+    spread = ends.assign(
+        measure="layer_spread",
+        value=(groups.max() / groups.min()).to_numpy(),
+        layer=pd.NA,
+        depth=pd.NA,
+    )
+    return pd.concat(
+        [
+            table,
+            highest.assign(measure="maximum_alignment"),
+            final.assign(measure="final_layer_alignment"),
+            spread,
+        ],
+        ignore_index=True,
+    )
+
+
+def learning_rate(collection: Collection) -> Table:
+    """Return what :func:`spectrum` and :func:`alignment` return, once each."""
+    spectra, alignments = spectrum(collection), alignment(collection)
+    alignments = alignments[alignments["measure"] != "accuracy"]
+    return pd.concat([_with_condition(spectra, "depth", pd.NA), alignments], ignore_index=True)
+
+
+def difficulty(collection: Collection) -> Table:
+    """Return the rows of figure 4; see :func:`_easy_against_difficult`."""
+    return _easy_against_difficult(collection.with_condition("difficult", _difficulty))
+
+
+def depth(collection: Collection) -> Table:
+    """Return the rows of the figure on depth; see :func:`_easy_against_difficult`."""
+    return _easy_against_difficult(
+        collection.with_condition("depth", lambda spec: spec["settings"]["model"]["hidden_layers"])
+    )
+
+
+def _easy_against_difficult(collection: Collection) -> Table:
+    """Return accuracies and alignments of the whole kernel, and what is derived from them.
+
+    ``alignment_ratio`` is easy over difficult. Once for each run and seed, at its last step:
+    ``maximum_ratio`` (and ``maximum_ratio_…`` by kind of difficult examples); of the alignment on
+    easy examples, ``onset_step``, where it first reaches half its maximum, and ``rise_factor``,
+    the step where it reaches three quarters over that where it reaches one quarter; of that on
+    difficult examples, ``growth_before`` and ``growth_after`` the first time that the easy ones
+    are fitted, as factors.
+    """
+    table = collection.measurements
+    table = table[
+        table["layer"].isna() & table["measure"].isin(["accuracy", "alignment"])
+    ].reset_index(drop=True)
+    alignments = table[table["measure"] == "alignment"]
+    easy, difficult = (
+        alignments[alignments["split"] == split].reset_index(drop=True)
+        for split in ("easy", "difficult")
+    )
+    ratio = easy.assign(
+        measure="alignment_ratio", value=easy["value"] / difficult["value"], split=pd.NA
+    )
+    derived = []
+    for (run, seed), ratios in ratio.groupby(SERIES, sort=False):
+        at = {
+            name: part[(part["run"] == run) & (part["seed"] == seed)].set_index("step")["value"]
+            for name, part in (("easy", easy), ("difficult", difficult))
+        }
+        mine = table[(table["run"] == run) & (table["seed"] == seed)]
+        accuracy = mine[(mine["measure"] == "accuracy") & (mine["split"] == "easy")]
+        fitted = accuracy.loc[accuracy["value"] >= EASY_FITTED, "step"]
+        values = {"maximum_ratio": ratios["value"].max()}
+        if "difficult" in ratios:
+            values[f"maximum_ratio_{ratios['difficult'].iloc[0]}"] = values["maximum_ratio"]
+        values["onset_step"] = _first_reaching(at["easy"], 0.5)
+        quarter = max(_first_reaching(at["easy"], 0.25), 1)
+        values["rise_factor"] = _first_reaching(at["easy"], 0.75) / quarter
+        if len(fitted):
+            hard = at["difficult"]
+            values["growth_before"] = hard[fitted.min()] / hard.iloc[0]
+            values["growth_after"] = hard.iloc[-1] / hard[fitted.min()]
+        last = ratios.iloc[[-1]]
+        derived += [last.assign(measure=name, value=value) for name, value in values.items()]
+    return pd.concat([table, ratio, *derived], ignore_index=True)
+
+
+def _first_reaching(curve: pd.Series, share: float) -> float:
+    """Return the first step at which a curve reaches a share of its maximum."""
+    return float(curve.index[curve >= share * curve.max()].min())
+
+
+def _label_noise(spec: dict) -> float:
+    return spec["settings"]["dataset"]["label_noise"]
+
+
+def _difficulty(spec: dict) -> str:
+    """Return what makes the difficult examples difficult: random labels, or their dataset."""
+    difficult = spec["settings"]["difficult"]
+    return "random_labels" if difficult["label_noise"] else difficult["name"]
+
+
+def _places(names: pd.Series) -> pd.Series:
+    """Return 1, 2, … for the layers in the order in which they first appear, which is depth."""
+    place = {name: number for number, name in enumerate(names.dropna().unique(), start=1)}
+    return names.map(place).astype("Float64")
+
+
+def _last(table: Table) -> Table:
+    return table[table["step"] == table.groupby(SERIES)["step"].transform("max")]
+
+
+def _with_condition(table: Table, name: str, values: pd.Series) -> Table:
+    extended = table.copy()
+    extended.insert(len(table.columns) - 2, name, values)
+    return extended
+
+
+FIGURES: dict[str, Callable[[Collection], Table]] = {
+    "fig1_eigenfunctions": eigenfunctions,
+    "a1_half_disk": eigenfunctions,
+    "fig2_spectrum": spectrum,
+    "fig3_alignment": alignment,
+    "fig4_difficulty": difficulty,
+    "a2_depth": depth,
+    "a3_resnet": alignment,
+    "a4_learning_rate": learning_rate,
+}
+
+
+if __name__ == "__main__":
+    command.run(main)

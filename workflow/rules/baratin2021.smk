@@ -1,0 +1,112 @@
+ruleorder: train_baratin2021_eigenfunctions > train_run
+
+
+rule train_baratin2021_eigenfunctions:
+    input:
+        spec="<results>/specs/baratin2021/{run}.json",
+    output:
+        measurements="<results>/runs/baratin2021/{run}/{seed}.csv",
+        meta="<results>/runs/baratin2021/{run}/{seed}.meta.json",
+        images="<results>/runs/baratin2021/{run}/{seed}.npz",
+    log:
+        "<logs>/train_run/baratin2021.{run}.{seed}.log",
+    benchmark:
+        "<benchmarks>/train_run/baratin2021.{run}.{seed}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+        device="cpu",
+    params:
+        code=code_hash("feature_alignment.experiments.baratin2021.eigenfunctions"),
+        checkpoint=f"{RESULTS}/checkpoints/baratin2021/{{run}}/{{seed}}.safetensors",
+    wildcard_constraints:
+        run="disk|half_disk",
+    shell:
+        "python -m feature_alignment.experiments.baratin2021.eigenfunctions --spec {input.spec:q}"
+        " --seed {wildcards.seed} --out {output.measurements:q}"
+        " --checkpoint {params.checkpoint:q} --device {resources.device:q} --threads {threads}"
+        " > {log:q} 2>&1"
+
+
+rule keep_baratin2021_images:
+    input:
+        images=lambda wildcards: first_images("baratin2021", wildcards.figure),
+    output:
+        images="<results>/tables/baratin2021/{figure}.npz",
+    log:
+        "<logs>/collect/baratin2021.{figure}.images.log",
+    benchmark:
+        "<benchmarks>/collect/baratin2021.{figure}.images.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=100,
+        runtime=5,
+    shell:
+        "cp {input.images:q} {output.images:q} > {log:q} 2>&1"
+
+
+for figure in (
+    "fig1_eigenfunctions",
+    "a1_half_disk",
+    "fig2_spectrum",
+    "fig3_alignment",
+    "fig4_difficulty",
+    "a2_depth",
+    "a3_resnet",
+    "a4_learning_rate",
+):
+
+    rule:
+        name:
+            f"collect_{rule_name('baratin2021', figure)}"
+        input:
+            specs=specs_of("baratin2021", figure),
+            measurements=measurements_of("baratin2021", figure),
+        output:
+            table=f"<results>/tables/baratin2021/{figure}.csv",
+            meta=f"<results>/tables/baratin2021/{figure}.meta.json",
+        log:
+            f"<logs>/collect/baratin2021.{figure}.log",
+        benchmark:
+            f"<benchmarks>/collect/baratin2021.{figure}.tsv"
+        conda:
+            "../../environment.yml"
+        threads: 1
+        resources:
+            mem_mb=1000,
+            runtime=10,
+        params:
+            figure=figure,
+            code=code_hash("feature_alignment.experiments.baratin2021.collect"),
+        shell:
+            "python -m feature_alignment.experiments.baratin2021.collect"
+            " --figure {params.figure:q} --specs {input.specs:q}"
+            " --measurements {input.measurements:q} --out {output.table:q} > {log:q} 2>&1"
+
+
+rule measure_baratin2021_fig5:
+    input:
+        specs=specs_of("baratin2021", "fig5_supernat"),
+    output:
+        table="<results>/tables/baratin2021/fig5_supernat.csv",
+        meta="<results>/tables/baratin2021/fig5_supernat.meta.json",
+    log:
+        "<logs>/measure/baratin2021.fig5_supernat.log",
+    benchmark:
+        "<benchmarks>/measure/baratin2021.fig5_supernat.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_hash("feature_alignment.experiments.baratin2021.supernat"),
+    shell:
+        "python -m feature_alignment.experiments.baratin2021.supernat"
+        " --specs {input.specs:q} --out {output.table:q} > {log:q} 2>&1"
