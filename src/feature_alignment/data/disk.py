@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 RADIUS_SQUARED = 2 / torch.pi
-"""The disk covers half of the square [−1, 1]², so that the classes are balanced."""
+"""The disk covers half of the square, whose sides have length 2, so that classes are balanced."""
 
 VARIANTS = ("disk", "half_disk")
 
