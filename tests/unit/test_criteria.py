@@ -27,6 +27,7 @@ def table(curves, seeds=3, spread=0.01):
 
 
 RISING, FALLING, FLAT = [0.2, 0.5, 0.8], [0.8, 0.5, 0.2], [0.5, 0.5, 0.5]
+HILL, VALLEY = [0.2, 0.8, 0.3], [0.8, 0.2, 0.7]
 BY_LAYER = {"x": "epoch", "over": ["layer"]}
 
 # criterion, options, a table that it must support, one that it must contradict
@@ -34,7 +35,26 @@ CASES = [
     ("increases", {"y": "m", **BY_LAYER}, {"m": RISING}, {"m": FALLING}),
     ("increases", {"y": "m", "min_change": 0.5, **BY_LAYER}, {"m": RISING}, {"m": [0.2, 0.3, 0.4]}),
     ("increases", {"y": "m", "start": 1, **BY_LAYER}, {"m": [9, 0.1, 0.9]}, {"m": [0, 0.9, 0.1]}),
+    ("increases", {"y": "m", "min_factor": 3, **BY_LAYER}, {"m": RISING}, {"m": FLAT}),
+    ("increases", {"y": "m", "to": "highest", **BY_LAYER}, {"m": HILL}, {"m": FALLING}),
     ("decreases", {"y": "m", "min_factor": 2, **BY_LAYER}, {"m": FALLING}, {"m": FLAT}),
+    (
+        "decreases",
+        {"y": "m", "min_factor": 2, "to": "lowest", **BY_LAYER},
+        {"m": VALLEY},
+        {"m": RISING},
+    ),
+    ("peaks", {"y": "m", "min_change": 0.2, **BY_LAYER}, {"m": HILL}, {"m": RISING}),
+    ("peaks", {"y": "m", "min_factor": 2, **BY_LAYER}, {"m": HILL}, {"m": FALLING}),
+    ("peaks", {"y": "m", "start": 1, **BY_LAYER}, {"m": [9, *HILL]}, {"m": [0, *VALLEY]}),
+    ("dips", {"y": "m", "min_change": 0.2, **BY_LAYER}, {"m": VALLEY}, {"m": FALLING}),
+    ("dips", {"y": "m", "min_factor": 2, **BY_LAYER}, {"m": VALLEY}, {"m": HILL}),
+    (
+        "rank_correlates",
+        {"y": "m", "bound": 0.9, **BY_LAYER},
+        {"m": RISING},
+        {"m": [0.2, 0.8, 0.5]},
+    ),
     (
         "exceeds",
         {"greater": "a", "lesser": "b", "at": "last", **BY_LAYER},
@@ -112,7 +132,34 @@ def test_one_seed_or_wide_seeds_decide_nothing(name, options, supporting, contra
     single = judge(table(supporting, seeds=1), **options)
     assert single.verdict == criteria.INCONCLUSIVE
     assert (single.high, single.n) == (math.inf, 1)
-    assert single.low == (0 if name == "decreases" else -math.inf)  # a factor is positive
+    assert single.low == (0 if "min_factor" in options else -math.inf)  # a factor is positive
+
+
+def test_measures_of_several_runs_correlate_by_rank():
+    def rows(order):
+        return tidy(
+            {"run": f"r{run}", "seed": seed, "measure": measure, "value": value + 0.1 * seed}
+            for seed in range(3)
+            for run, pair in enumerate(zip([1, 2, 4], order, strict=True))
+            for measure, value in zip(("a", "b"), pair, strict=True)
+        )
+
+    agreeing = criteria.rank_correlates(rows([10, 30, 50]), x="a", y="b", bound=0.9)
+    assert (agreeing.verdict, agreeing.estimate, agreeing.n) == (criteria.SUPPORTED, 1, 3)
+    opposed = criteria.rank_correlates(rows([50, 30, 10]), x="a", y="b", bound=0.9)
+    assert (opposed.verdict, opposed.estimate) == (criteria.CONTRADICTED, -1)
+
+
+def test_a_curve_crosses_a_fixed_number():
+    rows = exact({"a": [0, 0.4, 1]})
+    outcome = criteria.crosses(rows, first="a", second=0.7, x="epoch", between=[1, 2])
+    assert (outcome.verdict, outcome.estimate) == (criteria.SUPPORTED, pytest.approx(1.5))
+    assert criteria.crosses(rows, first="a", second=2, x="epoch", between=[0, 9]).n == 1
+
+
+def test_a_difference_and_a_factor_are_not_asked_for_together():
+    with pytest.raises(ValueError, match="got both"):
+        criteria.peaks(table({"m": HILL}), y="m", min_change=1, min_factor=2, **BY_LAYER)
 
 
 def test_wide_seeds_are_inconclusive():

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from pandas.api.typing import SeriesGroupBy
 from scipy import stats
 
 SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
@@ -103,9 +104,11 @@ def increases(
     y: str,
     over: Sequence[str] = (),
     start: float | None = None,
-    min_change: float = 0.0,
+    min_change: float | None = None,
+    min_factor: float | None = None,
+    to: str = "last",
 ) -> Outcome:
-    """Judge that ``y`` ends more than ``min_change`` above where it starts, in every group.
+    """Judge that ``y`` ends above where it starts, in every group.
 
     Args:
         rows: Table rows.
@@ -113,10 +116,17 @@ def increases(
         y: Measure.
         over: Columns that form groups.
         start: Where along ``x`` to start; the smallest when ``None``.
-        min_change: Threshold of last minus first value.
+        min_change: Threshold of last minus first value, 0 if no threshold is given.
+        min_factor: Threshold of last divided by first value instead.
+        to: Whether the ``last`` or the ``highest`` value is compared with the first.
+
+    Raises:
+        ValueError: If a value is negative where it is judged by a factor, or both thresholds are
+            given.
     """
-    first, last = _ends(rows, x, y, over, start)
-    return judge(last - first, Range(min_change, strict=True))
+    curves = _curves(rows, x, y, over, start)
+    last = curves.max() if to == "highest" else curves.last()
+    return _judge_rise(curves.first(), last, min_change, min_factor, y)
 
 
 def decreases(
@@ -127,23 +137,87 @@ def decreases(
     over: Sequence[str] = (),
     start: float | None = None,
     min_factor: float = 1.0,
+    to: str = "last",
 ) -> Outcome:
     """Judge that ``y`` falls by more than ``min_factor`` in every group.
 
-    Arguments as in :func:`increases`. The estimate is the first value divided by the last, its
-    mean and interval taken of the logarithms.
+    Arguments as in :func:`increases`, with ``to`` the ``last`` or the ``lowest`` value. The
+    estimate is the first value divided by it, its mean and interval taken of the logarithms.
 
     Raises:
         ValueError: If a value is negative.
     """
-    first, last = _ends(rows, x, y, over, start)
-    if (first < 0).any() or (last < 0).any():
-        raise ValueError(f"expected {y!r} to be positive where it is judged by a factor")
-    smallest = np.finfo(float).tiny
-    logarithms = np.log(first.clip(lower=smallest)) - np.log(last.clip(lower=smallest))
-    found = judge(logarithms, Range(math.log(min_factor), strict=True))
-    factors = [_exponential(value) for value in (found.estimate, found.low, found.high)]
-    return Outcome(found.verdict, *factors, n=found.n)
+    curves = _curves(rows, x, y, over, start)
+    last = curves.min() if to == "lowest" else curves.last()
+    return _judge_rise(last, curves.first(), None, min_factor, y)
+
+
+def peaks(
+    rows: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    over: Sequence[str] = (),
+    start: float | None = None,
+    min_change: float | None = None,
+    min_factor: float | None = None,
+) -> Outcome:
+    """Judge that ``y`` rises and falls: somewhere it lies above both ends, in every group.
+
+    The estimate is the highest value minus the higher end, or divided by it where a factor is
+    asked for. Arguments as in :func:`increases`.
+    """
+    curves = _curves(rows, x, y, over, start)
+    ends = np.maximum(curves.first(), curves.last())
+    return _judge_rise(ends, curves.max(), min_change, min_factor, y)
+
+
+def dips(
+    rows: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    over: Sequence[str] = (),
+    start: float | None = None,
+    min_change: float | None = None,
+    min_factor: float | None = None,
+) -> Outcome:
+    """Judge that ``y`` falls and rises: somewhere it lies below both ends, in every group.
+
+    The estimate is the lower end minus the lowest value, or divided by it where a factor is asked
+    for. Arguments as in :func:`increases`.
+    """
+    curves = _curves(rows, x, y, over, start)
+    ends = np.minimum(curves.first(), curves.last())
+    return _judge_rise(curves.min(), ends, min_change, min_factor, y)
+
+
+def rank_correlates(
+    rows: pd.DataFrame, *, x: str, y: str, bound: float, over: Sequence[str] = ()
+) -> Outcome:
+    """Judge that Spearman's rank correlation of ``y`` with ``x`` is at least ``bound``.
+
+    Args:
+        rows: Table rows.
+        x: A column, or another measure, which is paired with ``y`` within each run.
+        y: Measure.
+        bound: Least correlation of the values along ``x``, in every seed.
+        over: Columns that form groups.
+    """
+    if x in rows.columns:
+        pairs = _values(rows, y, (x, *over)).rename("y").reset_index()
+    else:
+        keys = ("run", *over)
+        both = {"x": _values(rows, x, keys), "y": _values(rows, y, keys)}
+        pairs = pd.DataFrame(both).reset_index()
+    place = x if x in rows.columns else "x"
+    ranks = {
+        key: stats.spearmanr(part[place], part["y"]).statistic
+        for key, part in pairs.groupby(["seed", *over], dropna=False)
+    }
+    index = pd.MultiIndex.from_tuples(ranks, names=["seed", *over])
+    correlations = pd.Series(list(ranks.values()), index=index, dtype=float)
+    return judge(correlations, Range(bound))
 
 
 def exceeds(
@@ -204,14 +278,16 @@ def agree(rows: pd.DataFrame, *, first: str, second: str, tolerance: float, x: s
 
 
 def crosses(
-    rows: pd.DataFrame, *, first: str, second: str, x: str, between: Sequence[float]
+    rows: pd.DataFrame, *, first: str, second: str | float, x: str, between: Sequence[float]
 ) -> Outcome:
     """Judge that ``first`` crosses ``second`` once along ``x``, from below, inside a range.
 
-    The estimate is the crossing, interpolated linearly. Curves that do not cross, or cross more
-    than once, contradict the claim, and there is no estimate.
+    ``second`` is a measure or a fixed number. The estimate is the crossing, interpolated linearly.
+    Curves that do not cross, or cross more than once, contradict the claim, and there is no
+    estimate.
     """
-    difference = _placed(rows, first, x, "all", ()) - _placed(rows, second, x, "all", ())
+    level = second if isinstance(second, int | float) else _placed(rows, second, x, "all", ())
+    difference = _placed(rows, first, x, "all", ()) - level
     places = {
         seed: _crossing(curve.droplevel("seed"))
         for seed, curve in difference.groupby(level="seed", dropna=False)
@@ -234,7 +310,18 @@ def _crossing(gap: pd.Series) -> float | None:
 
 CRITERIA: dict[str, Callable[..., Outcome]] = {
     function.__name__: function
-    for function in (increases, decreases, exceeds, at_least, equals, agree, crosses)
+    for function in (
+        increases,
+        decreases,
+        peaks,
+        dips,
+        rank_correlates,
+        exceeds,
+        at_least,
+        equals,
+        agree,
+        crosses,
+    )
 }
 
 
@@ -283,17 +370,38 @@ def _placed(
     return chosen.droplevel(x)
 
 
-def _ends(
+def _curves(
     rows: pd.DataFrame, x: str, y: str, over: Sequence[str], start: float | None
-) -> tuple[pd.Series, pd.Series]:
-    """Return the first and the last value along ``x``, by seed and group."""
+) -> SeriesGroupBy:
+    """Return the values along ``x`` from ``start`` on, grouped by seed and group."""
     values = _values(rows, y, (x, *over)).reset_index()
     if start is not None:
         values = values[values[x] >= start]
     groups = values.sort_values(x).groupby(["seed", *over], dropna=False)["value"]
     if values.empty or (groups.size() < 2).any():
         raise ValueError(f"expected values at two or more places of {x!r} from {start} on")
-    return groups.first(), groups.last()
+    return groups
+
+
+def _judge_rise(
+    low: pd.Series,
+    high: pd.Series,
+    min_change: float | None,
+    min_factor: float | None,
+    measure: str,
+) -> Outcome:
+    """Judge that ``high`` exceeds ``low`` by more than a difference, or by more than a factor."""
+    if min_factor is None:
+        return judge(high - low, Range(min_change or 0.0, strict=True))
+    if min_change is not None:
+        raise ValueError("expected min_change or min_factor, got both")
+    if (low < 0).any() or (high < 0).any():
+        raise ValueError(f"expected {measure!r} to be positive where it is judged by a factor")
+    smallest = np.finfo(float).tiny
+    logarithms = np.log(high.clip(lower=smallest)) - np.log(low.clip(lower=smallest))
+    found = judge(logarithms, Range(math.log(min_factor), strict=True))
+    factors = [_exponential(value) for value in (found.estimate, found.low, found.high)]
+    return Outcome(found.verdict, *factors, n=found.n)
 
 
 def _exponential(value: float) -> float:
