@@ -28,5 +28,5 @@ for paper, figure in every_figure():
             module=f"feature_alignment.plots.{paper}.{figure}",
             code=code_hash(f"feature_alignment.plots.{paper}.{figure}"),
         shell:
-            "python -m {params.module} --table {input.table:q}"
+            "python -m {params.module} --table {input.table:q} --images={input.images:q}"
             " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"

@@ -9,8 +9,10 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from feature_alignment.storage import replacing
@@ -38,7 +40,7 @@ DATASET_NAMES = {
     "photo_patches": "photo patches",
 }
 
-Draw = Callable[[pd.DataFrame], Figure]
+Draw = Callable[..., Figure]
 
 
 def use_style() -> None:
@@ -79,8 +81,33 @@ def footer(meta: Mapping) -> str:
     return "  ·  ".join(parts)
 
 
+def draw_band(
+    axes: Axes, rows: pd.DataFrame, x: str, colour: object, label: str | None, **style: object
+) -> None:
+    """Draw the mean over seeds against the column ``x``, with a band of ± one standard deviation.
+
+    On a logarithmic axis both are taken of the logarithms, and places x = 0 are left out.
+    """
+    if axes.get_xscale() == "log":
+        rows = rows[rows[x] > 0]
+    logarithmic = axes.get_yscale() == "log"
+    values = np.log(rows["value"]) if logarithmic else rows["value"]
+    by_place = values.groupby(rows[x].astype(float)).agg(["mean", "std"]).fillna(0)
+    middle, spread = by_place["mean"], by_place["std"]
+    curves = [middle, middle - spread, middle + spread]
+    if logarithmic:
+        curves = [np.exp(curve) for curve in curves]
+    axes.plot(by_place.index, curves[0], color=colour, label=label, **style)
+    axes.fill_between(by_place.index, *curves[1:], color=colour, alpha=0.25, linewidth=0)
+
+
 def draw(
-    description: str, conditions: Sequence[str], figure_of: Draw, argv: Sequence[str] | None
+    description: str,
+    conditions: Sequence[str],
+    figure_of: Draw,
+    argv: Sequence[str] | None,
+    *,
+    images: bool = False,
 ) -> None:
     """Run a plot module: read its table, draw, and save the figure as PDF and PNG.
 
@@ -89,20 +116,28 @@ def draw(
     Args:
         description: Text for ``--help``.
         conditions: Condition columns that the table must have.
-        figure_of: Draws the table.
+        figure_of: Draws the table, or the table and the arrays of an ``.npz`` file.
         argv: Arguments, ``None`` for the command line's.
+        images: Whether the figure shows arrays.
 
     Raises:
-        ValueError: If the table lacks a column.
+        ValueError: If the table lacks a column, or the figure its arrays.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--table", type=Path, required=True, help="table behind the figure (CSV)")
     parser.add_argument("--pdf", type=Path, required=True, help="figure to write")
     parser.add_argument("--png", type=Path, required=True, help="the same as a bitmap")
+    parser.add_argument("--images", default="", help="arrays behind the figure (NPZ), if any")
     arguments = parser.parse_args(argv)
     table = read_table(arguments.table, conditions)
+    if images and not arguments.images:
+        raise ValueError("this figure shows arrays; name their file with --images")
     use_style()
-    figure = figure_of(table)
+    if images:
+        with np.load(arguments.images, allow_pickle=False) as arrays:
+            figure = figure_of(table, dict(arrays))
+    else:
+        figure = figure_of(table)
     text = footer(read_meta(arguments.table))
     figure.text(0.995, -0.005, text, ha="right", va="top", fontsize=6.5, color="0.35")
     for path, metadata in (

@@ -18,7 +18,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from feature_alignment.training import checkpoint
 from feature_alignment.training.losses import Loss
 from feature_alignment.training.schedules import LearningRate, Schedule
-from feature_alignment.training.stopping import LossBelow
+from feature_alignment.training.stopping import Stopping
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def train(
     order: EpochOrder,
     schedule: Schedule,
     instruments: Sequence[Instrument],
-    stop: LossBelow | None = None,
+    stop: Stopping | None = None,
     augment: Augmentation | None = None,
     observers: Sequence[Observer] = (),
     checkpointing: Checkpointing | None = None,
@@ -259,7 +259,7 @@ def _divergence(progress: _Progress, what: str, value: object) -> DivergenceErro
 def _resume(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    stop: LossBelow | None,
+    stop: Stopping | None,
     observers: Sequence[Observer],
     checkpointing: Checkpointing | None,
 ) -> _Progress | None:
@@ -285,7 +285,7 @@ class _Saver:
         self,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
-        stop: LossBelow | None,
+        stop: Stopping | None,
         observers: Sequence[Observer],
         checkpointing: Checkpointing | None,
     ):

@@ -1,5 +1,6 @@
 """When to stop training before the last epoch."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -11,7 +12,7 @@ class LossBelow:
     started at the first loss.
 
     References:
-        lou2022, with memory 0.9 and two epochs in a row; baratin2021, figure 6.
+        lou2022, with memory 0.9 and two epochs in a row.
     """
 
     threshold: float
@@ -38,3 +39,35 @@ class LossBelow:
     def restore(self, state: dict) -> None:
         """Take up the state of :meth:`state`."""
         self.smoothed, self.in_a_row = state["smoothed"], state["in_a_row"]
+
+
+@dataclass(frozen=True)
+class MeasuredLossBelow:
+    """Stop at the end of the first epoch at which a measured loss is below a threshold.
+
+    The loss of the whole training set, unlike a running average, does not depend on the way to
+    the weights, so that every run that stops has reached the same loss.
+
+    References:
+        baratin2021, figure 6.
+    """
+
+    threshold: float
+    measure: Callable[[], float]
+
+    def after_step(self, loss: float) -> None:
+        """Disregard the loss of one step."""
+
+    def after_epoch(self) -> bool:
+        """Return whether to stop, at the end of an epoch."""
+        return self.measure() < self.threshold
+
+    def state(self) -> dict:
+        """Return an empty state: nothing is remembered."""
+        return {}
+
+    def restore(self, state: dict) -> None:
+        """Take up the state of :meth:`state`."""
+
+
+Stopping = LossBelow | MeasuredLossBelow

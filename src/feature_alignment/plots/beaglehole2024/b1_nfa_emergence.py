@@ -10,7 +10,6 @@ from feature_alignment import command
 from feature_alignment.plots import style
 from feature_alignment.plots.beaglehole2024.layers import (
     ANSATZ,
-    draw_band,
     layer_names,
     layer_number,
 )
@@ -30,7 +29,7 @@ def figure(table: pd.DataFrame) -> Figure:
             here = table[(table["dataset"] == dataset) & (table["layer"] == layer)]
             for measure, (label, colour) in ANSATZ.items():
                 rows = here[here["measure"] == measure]
-                draw_band(panel, rows, style.COLOURS[colour], label)
+                style.draw_band(panel, rows, "epoch", style.COLOURS[colour], label)
             panel.set(ylim=(0, 1))
             panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         row[0].set_ylabel(f"{style.DATASET_NAMES[dataset]}\ncorrelation")

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from feature_alignment import command
 from feature_alignment.plots import style
-from feature_alignment.plots.beaglehole2024.layers import draw_band, layer_names, layer_number
+from feature_alignment.plots.beaglehole2024.layers import layer_names, layer_number
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -27,11 +27,11 @@ def figure(table: pd.DataFrame) -> Figure:
         for panel, measure in zip(row, ("loss", "accuracy"), strict=False):
             for split, line, colour in (("train", "-", "blue"), ("test", "--", "red")):
                 rows = here[(here["measure"] == measure) & (here["split"] == split)]
-                draw_band(panel, rows, style.COLOURS[colour], split, linestyle=line)
+                style.draw_band(panel, rows, "epoch", style.COLOURS[colour], split, linestyle=line)
         for place, layer in enumerate(layers):
             rows = here[(here["measure"] == "weight_change") & (here["layer"] == layer)]
             colour = shades(0.9 * place / max(1, len(layers) - 1))
-            draw_band(row[2], rows, colour, f"layer {layer_number(layer)}")
+            style.draw_band(row[2], rows, "epoch", colour, f"layer {layer_number(layer)}")
         row[0].set(ylabel=f"{style.DATASET_NAMES[dataset]}\nloss")
         row[1].set(ylim=(0, 1), ylabel="accuracy")
         row[2].set(ylim=(0, None), ylabel=r"$\|W-W(0)\|\,/\,\|W\|$")

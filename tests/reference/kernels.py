@@ -1,0 +1,44 @@
+"""Tangent kernels and alignment by brute force: one Jacobian per example, then sums."""
+
+import torch
+from torch import Tensor, nn
+
+
+def jacobians(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
+    """∂f_c(x_i)/∂θ of every module with parameters, (n, C, P): weights first, then biases."""
+    parameters = {name: value.detach() for name, value in network.named_parameters()}
+
+    def outputs(values, x):
+        return torch.func.functional_call(network, values, (x[None],))[0]
+
+    found = torch.func.vmap(torch.func.jacrev(outputs), in_dims=(None, 0))(parameters, inputs)
+    columns = {}
+    for name, value in found.items():
+        columns.setdefault(name.rpartition(".")[0], []).append(value.flatten(2))
+    return {module: torch.cat(values, dim=2).detach() for module, values in columns.items()}
+
+
+def kernel(jacobian: Tensor) -> Tensor:
+    """K[i,c,j,d] = Σ_θ ∂f_c(x_i)/∂θ · ∂f_d(x_j)/∂θ from a Jacobian (n, C, P)."""
+    return torch.einsum("icp,jdp->icjd", jacobian, jacobian)
+
+
+def layer_kernels(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
+    """K_l of every module with parameters, (n, C, n, C)."""
+    return {name: kernel(rows) for name, rows in jacobians(network, inputs).items()}
+
+
+def alignment(kernel: Tensor, targets: Tensor) -> float:
+    """yᵀKy / (‖K‖_F ‖y‖²) with K as one (n C, n C) matrix and y as one vector."""
+    y = targets.flatten()
+    matrix = kernel.reshape(len(y), len(y))
+    return float(y @ matrix @ y / (torch.linalg.matrix_norm(matrix) * (y @ y)))
+
+
+def cka(first: Tensor, second: Tensor) -> float:
+    """⟨HKH, HLH⟩ / (‖HKH‖ ‖HLH‖) with the matrix H = I − 11ᵀ/n written out."""
+    n = len(first)
+    centring = torch.eye(n, dtype=first.dtype) - torch.full((n, n), 1 / n, dtype=first.dtype)
+    first, second = (centring @ matrix @ centring for matrix in (first, second))
+    norms = torch.linalg.matrix_norm(first) * torch.linalg.matrix_norm(second)
+    return float(torch.trace(first @ second.T) / norms)
