@@ -32,11 +32,13 @@ rule publish:
         figures=[path for path in figure_files() if path.endswith(".png")],
         tables=[f"<results>/tables/{p}/{f}.csv" for p, f in every_figure()],
         metas=[f"<results>/tables/{p}/{f}.meta.json" for p, f in every_figure()],
+        images=[path for p, f in every_figure() for path in images_of(p, f)],
         titles="config/figures.yaml",
     output:
         ledger=f"reference/{config['scale']}/ledger.json",
         tables=published("tables/{paper}/{figure}.csv"),
         metas=published("tables/{paper}/{figure}.meta.json"),
+        images=[path for path in published("tables/{paper}/{figure}.npz") if shows_images(path)],
         thumbnails=published("thumbnails/{paper}/{figure}.png"),
         readme=update("README.md"),
         pages=[update(f"docs/papers/{paper}.md") for paper in EXPERIMENTS],

@@ -12,6 +12,8 @@ rule train_baratin2021_eigenfunctions:
         "<logs>/train_run/baratin2021.{run}.{seed}.log",
     benchmark:
         "<benchmarks>/train_run/baratin2021.{run}.{seed}.tsv"
+    wildcard_constraints:
+        run="disk|half_disk",
     conda:
         "../../environment.yml"
     threads: 1
@@ -22,8 +24,6 @@ rule train_baratin2021_eigenfunctions:
     params:
         code=code_hash("feature_alignment.experiments.baratin2021.eigenfunctions"),
         checkpoint=f"{RESULTS}/checkpoints/baratin2021/{{run}}/{{seed}}.safetensors",
-    wildcard_constraints:
-        run="disk|half_disk",
     shell:
         "python -m feature_alignment.experiments.baratin2021.eigenfunctions --spec {input.spec:q}"
         " --seed {wildcards.seed} --out {output.measurements:q}"

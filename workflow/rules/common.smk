@@ -30,7 +30,7 @@ except (ValueError, OSError) as error:
 
 RESULTS = f"{config['results']}/{config['scale']}"
 
-WITH_IMAGES = {("baratin2021", "fig1_eigenfunctions"), ("baratin2021", "a1_half_disk")}
+WITH_IMAGES = {"baratin2021": ("fig1_eigenfunctions", "a1_half_disk")}
 
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={str(ROOT / 'src')!r}; ")
 
@@ -102,7 +102,13 @@ def first_images(paper, figure):
 
 def images_of(paper, figure):
     """What a figure shows beside its table, if anything."""
-    return [f"<results>/tables/{paper}/{figure}.npz"] if (paper, figure) in WITH_IMAGES else []
+    path = f"<results>/tables/{paper}/{figure}.npz"
+    return [path] if shows_images(path) else []
+
+
+def shows_images(path):
+    """Whether the figure of a table shows images too."""
+    return Path(path).stem in WITH_IMAGES.get(Path(path).parent.name, ())
 
 
 def tables_under_audit():

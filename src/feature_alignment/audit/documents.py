@@ -6,6 +6,7 @@ A generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end: NAM
 
 import argparse
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -38,9 +39,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if any(row["scale"] == "smoke" for row in ledger):
         raise ValueError("expected results at scale laptop or paper; smoke is only a rehearsal")
     for table in arguments.tables:
-        for source in (table, meta_path(table)):
-            target = arguments.published / "tables" / table.parent.name / source.name
-            write_text(target, source.read_text(encoding="utf-8"))
+        for source in (table, meta_path(table), table.with_suffix(".npz")):
+            if source.exists():  # few figures show images
+                target = arguments.published / "tables" / table.parent.name / source.name
+                with replacing(target) as temporary:
+                    shutil.copyfile(source, temporary)
     write_json(arguments.published / "ledger.json", ledger)
     for figure in arguments.figures:
         target = arguments.published / "thumbnails" / figure.parent.name / figure.name

@@ -86,11 +86,13 @@ def draw_band(
 ) -> None:
     """Draw the mean over seeds against the column ``x``, with a band of ± one standard deviation.
 
-    On a logarithmic axis both are taken of the logarithms, and places x = 0 are left out.
+    On a logarithmic axis both are taken of the logarithms; what has no logarithm is left out.
     """
     if axes.get_xscale() == "log":
         rows = rows[rows[x] > 0]
     logarithmic = axes.get_yscale() == "log"
+    if logarithmic:
+        rows = rows[rows["value"] > 0]
     values = np.log(rows["value"]) if logarithmic else rows["value"]
     by_place = values.groupby(rows[x].astype(float)).agg(["mean", "std"]).fillna(0)
     middle, spread = by_place["mean"], by_place["std"]

@@ -14,7 +14,7 @@ from feature_alignment.training import supernat
 from feature_alignment.training.schedules import LogSpaced
 
 CONDITIONS = ("n_train", "dimension", "noise_variance")
-SCHEDULE = LogSpaced(first=1, ratio=1.25)
+SCHEDULE = LogSpaced(first=1, ratio=1.5)
 
 Examples = tuple[np.ndarray, np.ndarray]
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -41,7 +40,7 @@ def figure(table: pd.DataFrame) -> Figure:
             _scale(panel, limits)
             for method, (_, colour) in METHODS.items():
                 rows = here[here["measure"] == f"{measure}_{method}"]
-                _draw_band(panel, rows, style.COLOURS[colour])
+                style.draw_band(panel, rows, "step", style.COLOURS[colour], None)
             if measure == "mse":
                 panel.axhline(here["noise_variance"].iloc[0], **NOISE)
         row[0].set_ylabel(label)
@@ -68,17 +67,6 @@ def _scale(axes: Axes, limits: tuple[float, float]) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")
-
-
-def _draw_band(axes: Axes, rows: pd.DataFrame, colour: str) -> None:
-    """Draw the geometric mean over trials, with a band of ± one standard deviation."""
-    positive = rows[rows["value"] > 0]
-    logarithms = np.log(positive["value"])
-    by_step = logarithms.groupby(positive["step"].astype(int)).agg(["mean", "std"]).fillna(0)
-    middle, spread = by_step["mean"], by_step["std"]
-    low, high = np.exp(middle - spread), np.exp(middle + spread)
-    axes.plot(by_step.index, np.exp(middle), color=colour)
-    axes.fill_between(by_step.index, low, high, color=colour, alpha=0.25, linewidth=0)
 
 
 if __name__ == "__main__":
