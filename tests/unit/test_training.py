@@ -8,7 +8,7 @@ from feature_alignment.randomness import generator
 from feature_alignment.training import schedules
 from feature_alignment.training.evaluate import evaluate
 from feature_alignment.training.loop import Checkpointing, DivergenceError, Reading, train
-from feature_alignment.training.losses import centered_mse, cross_entropy
+from feature_alignment.training.losses import binary_cross_entropy, centered_mse, cross_entropy
 from feature_alignment.training.stopping import LossBelow
 
 N, FEATURES, CLASSES = 23, 5, 3
@@ -119,6 +119,13 @@ def test_log_spaced_measurements_and_the_last(examples):
     assert {entry.epoch for entry in found if entry.step == 4} == {1 + 1 / 3}
 
 
+def test_measurements_at_listed_steps_and_the_last(examples):
+    _, found = run(examples, schedule=schedules.AtSteps([7, 0, 2, 50]))
+    assert list(dict.fromkeys(entry.step for entry in found)) == [0, 2, 7, 12]
+    _, found = run(examples, schedule=schedules.AtSteps([3, 12]))
+    assert list(dict.fromkeys(entry.step for entry in found)) == [3, 12]
+
+
 def test_measuring_does_not_change_the_training(examples):
     def noisy(model):
         torch.rand(7)
@@ -163,6 +170,121 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, examples, kind, kil
     assert resumed_found == found
     for one, other in zip(resumed.parameters(), whole.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def shifted(inputs, step):
+    """Move a batch by what depends on the step alone."""
+    return inputs + torch.randn(FEATURES, generator=generator("test/run", 0, "augmentation", step))
+
+
+def test_augmentation_is_given_every_batch_and_its_step_and_changes_the_inputs_alone(examples):
+    inputs, labels = examples
+    kept = inputs.clone()
+    seen, learned, steps = [], [], []
+
+    def spoiling(batch, step):
+        steps.append(step)
+        seen.append(batch.clone())
+        return batch.zero_()
+
+    def spy(outputs, targets):
+        learned.append(targets)
+        return cross_entropy(outputs, targets)
+
+    run(examples, augment=spoiling, loss=spy, epochs=2)
+    visited = torch.cat([order(0), order(1)])
+    assert steps == list(range(6))
+    assert torch.equal(torch.cat(seen), kept[visited])
+    assert torch.equal(torch.cat(learned), labels[visited])
+    assert torch.equal(inputs, kept)
+
+
+def test_the_network_learns_from_what_augmentation_returns(examples):
+    inputs, labels = examples
+    augmented, found = run(examples, augment=lambda batch, step: 2 * batch)
+    doubled, expected = run((2 * inputs, labels))
+    assert found == expected
+    for one, other in zip(augmented.parameters(), doubled.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+class Path:
+    """Observer and instrument whose state is plain numbers and tensors."""
+
+    def __init__(self):
+        self.steps = 0
+        self.length = 0.0
+        self.mean = self.last = None
+
+    def after_step(self, model):
+        assert model.training
+        weights = torch.cat([p.detach().flatten() for p in model.parameters()])
+        if self.last is not None:
+            self.length += (weights - self.last).norm().item()
+        self.mean = weights if self.mean is None else 0.9 * self.mean + 0.1 * weights
+        self.last = weights
+        self.steps += 1
+
+    def __call__(self, model):
+        yield Reading("steps", self.steps)
+        yield Reading("length", self.length)
+
+    def state(self):
+        return {"steps": self.steps, "length": self.length, "mean": self.mean}
+
+    def restore(self, model, state):
+        self.steps, self.length, self.mean = state["steps"], state["length"], state["mean"]
+        self.last = torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def test_observers_see_the_model_after_every_step(examples):
+    path, finals = Path(), []
+
+    class Last:
+        def after_step(self, model):
+            finals.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+
+    model, found = run(examples, observers=[path, Last()], instruments=[path])
+    assert path.steps == len(finals) == 12
+    assert len({tuple(weights.tolist()) for weights in finals}) == 12
+    end = torch.cat([p.detach().flatten() for p in model.parameters()])
+    assert torch.equal(finals[-1], end)
+    steps = {entry.step: entry.value for entry in found if entry.measure == "steps"}
+    assert steps == {0: 0, 3: 3, 6: 6, 9: 9, 12: 12}
+
+
+def test_observing_does_not_change_the_training(examples):
+    alone, _ = run(examples)
+    observed, _ = run(examples, observers=[Path()])
+    for one, other in zip(alone.parameters(), observed.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("kill_at", [1, 3, 8])
+def test_observers_and_augmentation_resume_where_they_were(tmp_path, examples, kill_at):
+    steps = []
+
+    def killing(outputs, labels):
+        steps.append(1)
+        if len(steps) == kill_at + 1:
+            raise Killed
+        return cross_entropy(outputs, labels)
+
+    def options(path):
+        idle = Path()  # a second one, so that states are not mixed up
+        idle.after_step = lambda model: None
+        return {"augment": shifted, "observers": [idle, path], "instruments": [path, weights]}
+
+    saving = Checkpointing(tmp_path / "state", "same", interval_s=0)
+    with pytest.raises(Killed):
+        run(examples, loss=killing, checkpointing=saving, **options(Path()))
+    resumed, whole = Path(), Path()
+    _, found = run(examples, checkpointing=saving, **options(resumed))
+    _, expected = run(examples, **options(whole))
+    assert found == expected
+    assert (resumed.steps, resumed.length) == (whole.steps, whole.length)
+    assert torch.equal(resumed.mean, whole.mean)
+    assert whole.steps == 12
 
 
 def test_a_finished_run_resumes_to_its_end(tmp_path, examples):
@@ -235,6 +357,9 @@ def test_schedules_have_their_formulas():
     assert rate(20) == pytest.approx(2.0)
     steps = [step for step in range(40) if schedules.LogSpaced().due(step, None)]
     assert steps == sorted({0, *(int(5 * 1.15**k) for k in range(15))} & set(range(40)))
+    listed = schedules.AtSteps([0, 4])
+    assert [step for step in range(9) if listed.due(step, None)] == [0, 4]
+    assert not listed.due(3, 4)
     with pytest.raises(ValueError, match="ratio > 1"):
         schedules.LogSpaced(5, 1.0)
 
@@ -247,6 +372,21 @@ def test_losses_have_their_formulas(examples):
     assert centered_mse(outputs, labels).item() == pytest.approx(expected.item())
     chosen = outputs.softmax(dim=1)[torch.arange(N), labels]
     assert cross_entropy(outputs, labels).item() == pytest.approx(-chosen.log().mean().item())
+
+
+def test_binary_cross_entropy_is_that_of_torch_for_labels_0_and_1():
+    outputs = 3 * torch.randn(N, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    outputs[:2, 0] = torch.tensor([800.0, -800.0])
+    labels = torch.where(torch.arange(N) % 3 == 0, 1.0, -1.0).double()
+    outputs.requires_grad_()
+    expected = nn.BCEWithLogitsLoss()(outputs[:, 0], (labels + 1) / 2)
+    found = binary_cross_entropy(outputs, labels)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-12)
+    gradients = [torch.autograd.grad(value, outputs)[0] for value in (found, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-15)
+    assert binary_cross_entropy(torch.zeros(4, 1), torch.ones(4)).item() == pytest.approx(
+        math.log(2)
+    )
 
 
 def test_evaluation_weighs_a_smaller_last_batch_rightly(examples):

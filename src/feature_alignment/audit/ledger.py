@@ -90,8 +90,9 @@ def _evidence(table: pd.DataFrame, where: str | None, test: Mapping) -> pd.DataF
     for column in [test.get("x"), *test.get("over", ())]:
         if column is not None and column not in table.columns:
             raise ValueError(f"no column {column!r}; the table has: {', '.join(table.columns)}")
-    measures = [test[key] for key in ("y", "greater", "lesser", "first", "second") if key in test]
-    unknown = sorted(set(measures) - set(table["measure"]))
+    named = [test[key] for key in ("y", "greater", "lesser", "first", "second") if key in test]
+    measures = {name for name in named if isinstance(name, str)}
+    unknown = sorted(measures - set(table["measure"]))
     if unknown:
         known = ", ".join(sorted(table["measure"].unique()))
         raise ValueError(f"no rows with measure {unknown[0]!r}; there are: {known}")
