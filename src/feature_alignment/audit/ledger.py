@@ -87,8 +87,11 @@ def judge(claim: Mapping, tables: Mapping[str, Path], scale: str) -> dict:
 
 
 def _evidence(table: pd.DataFrame, where: str | None, test: Mapping) -> pd.DataFrame:
+    known = set(table.columns)
+    if test["criterion"] == "rank_correlates":  # x may be a measure there
+        known |= set(table["measure"])
     for column in [test.get("x"), *test.get("over", ())]:
-        if column is not None and column not in table.columns:
+        if column is not None and column not in known:
             raise ValueError(f"no column {column!r}; the table has: {', '.join(table.columns)}")
     named = [test[key] for key in ("y", "greater", "lesser", "first", "second") if key in test]
     measures = {name for name in named if isinstance(name, str)}

@@ -11,6 +11,8 @@ from feature_alignment.experiments.collecting import Collection, parse_collectio
 EASY_FITTED = 0.9
 """Accuracy on the easy examples from which on they count as fitted."""
 
+RANDOM_LABELS = "random_labels"
+
 Table = pd.DataFrame
 SERIES = ["run", "seed"]
 
@@ -105,11 +107,12 @@ def _easy_against_difficult(collection: Collection) -> Table:
     """Return accuracies and alignments of the whole kernel, and what is derived from them.
 
     ``alignment_ratio`` is easy over difficult. Once for each run and seed, at its last step:
-    ``maximum_ratio`` (and ``maximum_ratio_…`` by kind of difficult examples); of the alignment on
+    ``maximum_ratio`` (in figure 4 also ``maximum_ratio_random_labels`` or
+    ``maximum_ratio_other_dataset``); of the alignment on
     easy examples, ``onset_step``, where it first reaches half its maximum, and ``rise_factor``,
     the step where it reaches three quarters over that where it reaches one quarter; of that on
     difficult examples, ``growth_before`` and ``growth_after`` the first time that the easy ones
-    are fitted, as factors.
+    are fitted, or up to the end if they never are, as factors.
     """
     table = collection.measurements
     table = table[
@@ -134,14 +137,16 @@ def _easy_against_difficult(collection: Collection) -> Table:
         fitted = accuracy.loc[accuracy["value"] >= EASY_FITTED, "step"]
         values = {"maximum_ratio": ratios["value"].max()}
         if "difficult" in ratios:
-            values[f"maximum_ratio_{ratios['difficult'].iloc[0]}"] = values["maximum_ratio"]
+            random = ratios["difficult"].iloc[0] == RANDOM_LABELS
+            kind = "random_labels" if random else "other_dataset"
+            values[f"maximum_ratio_{kind}"] = values["maximum_ratio"]
         values["onset_step"] = _first_reaching(at["easy"], 0.5)
         quarter = max(_first_reaching(at["easy"], 0.25), 1)
         values["rise_factor"] = _first_reaching(at["easy"], 0.75) / quarter
-        if len(fitted):
-            hard = at["difficult"]
-            values["growth_before"] = hard[fitted.min()] / hard.iloc[0]
-            values["growth_after"] = hard.iloc[-1] / hard[fitted.min()]
+        hard = at["difficult"]
+        since = fitted.min() if len(fitted) else hard.index[-1]
+        values["growth_before"] = hard[since] / hard.iloc[0]
+        values["growth_after"] = hard.iloc[-1] / hard[since]
         last = ratios.iloc[[-1]]
         derived += [last.assign(measure=name, value=value) for name, value in values.items()]
     return pd.concat([table, ratio, *derived], ignore_index=True)
@@ -159,7 +164,7 @@ def _label_noise(spec: dict) -> float:
 def _difficulty(spec: dict) -> str:
     """Return what makes the difficult examples difficult: random labels, or their dataset."""
     difficult = spec["settings"]["difficult"]
-    return "random_labels" if difficult["label_noise"] else difficult["name"]
+    return RANDOM_LABELS if difficult["label_noise"] else difficult["name"]
 
 
 def _places(names: pd.Series) -> pd.Series:
