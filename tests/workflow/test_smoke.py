@@ -6,17 +6,22 @@ import pytest
 from repository import Repository
 
 from conftest import ROOT
-from feature_alignment.spec import read_yaml
+from feature_alignment.spec import read_all_experiments
 
 pytestmark = pytest.mark.workflow
 
 SMOKE = ("all", "--config", "scale=smoke")
-FIGURES = [
-    f"{path.stem}/{figure}"
-    for path in sorted((ROOT / "config/experiments").glob("*.yaml"))
-    for figure in read_yaml(path)["figures"]
-]
+EXPERIMENTS = read_all_experiments(ROOT / "config/experiments", ROOT / "workflow/schemas")
+FIGURES = [f"{paper}/{figure}" for paper in EXPERIMENTS for figure in EXPERIMENTS[paper].figures]
 PLOTS = {f"plot_{name.split('/')[0]}_{name.split('/')[1].split('_')[0]}" for name in FIGURES}
+
+
+SEEDED = [
+    run
+    for experiments in EXPERIMENTS.values()
+    for run in experiments.runs_at("smoke")
+    if experiments.seeds(run, "smoke") == 2
+]
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +117,8 @@ def test_a_setting_re_runs_that_run_and_what_reads_it(edited):
 
 
 def test_another_seed_keeps_those_that_are_there(finished):
-    assert finished.planned(*SMOKE, "seeds=3")["train_run"] == 2
+    jobs = finished.planned(*SMOKE, "seeds=3")
+    assert jobs["train_run"] + jobs["train_baratin2021_eigenfunctions"] == len(SEEDED)
 
 
 def test_device_and_data_folder_re_run_nothing(finished):

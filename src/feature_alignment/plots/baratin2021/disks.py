@@ -4,7 +4,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.gridspec import GridSpec
 from numpy.typing import NDArray
 
 from feature_alignment.plots import style
@@ -22,32 +21,28 @@ CURVES = {
 def disk_figure(table: pd.DataFrame, images: dict[str, NDArray]) -> Figure:
     """Draw eigenfunctions and outputs at four times, and curves against the step."""
     ranks, steps = images["ranks"], images["steps"]
-    columns = len(ranks) + 1
-    figure = plt.figure(figsize=(style.WIDTH_IN, 1.32 * SHOWN + 2.3))
-    grid = GridSpec(SHOWN + 1, 3 * columns, figure=figure, height_ratios=[1] * SHOWN + [1.3])
-    extent = (-1, 1, -1, 1)
-    for row, time in enumerate(np.linspace(0, len(steps) - 1, SHOWN).round().astype(int)):
+    figure = plt.figure(figsize=(style.WIDTH_IN, 1.35 * SHOWN + 2.2))
+    above, below = figure.subfigures(2, 1, height_ratios=[1.35 * SHOWN, 2])
+    rows = above.subplots(SHOWN, len(ranks) + 1)
+    times = np.linspace(0, len(steps) - 1, SHOWN).round().astype(int)
+    for row, time in zip(rows, times, strict=True):
         shown = [*images["eigenfunctions"][time], images["outputs"][time]]
-        for column, image in enumerate(shown):
-            axes = figure.add_subplot(grid[row, 3 * column : 3 * column + 3])
+        for axes, image in zip(row, shown, strict=True):
             limit = float(np.abs(image).max())
-            options = {"origin": "lower", "extent": extent, "cmap": "RdBu_r"}
-            axes.imshow(image, vmin=-limit, vmax=limit, **options)
+            extent = (-1, 1, -1, 1)
+            axes.imshow(image, "RdBu_r", vmin=-limit, vmax=limit, origin="lower", extent=extent)
             axes.set(xticks=[], yticks=[])
-            axes.grid(visible=False)
-            if row == 0:
-                name = f"eigenfunction {ranks[column]}" if column < len(ranks) else "output"
-                axes.set_title(name)
-            if column == 0:
-                axes.set_ylabel(f"step {steps[time]}")
-    for place, (measure, label) in enumerate(CURVES.items()):
-        axes = figure.add_subplot(grid[SHOWN, 5 * place : 5 * place + 5])
+        row[0].set_ylabel(f"step {steps[time]}")
+    names = [*(f"eigenfunction {rank}" for rank in ranks), "output"]
+    for axes, name in zip(rows[0], names, strict=True):
+        axes.set_title(name)
+    for axes, (measure, label) in zip(below.subplots(1, len(CURVES)), CURVES.items(), strict=True):
         if measure == "eigenvalue_ratio":
             axes.set_yscale("log")
         for kind, (name, colour) in KINDS.items():
-            rows = table[table["measure"] == f"{measure}_{kind}"]
-            style.draw_band(axes, rows, "step", style.COLOURS[colour], name)
+            chosen = table[table["measure"] == f"{measure}_{kind}"]
+            style.draw_band(axes, chosen, "step", style.COLOURS[colour], name)
         axes.set(xlabel="step", title=label)
-        if place == 0:
+        if measure == "alignment":
             axes.legend()
     return figure

@@ -1,0 +1,120 @@
+"""Figure 6: path complexity against width and against random labels."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, LogLocator, NullLocator, PercentFormatter
+
+from feature_alignment import command
+from feature_alignment.plots import style
+
+CONDITIONS = ["width", "label_noise", "learning_rate", "sweep"]
+SWEEPS = {"width": "hidden units", "label_noise": "random labels"}
+COMPLEXITIES = {
+    "path_complexity": ("every step", "-"),
+    "path_complexity_coarse": ("logged steps", "--"),
+}
+TESTS = {"loss": ("test loss", "red"), "error": ("test error", "purple")}
+RELATIVE = {
+    "parameter_count": ("parameters", "grey", "-"),
+    "frobenius_product": (r"$\|U\|_F\,\|V\|_F$", "orange", "-"),
+    "spectral_complexity": ("spectral", "green", "-"),
+    "path_norm": ("path norm", "brown", "--"),
+    "distance_from_initialisation": (r"$\|U-U_0\|_F$", "pink", "-"),
+    "path_complexity": ("path complexity", "blue", "-"),
+}
+"""What the last row compares, the path complexity drawn last and so on top."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Draw the figure; see ``--help`` for the arguments."""
+    style.draw(__doc__, CONDITIONS, figure, argv)
+
+
+def figure(table: pd.DataFrame) -> Figure:
+    """Draw a column per sweep: path complexity, test loss and error, and other measures.
+
+    Points are means over seeds, bands ± one standard deviation, both of the logarithms. In the
+    last row every measure is divided by its geometric mean over the seeds
+    at the left end of the column.
+    """
+    drawn, axes = style.panels(3, len(SWEEPS), sharex="col", sharey="row")
+    for column, sweep in enumerate(SWEEPS):
+        here = table[table["sweep"] == sweep]
+        complexity, test, relative = (row[column] for row in axes)
+        _scale(complexity, here, sweep)
+        complexity.set_yscale("log")
+        for measure, (label, line) in COMPLEXITIES.items():
+            _draw(complexity, here, measure, sweep, "blue", label, linestyle=line)
+        test.set_yscale("log")
+        for measure, (label, colour) in TESTS.items():
+            _draw(test, _test(here), measure, sweep, colour, label)
+        relative.set_yscale("log", base=2)
+        for measure, (label, colour, line) in RELATIVE.items():
+            rows = _relative(here[here["measure"] == measure], sweep)
+            _draw(relative, rows, measure, sweep, colour, label, linestyle=line)
+        relative.set_xlabel(SWEEPS[sweep])
+    control = table[table["sweep"] == "control"]
+    if len(control):
+        rate = control["learning_rate"].iloc[0]
+        label = f"every step, $\\eta = {rate:g}$"
+        _draw(axes[0][0], control, "path_complexity", "width", "grey", label, linestyle=":")
+    fixed = table[table["sweep"] == "label_noise"].iloc[0]
+    axes[0][0].set_title(f"true labels, $\\eta = {fixed['learning_rate']:g}$")
+    axes[0][1].set_title(f"{fixed['width']} hidden units, $\\eta = {fixed['learning_rate']:g}$")
+    axes[0][0].set_ylabel("path complexity")
+    axes[1][0].set_ylabel("test loss (nats), error")
+    axes[2][0].set_ylabel("relative to the left end")
+    axes[0][0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+    axes[1][0].yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    for row in axes:
+        row[0].yaxis.set_major_formatter("{x:g}")
+        row[0].yaxis.set_minor_locator(NullLocator())
+        handles, labels = row[0].get_legend_handles_labels()
+        row[1].legend(handles, labels, loc="center left", bbox_to_anchor=(1, 0.5))
+    return drawn
+
+
+def _scale(axes: Axes, rows: pd.DataFrame, sweep: str) -> None:
+    """Set the axis that a column of panels shares."""
+    if sweep == "width":
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_locator(FixedLocator(sorted(rows["width"].unique())))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.xaxis.set_major_formatter(PercentFormatter(1))
+
+
+def _draw(
+    axes: Axes,
+    rows: pd.DataFrame,
+    measure: str,
+    x: str,
+    colour: str,
+    label: str,
+    **options: object,
+) -> None:
+    chosen = rows[rows["measure"] == measure]
+    style.draw_band(
+        axes, chosen, x, style.COLOURS[colour], label, marker="o", markersize=2.5, **options
+    )
+
+
+def _test(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the test set, with ``error``, which is 1 − accuracy, beside ``loss``."""
+    test = rows[rows["split"] == "test"]
+    accuracy = test[test["measure"] == "accuracy"]
+    return pd.concat([test, accuracy.assign(measure="error", value=1 - accuracy["value"])])
+
+
+def _relative(rows: pd.DataFrame, x: str) -> pd.DataFrame:
+    first = rows.loc[rows[x] == rows[x].min(), "value"]
+    return rows.assign(value=rows["value"] / np.exp(np.log(first).mean()))
+
+
+if __name__ == "__main__":
+    command.run(main)
