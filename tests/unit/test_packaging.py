@@ -30,7 +30,9 @@ def constraints():
 def test_the_conda_environment_has_the_same_packages_and_ranges():
     ours, project = requirements()
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    found = dict(re.fullmatch(r"([a-z0-9-]+)(.*)", line).groups() for line in environment)
+    *environment, without_conda = environment  # packages that only PyPI has come last
+    lines = [*environment, *without_conda["pip"]]
+    found = dict(re.fullmatch(r"([a-z0-9-]+)(.*)", line).groups() for line in lines)
     assert found.pop("python") == project["requires-python"]
     assert found.pop("pip") == ""
     expected = {CONDA_NAMES.get(r.name, r.name): set(str(r.specifier).split(",")) for r in ours}

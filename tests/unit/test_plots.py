@@ -1,49 +1,47 @@
 import importlib
+from functools import cache
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
+from figure_tables import IMAGES, ansatz, tables
 
 from conftest import ROOT
 from feature_alignment.experiments.beaglehole2024 import collect
-from feature_alignment.experiments.lejeune2024.penalties import curves
 from feature_alignment.plots import style
 from feature_alignment.spec import read_yaml
-from feature_alignment.tables import tidy, write_table
+from feature_alignment.tables import write_table
 
 META = {"spec": {"scale": "smoke"}, "seeds": [2], "datasets": {"digits": {"note": "stand-in"}}}
 
 
-def measurements():
-    rows = []
-    for seed in range(2):
-        for epoch in range(4):
-            common = {"seed": seed, "step": epoch, "epoch": epoch, "dataset": "digits", "run": "r"}
-            for split in ("train", "test"):
-                for measure in ("loss", "accuracy"):
-                    value = 0.5 / (1 + epoch) + 0.01 * seed
-                    rows.append({**common, "split": split, "measure": measure, "value": value})
-            for layer in ("linear1", "linear2"):
-                for measure in (*collect.CORRELATIONS, "weight_change"):
-                    value = 0.5 + 0.1 * epoch + 0.01 * seed
-                    rows.append({**common, "layer": layer, "measure": measure, "value": value})
-    return tidy(rows, ["dataset"])
-
-
-def tables():
-    ours = collect.since_first_epoch(measurements())
-    found = {("beaglehole2024", name): make(ours) for name, make in collect.FIGURES.items()}
-    grid = tidy(curves(np.linspace(0, 5, 11)), ["v"])
-    return found | {("lejeune2024", "fig2_penalties"): grid}
-
-
-def draw(paper, figure, table, folder):
+def draw(paper, figure, folder, table, images=None):
+    """Run the plot module as a program does and return the bytes of PDF and PNG."""
     write_table(folder / "table.csv", table, META)
+    paths = {"table": "table.csv", "pdf": "figure.pdf", "png": "figure.png"}
+    if images is not None:
+        np.savez(folder / "images.npz", **images)
+        paths["images"] = "images.npz"
     module = importlib.import_module(f"feature_alignment.plots.{paper}.{figure}")
-    paths = folder / "figure.pdf", folder / "figure.png"
-    module.main(
-        ["--table", str(folder / "table.csv"), "--pdf", str(paths[0]), "--png", str(paths[1])]
-    )
-    return [path.read_bytes() for path in paths]
+    module.main([f"--{name}={folder / path}" for name, path in paths.items()])
+    return [(folder / paths[kind]).read_bytes() for kind in ("pdf", "png")]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """Each figure of its own table, drawn once."""
+
+    @cache
+    def once(paper, figure):
+        folder = tmp_path_factory.mktemp(figure)
+        return draw(paper, figure, folder, tables()[paper, figure], images_of(paper, figure))
+
+    return once
+
+
+def images_of(paper, figure):
+    return IMAGES[paper, figure]() if (paper, figure) in IMAGES else None
 
 
 def test_every_figure_of_the_registry_is_drawn_here_and_has_title_and_caption():
@@ -57,26 +55,100 @@ def test_every_figure_of_the_registry_is_drawn_here_and_has_title_and_caption():
 
 
 @pytest.mark.parametrize("paper, figure", tables())
-def test_the_same_table_gives_the_same_bytes(paper, figure, tmp_path):
-    table = tables()[paper, figure]
-    pdf, png = draw(paper, figure, table, tmp_path)
+def test_the_same_table_gives_the_same_bytes(paper, figure, drawn, tmp_path):
+    pdf, png = drawn(paper, figure)
     assert pdf.startswith(b"%PDF")
     assert png.startswith(b"\x89PNG")
-    assert draw(paper, figure, table, tmp_path) == [pdf, png]
+    again = draw(paper, figure, tmp_path, tables()[paper, figure], images_of(paper, figure))
+    assert again == [pdf, png]
 
 
 @pytest.mark.parametrize("paper, figure", tables())
-def test_the_values_matter(paper, figure, tmp_path):
+def test_the_values_matter(paper, figure, drawn, tmp_path):
     table = tables()[paper, figure]
-    _, png = draw(paper, figure, table, tmp_path)
     changed = table.assign(value=table["value"] * 0.7)
-    assert draw(paper, figure, changed, tmp_path)[1] != png
+    _, png = draw(paper, figure, tmp_path, changed, images_of(paper, figure))
+    assert png != drawn(paper, figure)[1]
 
 
-def test_a_missing_condition_is_an_error(tmp_path):
-    table = tables()["beaglehole2024", "b1_nfa_emergence"].drop(columns="dataset")
-    with pytest.raises(ValueError, match="lacks the column 'dataset'"):
-        draw("beaglehole2024", "b1_nfa_emergence", table, tmp_path)
+@pytest.mark.parametrize("paper, figure", IMAGES)
+def test_the_images_matter(paper, figure, drawn, tmp_path):
+    turned = {name: array.copy() for name, array in images_of(paper, figure).items()}
+    turned["outputs"][-1] *= -1
+    _, png = draw(paper, figure, tmp_path, tables()[paper, figure], turned)
+    assert png != drawn(paper, figure)[1]
+
+
+@pytest.mark.parametrize("paper, figure", IMAGES)
+def test_a_figure_without_its_images_is_an_error(paper, figure, tmp_path):
+    with pytest.raises(ValueError, match="shows arrays; name their file with --images"):
+        draw(paper, figure, tmp_path, tables()[paper, figure])
+
+
+def test_images_lie_with_their_first_row_at_the_bottom():
+    from feature_alignment.plots.baratin2021.disks import disk_figure
+
+    images = IMAGES["baratin2021", "fig1_eigenfunctions"]()
+    figure = disk_figure(tables()["baratin2021", "fig1_eigenfunctions"], images)
+    shown = [axes.images[0] for axes in figure.axes if axes.images]
+    assert {image.origin for image in shown} == {"lower"}
+    assert {tuple(image.get_extent()) for image in shown} == {(-1, 1, -1, 1)}
+    first = shown[0]
+    np.testing.assert_array_equal(first.get_array(), images["eigenfunctions"][0, 0])
+    np.testing.assert_array_equal(shown[-1].get_array(), images["outputs"][-1])
+    assert all(image.norm.vmin == -image.norm.vmax < 0 for image in shown)  # white is zero
+    plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    "paper, figure, condition",
+    [
+        ("beaglehole2024", "b1_nfa_emergence", "dataset"),
+        ("baratin2021", "fig1_eigenfunctions", "radius"),
+        ("baratin2021", "fig2_spectrum", "label_noise"),
+        ("baratin2021", "fig3_alignment", "depth"),
+        ("baratin2021", "fig4_difficulty", "difficult"),
+        ("baratin2021", "a2_depth", "depth"),
+    ],
+)
+def test_a_missing_condition_is_an_error(paper, figure, condition, tmp_path):
+    table = tables()[paper, figure].drop(columns=condition)
+    with pytest.raises(ValueError, match=f"lacks the column '{condition}'"):
+        draw(paper, figure, tmp_path, table, images_of(paper, figure))
+
+
+def band(x_scale, y_scale, rows):
+    """Return the line and the band that are drawn for rows of (x, value)."""
+    figure, axes = plt.subplots()
+    axes.set(xscale=x_scale, yscale=y_scale)
+    style.draw_band(axes, pd.DataFrame(rows, columns=["x", "value"]), "x", "k", "label")
+    [line], [area] = axes.lines, axes.collections
+    corners = area.get_paths()[0].vertices
+    plt.close(figure)
+    sides = {x: sorted({y for place, y in corners if place == x}) for x in line.get_xdata()}
+    return dict(zip(line.get_xdata(), line.get_ydata(), strict=True)), sides
+
+
+ROWS = [(0, 1.0), (0, 3.0), (4, 1.0), (4, 100.0), (9, 5.0)]
+
+
+def test_a_band_is_mean_and_deviation_over_seeds():
+    line, sides = band("linear", "linear", ROWS)
+    assert line == {0: 2, 4: 50.5, 9: 5}
+    deviation = 2**0.5
+    assert sides[0] == pytest.approx([2 - deviation, 2 + deviation])
+    assert sides[9] == [5]  # one seed has no deviation
+
+
+def test_a_band_on_a_logarithmic_axis_is_of_the_logarithms():
+    line, sides = band("linear", "log", [*ROWS, (9, 0.0)])
+    assert line == pytest.approx({0: 3**0.5, 4: 10, 9: 5})
+    assert sides[4] == pytest.approx([10 / 10 ** (2**0.5), 10 * 10 ** (2**0.5)])
+
+
+def test_step_0_is_left_out_where_steps_are_logarithmic():
+    line, _ = band("log", "linear", ROWS)
+    assert line == {4: 50.5, 9: 5}
 
 
 def test_the_footer_tells_scale_seeds_and_copies_of_data():
@@ -84,7 +156,7 @@ def test_the_footer_tells_scale_seeds_and_copies_of_data():
 
 
 def test_collected_epochs_start_after_the_first_and_stages_are_marked():
-    table = collect.since_first_epoch(measurements())
+    table = collect.since_first_epoch(ansatz())
     assert sorted(table["epoch"].unique()) == [0, 1, 2]
     ends = collect.initial_and_final(table)
     assert ends.groupby("stage")["epoch"].unique().to_dict() == {"initial": [0], "final": [2]}

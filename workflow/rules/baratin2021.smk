@@ -110,3 +110,28 @@ rule measure_baratin2021_fig5:
     shell:
         "python -m feature_alignment.experiments.baratin2021.supernat"
         " --specs {input.specs:q} --out {output.table:q} > {log:q} 2>&1"
+
+
+rule collect_baratin2021_fig6:
+    input:
+        specs=specs_of("baratin2021", "fig6_complexity"),
+        measurements=measurements_of("baratin2021", "fig6_complexity"),
+    output:
+        table="<results>/tables/baratin2021/fig6_complexity.csv",
+        meta="<results>/tables/baratin2021/fig6_complexity.meta.json",
+    log:
+        "<logs>/collect/baratin2021.fig6_complexity.log",
+    benchmark:
+        "<benchmarks>/collect/baratin2021.fig6_complexity.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_hash("feature_alignment.experiments.baratin2021.collect_complexity"),
+    shell:
+        "python -m feature_alignment.experiments.baratin2021.collect_complexity"
+        " --figure fig6_complexity --specs {input.specs:q}"
+        " --measurements {input.measurements:q} --out {output.table:q} > {log:q} 2>&1"

@@ -1,0 +1,186 @@
+"""A table for every figure, made as the workflow makes it, from measurements of made-up runs."""
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from feature_alignment.experiments.baratin2021 import collect as baratin2021
+from feature_alignment.experiments.baratin2021 import supernat
+from feature_alignment.experiments.baratin2021.eigenfunctions import RINGS
+from feature_alignment.experiments.beaglehole2024 import collect as beaglehole2024
+from feature_alignment.experiments.collecting import Collection
+from feature_alignment.experiments.lejeune2024.penalties import curves
+from feature_alignment.tables import read_table, tidy, write_table
+
+SEEDS = range(2)
+LAYERS = ("conv1", "norm1", "conv2", "linear1")
+
+
+def as_read(rows: Iterable[Mapping]) -> pd.DataFrame:
+    """Return rows as a table that has been written and read back, as all tables are."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_table(Path(folder) / "table.csv", tidy(rows), {})
+        return read_table(Path(folder) / "table.csv")
+
+
+def collection(figure: str, rows: Iterable[Mapping], settings: Mapping[str, dict]) -> Collection:
+    """Return measurements of baratin2021's runs, whose settings are given by name."""
+    specs = {
+        run: {"paper": "baratin2021", "run": run, "scale": "smoke", "settings": chosen}
+        for run, chosen in settings.items()
+    }
+    return Collection(figure, as_read(rows), specs, (), Path("unused"))
+
+
+def readings(
+    runs: Iterable[str], steps: Iterable[int], places: Iterable[tuple]
+) -> Iterator[dict]:
+    """Yield a random value for every run, seed, step, and (measure, split, layer)."""
+    draw = np.random.default_rng(0)
+    steps, places = list(steps), list(places)
+    for run in runs:
+        for seed in SEEDS:
+            for step in steps:
+                for measure, split, layer in places:
+                    yield {
+                        "paper": "baratin2021",
+                        "run": run,
+                        "seed": seed,
+                        "step": step,
+                        "epoch": step / 4,
+                        "layer": layer,
+                        "split": split,
+                        "measure": measure,
+                        "value": draw.uniform(0.1, 0.9),
+                    }
+
+
+def disk(figure: str) -> Collection:
+    """Measurements of eigenfunctions on the disk."""
+    kinds = ("centered", "uncentered")
+    measures = ("alignment", "eigenvalue_ratio", "effective_rank", "label_energy")
+    places = [("loss", "train", None), ("accuracy", "train", None), ("trace", "grid", None)]
+    places += [(f"{measure}_{kind}", "grid", None) for measure in measures for kind in kinds]
+    places += [(f"angular_mean_{k}", "grid", None) for k in range(RINGS)]
+    return collection(figure, readings(["disk"], [0, 10, 100], places), {"disk": {}})
+
+
+def noise(figure: str, levels: Iterable[float] = (0.0, 0.2, 0.5)) -> Collection:
+    """Measurements of convolutional networks, a run per share of random labels."""
+    values = ("largest", "mean", "median")
+    measures = ["loss", "accuracy", "alignment", "effective_rank"]
+    measures += [f"eigenvalue_{which}" for which in values]
+    measures += [f"trace_ratio_{count}" for count in (1, 10, 40, 80, 160, 320)]
+    places = [(measure, split, None) for split in ("train", "test") for measure in measures]
+    places += [("alignment", split, layer) for split in ("train", "test") for layer in LAYERS]
+    settings = {f"noise{level:.0%}": {"dataset": {"label_noise": level}} for level in levels}
+    return collection(figure, readings(settings, [0, 5, 10, 30], places), settings)
+
+
+def easy_difficult(figure: str, settings: Mapping[str, dict]) -> Collection:
+    """Measurements of networks that see easy and difficult examples."""
+    places = [
+        (measure, split, None)
+        for split in ("easy", "difficult", "test")
+        for measure in ("loss", "accuracy")
+    ]
+    places += [
+        ("alignment", split, layer)
+        for split in ("easy", "difficult")
+        for layer in (None, "linear1", "linear2")
+    ]
+    return collection(figure, readings(settings, [0, 5, 7, 10, 30], places), settings)
+
+
+def kinds_of_difficulty(figure: str) -> Collection:
+    """Runs with random labels and with another dataset."""
+    settings = {
+        "random_labels": {"difficult": {"name": "mnist", "label_noise": 1.0}},
+        "other_dataset": {"difficult": {"name": "fashion_mnist", "label_noise": 0.0}},
+    }
+    return easy_difficult(figure, settings)
+
+
+def depths(figure: str) -> Collection:
+    """Runs of three depths."""
+    counts = (3, 6, 10)
+    return easy_difficult(figure, {f"depth{n}": {"model": {"hidden_layers": n}} for n in counts})
+
+
+COLLECTIONS: dict[str, Callable[[str], Collection]] = {
+    "fig1_eigenfunctions": disk,
+    "fig2_spectrum": noise,
+    "fig3_alignment": noise,
+    "fig4_difficulty": kinds_of_difficulty,
+    "a1_half_disk": disk,
+    "a2_depth": depths,
+    "a3_resnet": lambda figure: noise(figure, [0.0]),
+    "a4_learning_rate": noise,
+}
+"""The measurements behind each figure that ``experiments/baratin2021/collect.py`` collects."""
+
+
+def regression() -> pd.DataFrame:
+    """Return the table of SuperNat on very few examples."""
+    settings = {
+        "n_train": 8,
+        "n_validation": 20,
+        "dimension": 3,
+        "noise_variance": 0.1,
+        "learning_rate": 0.2,
+        "steps": 20,
+        "trials": 2,
+    }
+    spec = {"paper": "baratin2021", "run": "r", "settings": settings}
+    return tidy(supernat.curves(spec), supernat.CONDITIONS)
+
+
+def ansatz() -> pd.DataFrame:
+    """Return measurements of beaglehole2024's networks."""
+    rows = []
+    for seed in SEEDS:
+        for epoch in range(4):
+            common = {"seed": seed, "step": epoch, "epoch": epoch, "dataset": "digits", "run": "r"}
+            for split in ("train", "test"):
+                for measure in ("loss", "accuracy"):
+                    value = 0.5 / (1 + epoch) + 0.01 * seed
+                    rows.append({**common, "split": split, "measure": measure, "value": value})
+            for layer in ("linear1", "linear2"):
+                for measure in (*beaglehole2024.CORRELATIONS, "weight_change"):
+                    value = 0.5 + 0.1 * epoch + 0.01 * seed
+                    rows.append({**common, "layer": layer, "measure": measure, "value": value})
+    return tidy(rows, ["dataset"])
+
+
+@cache
+def tables() -> dict[tuple[str, str], pd.DataFrame]:
+    """Return a table for every figure, by paper and figure."""
+    found = {
+        ("baratin2021", figure): baratin2021.FIGURES[figure](make(figure))
+        for figure, make in COLLECTIONS.items()
+    }
+    found["baratin2021", "fig5_supernat"] = regression()
+    ours = beaglehole2024.since_first_epoch(ansatz())
+    for figure, make in beaglehole2024.FIGURES.items():
+        found["beaglehole2024", figure] = make(ours)
+    found["lejeune2024", "fig2_penalties"] = tidy(curves(np.linspace(0, 5, 11)), ["v"])
+    return found
+
+
+def disk_images() -> dict[str, np.ndarray]:
+    """Return what ``experiments/baratin2021/eigenfunctions.py`` leaves beside its table."""
+    draw = np.random.default_rng(0)
+    return {
+        "steps": np.array([0, 10, 30, 60, 100]),
+        "ranks": np.array([1, 2, 3, 6]),
+        "eigenfunctions": draw.standard_normal((5, 4, 6, 6), dtype=np.float32),
+        "outputs": draw.standard_normal((5, 6, 6), dtype=np.float32),
+    }
+
+
+IMAGES = {("baratin2021", figure): disk_images for figure in ("fig1_eigenfunctions", "a1_half_disk")}
+"""The arrays of each figure that shows some."""

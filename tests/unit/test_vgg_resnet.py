@@ -1,0 +1,234 @@
+import math
+from collections import Counter
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from feature_alignment.models.convolutional import ARCHITECTURES, convolutional_network
+from feature_alignment.models.initialisation import INITIALISATIONS
+from feature_alignment.models.resnet import resnet
+from feature_alignment.models.vgg import vgg
+
+KINDS = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)
+LAYERS = {
+    # convolutions, batch norms, linear layers
+    "vgg11": (8, 0, 1),
+    "vgg13": (10, 0, 1),
+    "vgg16": (13, 0, 1),
+    "vgg19": (16, 0, 1),
+    "vgg11_bn": (8, 8, 1),
+    "vgg13_bn": (10, 10, 1),
+    "vgg16_bn": (13, 13, 1),
+    "vgg19_bn": (16, 16, 1),
+    "resnet18": (20, 20, 1),
+    "resnet34": (36, 36, 1),
+    "resnet50": (53, 53, 1),
+}
+VGGS = [name for name in LAYERS if name.startswith("vgg")]
+RESNETS = [name for name in LAYERS if name.startswith("resnet")]
+
+
+def build(architecture, *, seed=0, width=4, channels=3, outputs=10, initialisation="he_normal"):
+    return convolutional_network(
+        architecture,
+        channels,
+        outputs,
+        width=width,
+        initialisation=initialisation,
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def published(architecture):
+    """Return torchvision's network, without values for its weights."""
+    with torch.device("meta"):
+        return getattr(torchvision.models, architecture)()
+
+
+def shapes(network):
+    return [tuple(parameter.shape) for parameter in network.parameters()]
+
+
+def test_every_architecture_is_tested():
+    assert set(LAYERS) == set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("architecture", LAYERS)
+@pytest.mark.parametrize("channels, outputs", [(3, 10), (1, 4)])
+def test_maps_small_images_to_outputs(architecture, channels, outputs):
+    network = build(architecture, width=2, channels=channels, outputs=outputs).eval()
+    found = network(torch.randn(3, channels, 32, 32))
+    assert found.shape == (3, outputs)
+    assert found.isfinite().all()
+    assert found.requires_grad
+
+
+@pytest.mark.parametrize("architecture", LAYERS)
+def test_layer_counts(architecture):
+    network = build(architecture)
+    owners = [m for m in network.modules() if any(True for _ in m.parameters(recurse=False))]
+    counts = Counter(type(module) for module in owners)
+    assert tuple(counts[kind] for kind in KINDS) == LAYERS[architecture]
+    assert len(owners) == sum(LAYERS[architecture])
+
+
+@pytest.mark.parametrize("architecture", VGGS)
+def test_vgg_layers_are_numbered_by_depth(architecture):
+    convolutions, norms, _ = LAYERS[architecture]
+    network = build(architecture)
+    for kind, name, count in ((nn.Conv2d, "conv", convolutions), (nn.BatchNorm2d, "norm", norms)):
+        found = [key for key, module in network.named_children() if isinstance(module, kind)]
+        assert found == [f"{name}{depth}" for depth in range(1, count + 1)]
+    assert list(dict(network.named_children()))[-2:] == ["flatten", "linear1"]
+    assert network.linear1.in_features == 32
+    assert all(module.bias is not None for module in network.modules() if isinstance(module, KINDS))
+
+
+def test_resnet18_has_41_layers_with_parameters():
+    names = [
+        name
+        for name, module in build("resnet18").named_modules()
+        if any(True for _ in module.parameters(recurse=False))
+    ]
+    assert len(names) == 41
+    assert names[:4] == ["conv1", "norm1", "stage1.block1.conv1", "stage1.block1.norm1"]
+    assert names[-1] == "linear1"
+    shortcuts = [name for name in names if name.endswith("shortcut")]
+    assert shortcuts == [f"stage{stage}.block1.shortcut" for stage in (2, 3, 4)]
+
+
+@pytest.mark.parametrize("architecture", VGGS)
+def test_vgg_features_have_the_published_shapes(architecture):
+    # the head differs: one linear layer here, three for 224 × 224 pixels there
+    network = build(architecture, width=64)
+    assert shapes(network)[:-2] == shapes(published(architecture).features)
+    assert shapes(network)[-2:] == [(10, 512), (10,)]
+
+
+@pytest.mark.parametrize("architecture", RESNETS)
+def test_resnets_have_the_published_shapes_between_stem_and_head(architecture):
+    network, theirs = build(architecture, width=64), published(architecture)
+    assert shapes(network)[1:-2] == shapes(theirs)[1:-2]
+    # the stem: 3 × 3 instead of 7 × 7; the head: ten classes instead of a thousand
+    assert (shapes(network)[0], shapes(theirs)[0]) == ((64, 3, 3, 3), (64, 3, 7, 7))
+    features = network.linear1.in_features
+    counts = [sum(map(math.prod, shapes(model))) for model in (theirs, network)]
+    assert counts[0] - counts[1] == 64 * 3 * (49 - 9) + (features + 1) * 990
+
+
+def test_resnet18_has_the_known_number_of_parameters():
+    # 11 689 512 in the published network, whose stem and head are larger
+    count = sum(map(math.prod, shapes(build("resnet18", width=64))))
+    assert count == 11_689_512 - 64 * 3 * 40 - 513 * 990
+
+
+@pytest.mark.parametrize("architecture", ["vgg11", "vgg16_bn"])
+def test_vgg_computes_what_the_published_features_do(architecture):
+    network = build(architecture).eval()
+    layers = [module for module in network if isinstance(module, nn.Conv2d | nn.MaxPool2d)]
+    plan = [m.out_channels if isinstance(m, nn.Conv2d) else "M" for m in layers]
+    features = torchvision.models.vgg.make_layers(plan, batch_norm=architecture.endswith("_bn"))
+    copy(network, features.eval(), slice(None, -2))
+    inputs = torch.randn(2, 3, 32, 32)
+    expected = network.linear1(features(inputs).flatten(1))
+    torch.testing.assert_close(network(inputs), expected)
+
+
+@pytest.mark.parametrize("architecture", RESNETS)
+def test_resnets_compute_what_the_published_blocks_do(architecture):
+    draw = torch.Generator().manual_seed(1)
+    network, theirs = build(architecture, width=64).eval(), published(architecture)
+    with torch.device("meta"):
+        theirs.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+        theirs.maxpool = nn.Identity()
+        theirs.fc = nn.Linear(network.linear1.in_features, 10)
+    theirs = theirs.to_empty(device="cpu").eval()
+    for norm in network.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.running_mean.normal_(0, 0.1, generator=draw)
+            norm.running_var.uniform_(0.5, 2, generator=draw)
+    copy(network, theirs, slice(None))
+    inputs = torch.randn(2, 3, 16, 16, generator=draw)
+    torch.testing.assert_close(network(inputs), theirs(inputs))
+
+
+@torch.no_grad()
+def copy(network, other, part):
+    """Copy parameters and statistics in their order, which is that of the published networks."""
+    for target, value in zip(other.parameters(), list(network.parameters())[part], strict=True):
+        target.copy_(value)
+    for target, value in zip(other.buffers(), network.buffers(), strict=True):
+        target.copy_(value)
+
+
+@pytest.mark.parametrize("architecture", LAYERS)
+def test_weights_depend_on_the_generator_alone(architecture):
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = build(architecture, width=2).state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    second = build(architecture, width=2).state_dict()
+    other = build(architecture, width=2, seed=1).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["conv1.weight"], other["conv1.weight"])
+    assert not torch.equal(first["linear1.weight"], other["linear1.weight"])
+
+
+@pytest.mark.parametrize("initialisation", INITIALISATIONS)
+@pytest.mark.parametrize("architecture", ["vgg11_bn", "resnet50"])
+def test_weights_have_the_stated_deviation(architecture, initialisation):
+    checked = 0
+    for module in build(architecture, width=16, initialisation=initialisation).modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert (module.weight == 1).all()
+            assert (module.bias == 0).all()
+            assert (module.running_mean == 0).all()
+            assert (module.running_var == 1).all()
+        elif isinstance(module, KINDS):
+            weight = module.weight
+            fan_in = weight[0].numel()
+            fan_out = weight[:, 0].numel()
+            variance = {
+                "pytorch": 1 / (3 * fan_in),
+                "he_normal": 2 / fan_in,
+                "xavier_normal": 2 / (fan_in + fan_out),
+            }[initialisation]
+            # the relative error of a deviation is about 1/√(2 m) for m draws
+            tolerance = 5 / math.sqrt(2 * weight.numel())
+            assert weight.std().item() == pytest.approx(math.sqrt(variance), rel=tolerance)
+            assert abs(weight.mean().item()) < 5 * math.sqrt(variance / weight.numel())
+            if module.bias is not None and initialisation != "pytorch":
+                assert (module.bias == 0).all()
+            checked += 1
+    assert checked == LAYERS[architecture][0] + LAYERS[architecture][2]
+
+
+def test_every_weight_is_drawn():
+    # weights are made without values at first: a layer that were forgotten could hold anything
+    for architecture in ("vgg19", "resnet50"):
+        for name, value in build(architecture, width=2).named_parameters():
+            assert value.isfinite().all(), name
+            assert value.device.type == "cpu"
+            assert value.requires_grad
+
+
+@pytest.mark.parametrize("name", ["vgg12", "vgg11_BN", "resnet18_bn", "vgg", "", "alexnet"])
+def test_unknown_architectures_are_errors_that_list_the_known(name):
+    with pytest.raises(ValueError, match=f"unknown architecture '{name}'.*vgg19_bn.*resnet50"):
+        build(name)
+
+
+@pytest.mark.parametrize("family, wrong", [(vgg, "resnet18"), (resnet, "vgg11")])
+def test_families_know_their_own(family, wrong):
+    options = {"batch_norm": False} if family is vgg else {}
+    with pytest.raises(ValueError, match=f"unknown architecture '{wrong}'; expected one of"):
+        family(wrong, 3, 10, width=2, initialisation="he_normal", generator=None, **options)
+
+
+@pytest.mark.parametrize("architecture", ["vgg11", "resnet18"])
+def test_unknown_initialisations_are_errors(architecture):
+    with pytest.raises(ValueError, match="unknown initialisation 'he'.*he_normal"):
+        build(architecture, initialisation="he")
