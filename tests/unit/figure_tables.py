@@ -10,6 +10,7 @@ import pandas as pd
 
 from feature_alignment.experiments.baratin2021 import collect as baratin2021
 from feature_alignment.experiments.baratin2021 import supernat
+from feature_alignment.experiments.baratin2021.collect_complexity import complexity
 from feature_alignment.experiments.baratin2021.eigenfunctions import RINGS
 from feature_alignment.experiments.beaglehole2024 import collect as beaglehole2024
 from feature_alignment.experiments.collecting import Collection
@@ -36,9 +37,7 @@ def collection(figure: str, rows: Iterable[Mapping], settings: Mapping[str, dict
     return Collection(figure, as_read(rows), specs, (), Path("unused"))
 
 
-def readings(
-    runs: Iterable[str], steps: Iterable[int], places: Iterable[tuple]
-) -> Iterator[dict]:
+def readings(runs: Iterable[str], steps: Iterable[int], places: Iterable[tuple]) -> Iterator[dict]:
     """Yield a random value for every run, seed, step, and (measure, split, layer)."""
     draw = np.random.default_rng(0)
     steps, places = list(steps), list(places)
@@ -69,7 +68,7 @@ def disk(figure: str) -> Collection:
     return collection(figure, readings(["disk"], [0, 10, 100], places), {"disk": {}})
 
 
-def noise(figure: str, levels: Iterable[float] = (0.0, 0.2, 0.5)) -> Collection:
+def noise(figure: str, levels: Iterable[float] = (0.0, 0.5)) -> Collection:
     """Measurements of convolutional networks, a run per share of random labels."""
     values = ("largest", "mean", "median")
     measures = ["loss", "accuracy", "alignment", "effective_rank"]
@@ -106,9 +105,9 @@ def kinds_of_difficulty(figure: str) -> Collection:
 
 
 def depths(figure: str) -> Collection:
-    """Runs of three depths."""
-    counts = (3, 6, 10)
-    return easy_difficult(figure, {f"depth{n}": {"model": {"hidden_layers": n}} for n in counts})
+    """Runs of two depths."""
+    settings = {f"depth{n}": {"model": {"hidden_layers": n}} for n in (3, 15)}
+    return easy_difficult(figure, settings)
 
 
 COLLECTIONS: dict[str, Callable[[str], Collection]] = {
@@ -122,6 +121,30 @@ COLLECTIONS: dict[str, Callable[[str], Collection]] = {
     "a4_learning_rate": noise,
 }
 """The measurements behind each figure that ``experiments/baratin2021/collect.py`` collects."""
+
+
+def sweeps(figure: str) -> Collection:
+    """Measurements of networks of several widths, shares of random labels and learning rates."""
+    measures = ["path_complexity", "path_complexity_coarse", "path_length", "kernel_trace"]
+    measures += ["parameter_count", "frobenius_product", "spectral_complexity", "path_norm"]
+    places = [(measure, None, None) for measure in (*measures, "distance_from_initialisation")]
+    places += [(m, split, None) for m in ("loss", "accuracy") for split in ("train", "test")]
+    settings = {
+        f"{width}-{level}-{rate}": {
+            "model": {"width": width},
+            "dataset": {"label_noise": level},
+            "learning_rate": rate,
+            "stop": {"loss": 0.5},
+        }
+        for width, level, rate in (
+            (16, 0.0, 0.1),
+            (64, 0.0, 0.1),
+            (64, 0.5, 0.1),
+            (16, 0.0, 0.01),
+            (64, 0.0, 0.01),
+        )
+    }
+    return collection(figure, readings(settings, [0, 10], places), settings)
 
 
 def regression() -> pd.DataFrame:
@@ -164,6 +187,7 @@ def tables() -> dict[tuple[str, str], pd.DataFrame]:
         for figure, make in COLLECTIONS.items()
     }
     found["baratin2021", "fig5_supernat"] = regression()
+    found["baratin2021", "fig6_complexity"] = complexity(sweeps("fig6_complexity"))
     ours = beaglehole2024.since_first_epoch(ansatz())
     for figure, make in beaglehole2024.FIGURES.items():
         found["beaglehole2024", figure] = make(ours)
@@ -182,5 +206,7 @@ def disk_images() -> dict[str, np.ndarray]:
     }
 
 
-IMAGES = {("baratin2021", figure): disk_images for figure in ("fig1_eigenfunctions", "a1_half_disk")}
+IMAGES = {
+    ("baratin2021", figure): disk_images for figure in ("fig1_eigenfunctions", "a1_half_disk")
+}
 """The arrays of each figure that shows some."""

@@ -44,7 +44,9 @@ def test_rings_get_their_radius_and_one_name():
     rows.append(row("disk", 0, 0, "alignment_centered", 0.3, "grid"))
     found = collect.eigenfunctions(collection("fig1_eigenfunctions", rows, {"disk": {}}))
     means = by_place(found, "angular_mean", "seed", "step", "radius")
-    assert {(seed, step, round(radius, 9)): value for (seed, step, radius), value in means.items()} == {
+    assert {
+        (seed, step, round(radius, 9)): value for (seed, step, radius), value in means.items()
+    } == {
         (seed, step, radius): k + 100 * seed + step
         for seed in (0, 1)
         for step in (0, 20)

@@ -56,8 +56,7 @@ def datasets(tmp_path_factory):
         "varied": ((1, 6, 6), {**sizes, "classes": CLASSES + 1}),
     }
     return {
-        name: random_dataset(folder, name, shape, **sizes)
-        for name, (shape, sizes) in kinds.items()
+        name: random_dataset(folder, name, shape, **sizes) for name, (shape, sizes) in kinds.items()
     }
 
 
@@ -132,9 +131,7 @@ def test_fits_are_those_of_all_examples(finished, step):
         assert found[step, "accuracy", split, None] == right
 
 
-def test_the_network_learns_easy_and_difficult_examples_together(
-    monkeypatch, tmp_path, datasets
-):
+def test_the_network_learns_easy_and_difficult_examples_together(monkeypatch, tmp_path, datasets):
     given = {}
 
     def looking(network, inputs, labels, **options):

@@ -163,7 +163,7 @@ def test_training_is_gradient_descent_on_all_points(finished):
 
 
 def test_images_have_the_stated_shapes(finished):
-    run, images, network = finished
+    images = finished[1]
     assert images["steps"].tolist() == STEPS
     assert images["ranks"].tolist() == list(RANKS)
     assert images["eigenfunctions"].shape == (len(STEPS), len(RANKS), SIDE, SIDE)

@@ -1,5 +1,4 @@
 import importlib
-from functools import cache
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,6 +9,7 @@ from figure_tables import IMAGES, ansatz, tables
 from conftest import ROOT
 from feature_alignment.experiments.beaglehole2024 import collect
 from feature_alignment.plots import style
+from feature_alignment.plots.baratin2021.disks import disk_figure
 from feature_alignment.spec import read_yaml
 from feature_alignment.tables import write_table
 
@@ -28,18 +28,6 @@ def draw(paper, figure, folder, table, images=None):
     return [(folder / paths[kind]).read_bytes() for kind in ("pdf", "png")]
 
 
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    """Each figure of its own table, drawn once."""
-
-    @cache
-    def once(paper, figure):
-        folder = tmp_path_factory.mktemp(figure)
-        return draw(paper, figure, folder, tables()[paper, figure], images_of(paper, figure))
-
-    return once
-
-
 def images_of(paper, figure):
     return IMAGES[paper, figure]() if (paper, figure) in IMAGES else None
 
@@ -54,29 +42,77 @@ def test_every_figure_of_the_registry_is_drawn_here_and_has_title_and_caption():
     assert captions == {f"{paper}.{figure}.rst" for paper, figure in registered}
 
 
+def recipe(paper, figure):
+    """Return the condition columns that a plot module asks for, and the function that draws."""
+    asked = {}
+
+    def note(description, conditions, figure_of, argv, *, images=False):
+        asked.update(conditions=conditions, figure_of=figure_of)
+        assert images == ((paper, figure) in IMAGES)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "draw", note)
+        importlib.import_module(f"feature_alignment.plots.{paper}.{figure}").main([])
+    return asked["conditions"], asked["figure_of"]
+
+
+def contents(paper, figure, table, images=None):
+    """Draw a figure and return the curves, areas and images in it."""
+    _, figure_of = recipe(paper, figure)
+    shown = figure_of(table) if images is None else figure_of(table, images)
+    found = []
+    for axes in shown.axes:
+        found += [line.get_xydata() for line in axes.lines]
+        found += [path.vertices for area in axes.collections for path in area.get_paths()]
+        found += [image.get_array() for image in axes.images]
+    plt.close(shown)
+    return [np.asarray(part, dtype=float).tolist() for part in found]
+
+
 @pytest.mark.parametrize("paper, figure", tables())
-def test_the_same_table_gives_the_same_bytes(paper, figure, drawn, tmp_path):
-    pdf, png = drawn(paper, figure)
+def test_the_same_table_gives_the_same_bytes(paper, figure, tmp_path):
+    table, images = tables()[paper, figure], images_of(paper, figure)
+    pdf, png = draw(paper, figure, tmp_path, table, images)
     assert pdf.startswith(b"%PDF")
     assert png.startswith(b"\x89PNG")
-    again = draw(paper, figure, tmp_path, tables()[paper, figure], images_of(paper, figure))
-    assert again == [pdf, png]
+    assert draw(paper, figure, tmp_path, table, images) == [pdf, png]
+
+
+def test_another_table_gives_other_bytes(tmp_path):
+    name = ("lejeune2024", "fig2_penalties")
+    table = tables()[name]
+    changed = table.assign(value=table["value"] * 0.7)
+    for one, other in zip(*(draw(*name, tmp_path, t) for t in (table, changed)), strict=True):
+        assert one != other
 
 
 @pytest.mark.parametrize("paper, figure", tables())
-def test_the_values_matter(paper, figure, drawn, tmp_path):
-    table = tables()[paper, figure]
+def test_the_values_matter(paper, figure):
+    table, images = tables()[paper, figure], images_of(paper, figure)
+    shown = contents(paper, figure, table, images)
+    assert shown
+    assert contents(paper, figure, table, images) == shown
     changed = table.assign(value=table["value"] * 0.7)
-    _, png = draw(paper, figure, tmp_path, changed, images_of(paper, figure))
-    assert png != drawn(paper, figure)[1]
+    assert contents(paper, figure, changed, images) != shown
 
 
 @pytest.mark.parametrize("paper, figure", IMAGES)
-def test_the_images_matter(paper, figure, drawn, tmp_path):
-    turned = {name: array.copy() for name, array in images_of(paper, figure).items()}
-    turned["outputs"][-1] *= -1
-    _, png = draw(paper, figure, tmp_path, tables()[paper, figure], turned)
-    assert png != drawn(paper, figure)[1]
+def test_the_images_matter(paper, figure):
+    table, images = tables()[paper, figure], images_of(paper, figure)
+    shown = contents(paper, figure, table, images)
+    for name in ("outputs", "eigenfunctions"):
+        turned = images | {name: -images[name]}
+        assert contents(paper, figure, table, turned) != shown
+
+
+@pytest.mark.parametrize("paper, figure", tables())
+def test_a_missing_condition_is_an_error(paper, figure, tmp_path):
+    conditions, _ = recipe(paper, figure)
+    assert conditions
+    for condition in conditions:
+        table = tables()[paper, figure].drop(columns=condition)
+        with pytest.raises(ValueError, match=f"lacks the column '{condition}'"):
+            draw(paper, figure, tmp_path, table, images_of(paper, figure))
 
 
 @pytest.mark.parametrize("paper, figure", IMAGES)
@@ -86,8 +122,6 @@ def test_a_figure_without_its_images_is_an_error(paper, figure, tmp_path):
 
 
 def test_images_lie_with_their_first_row_at_the_bottom():
-    from feature_alignment.plots.baratin2021.disks import disk_figure
-
     images = IMAGES["baratin2021", "fig1_eigenfunctions"]()
     figure = disk_figure(tables()["baratin2021", "fig1_eigenfunctions"], images)
     shown = [axes.images[0] for axes in figure.axes if axes.images]
@@ -98,23 +132,6 @@ def test_images_lie_with_their_first_row_at_the_bottom():
     np.testing.assert_array_equal(shown[-1].get_array(), images["outputs"][-1])
     assert all(image.norm.vmin == -image.norm.vmax < 0 for image in shown)  # white is zero
     plt.close(figure)
-
-
-@pytest.mark.parametrize(
-    "paper, figure, condition",
-    [
-        ("beaglehole2024", "b1_nfa_emergence", "dataset"),
-        ("baratin2021", "fig1_eigenfunctions", "radius"),
-        ("baratin2021", "fig2_spectrum", "label_noise"),
-        ("baratin2021", "fig3_alignment", "depth"),
-        ("baratin2021", "fig4_difficulty", "difficult"),
-        ("baratin2021", "a2_depth", "depth"),
-    ],
-)
-def test_a_missing_condition_is_an_error(paper, figure, condition, tmp_path):
-    table = tables()[paper, figure].drop(columns=condition)
-    with pytest.raises(ValueError, match=f"lacks the column '{condition}'"):
-        draw(paper, figure, tmp_path, table, images_of(paper, figure))
 
 
 def band(x_scale, y_scale, rows):

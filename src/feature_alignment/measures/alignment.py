@@ -38,6 +38,8 @@ def kernel_alignment(kernel: Tensor, targets: Tensor) -> float:
     References:
         baratin2021, centred kernel alignment; Cristianini et al. (2001).
     """
+    if targets.ndim != 2:
+        raise ValueError(f"expected targets of shape (n, C), got {tuple(targets.shape)}")
     n, outputs = targets.shape
     if kernel.shape != (n, outputs, n, outputs):
         raise ValueError(
@@ -83,11 +85,14 @@ def cka(first: Tensor, second: Tensor) -> float:
             f"expected two square kernels of one shape, got {tuple(first.shape)} and "
             f"{tuple(second.shape)}"
         )
-    centred = []
+    centred, squares = [], []
     for kernel in (first.double(), second.double()):
+        scale = kernel.square().sum().item()
         kernel = kernel - kernel.mean(dim=0)
-        centred.append(kernel - kernel.mean(dim=1, keepdim=True))
-    squares = [kernel.square().sum().item() for kernel in centred]
-    if not all(0 < square < float("inf") for square in squares):
-        raise ValueError("a centred kernel is zero or not finite; CKA is not defined")
+        kernel = kernel - kernel.mean(dim=1, keepdim=True)
+        square = kernel.square().sum().item()
+        if not 1e-28 * scale < square < float("inf"):  # what rounding leaves of a constant kernel
+            raise ValueError("a centred kernel is zero or not finite; CKA is not defined")
+        centred.append(kernel)
+        squares.append(square)
     return (centred[0] * centred[1]).sum().item() / sqrt(squares[0] * squares[1])

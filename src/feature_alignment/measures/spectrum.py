@@ -21,16 +21,20 @@ def eigenvalues(kernel: Tensor) -> Spectrum:
         N eigenvalues, computed in float64.
 
     Raises:
-        ValueError: If the kernel is not square or not finite, or an eigenvalue is more negative
-            than rounding in the kernel's own precision explains.
+        ValueError: If the kernel is not square, symmetric and finite, or an eigenvalue is more
+            negative than rounding in the kernel's own precision explains.
     """
-    size = math.isqrt(kernel.numel())
-    if kernel.ndim not in (2, 4) or size**2 != kernel.numel():
+    half = kernel.ndim // 2
+    if kernel.ndim not in (2, 4) or kernel.shape[:half] != kernel.shape[half:]:
         raise ValueError(f"expected a square kernel, got the shape {tuple(kernel.shape)}")
     if not torch.isfinite(kernel).all():
         raise ValueError("the kernel is not finite; it has no spectrum")
+    size = math.prod(kernel.shape[:half])
     precision = torch.finfo(kernel.dtype).eps
-    values = torch.linalg.eigvalsh(kernel.reshape(size, size).double()).flip(0).cpu().numpy()
+    matrix = kernel.reshape(size, size).double()
+    if (matrix - matrix.T).abs().max() > size * precision * matrix.abs().max():
+        raise ValueError("expected a symmetric kernel; its eigenvalues would not be real")
+    values = torch.linalg.eigvalsh(matrix).flip(0).cpu().numpy()
     if values[-1] < -size * precision * values[0]:
         raise ValueError(
             f"expected a positive semi-definite kernel, got the eigenvalue {values[-1]:g} beside "
@@ -69,6 +73,6 @@ def trace_ratio(spectrum: Spectrum, count: int) -> float:
 
 def _shares(spectrum: Spectrum) -> Spectrum:
     total = spectrum.sum()
-    if total <= 0:
-        raise ValueError("the spectrum is zero; its shares are not defined")
+    if not 0 < total < math.inf:
+        raise ValueError("the spectrum is zero or not finite; its shares are not defined")
     return np.sort(spectrum)[::-1] / total

@@ -58,9 +58,9 @@ def iterate_layer_kernels(
     passes, outputs = layer_passes(model, inputs)
     while passes:
         layer = passes.pop(0)
-        kernel = _layer_kernel(layer, len(inputs), outputs, budget_mib * 2**20)
+        kernel = _layer_kernel(layer, budget_mib * 2**20)
         if kernel is None:
-            kernel = inputs.new_zeros(outputs, len(inputs), outputs, len(inputs))
+            kernel = _zero_kernel(outputs)
         if centered:
             kernel -= kernel.mean(dim=1, keepdim=True)
             kernel -= kernel.mean(dim=3, keepdim=True)
@@ -80,11 +80,10 @@ def tangent_kernel(
 
 @dataclass(frozen=True)
 class KernelSummary:
-    """What alignment needs of a kernel: ‖K‖_F, the quadratic form yᵀKy, and the trace of K."""
+    """What alignment needs of a kernel: ‖K‖_F and the quadratic form yᵀKy."""
 
     norm: float
     form: float
-    trace: float
 
 
 @torch.no_grad()
@@ -113,40 +112,56 @@ def summarise_kernels(
         ValueError: If the targets are not (n, C), or as in :func:`layer_kernels`.
     """
     passes, outputs = layer_passes(model, inputs)
-    if targets.shape != (len(inputs), outputs):
+    if targets.shape != outputs.shape:
         raise ValueError(
-            f"expected targets of shape {(len(inputs), outputs)}, got {tuple(targets.shape)}"
+            f"expected targets of shape {tuple(outputs.shape)}, got {tuple(targets.shape)}"
         )
-    weights = targets.T.contiguous()
-    total = inputs.new_zeros(outputs, len(inputs), outputs, len(inputs))
+    weights = targets.T.to(outputs).contiguous()
+    total = _zero_kernel(outputs)
     summaries = {}
     while passes:
         layer = passes.pop(0)
-        kernel = _layer_kernel(layer, len(inputs), outputs, budget_mib * 2**20)
-        if kernel is None:
-            summaries[layer.name] = KernelSummary(0.0, 0.0, 0.0)
-        else:
-            summaries[layer.name] = _summarise(kernel, weights, centered)
-            total += kernel
+        square = form = 0.0
+        for c, rows in enumerate(_upper_rows(layer, budget_mib * 2**20)):  # K[c,i,d,j], d ≥ c
+            if centered:
+                rows -= rows.mean(dim=0)
+                rows -= rows.mean(dim=2, keepdim=True)
+            total[c, :, c:] += rows
+            # Sums over outputs in float64: long sums of float32 squares lose digits.
+            squares = torch.linalg.vector_norm(rows, dim=2).square().sum(dim=0, dtype=torch.float64)
+            forms = (weights[c] @ rows.flatten(1)).view(-1, len(inputs)) * weights[c:]
+            square += 2 * squares.sum().item() - squares[0].item()
+            form += 2 * forms.sum().item() - forms[0].sum().item()
+        summaries[layer.name] = KernelSummary(sqrt(square), form)
+    for c in range(len(total)):
+        total[c + 1 :, :, c] = total[c, :, c + 1 :].permute(1, 2, 0)
     return summaries, total.permute(1, 0, 3, 2)
 
 
-def _summarise(kernel: Tensor, weights: Tensor, centered: bool) -> KernelSummary:
-    """Summarise a kernel (C, n, C, n), which is centred in place if asked for.
+def _zero_kernel(outputs: Tensor) -> Tensor:
+    n, classes = outputs.shape
+    return outputs.new_zeros(classes, n, classes, n)
 
-    One output's rows at a time, so that they stay in the processor's cache between operations;
-    sums are in float64, since long sums of float32 squares lose digits.
+
+def _upper_rows(layer: LayerPass, budget: int) -> Iterator[Tensor]:
+    """Yield K[c,:,c:,:], the rows of one output after the other, (n, C − c, n), to be changed.
+
+    One output at a time, they stay in the processor's cache from one operation to the next.
     """
-    square = form = trace = 0.0
-    for c, rows in enumerate(kernel):  # (n, C, n)
-        if centered:
-            rows -= rows.mean(dim=0)
-            rows -= rows.mean(dim=2, keepdim=True)
-        flat = rows.flatten(1)
-        square += torch.linalg.vector_norm(flat, dim=1).square().sum(dtype=torch.float64).item()
-        form += (weights[c] @ (flat @ weights.flatten())).item()
-        trace += rows[:, c].diagonal().sum(dtype=torch.float64).item()
-    return KernelSummary(sqrt(square), form, trace)
+    if layer.gradients is None:
+        return
+    if isinstance(layer.module, nn.Linear) and layer.inputs.ndim == 2:
+        inputs, gradients = layer.inputs, layer.gradients
+        products = inputs @ inputs.T
+        if layer.module.bias is not None:
+            products += 1
+        for c, own in enumerate(gradients):
+            rows = own @ gradients[c:].flatten(0, 1).T
+            yield rows.view(len(inputs), -1, len(inputs)).mul_(products[:, None, :])
+    else:
+        kernel = _layer_kernel(layer, budget)
+        for c, rows in enumerate(kernel):
+            yield rows[:, c:]
 
 
 def center_kernel(kernel: Tensor) -> Tensor:
@@ -190,7 +205,7 @@ def _per_example(layer: LayerPass) -> Iterator[Tensor]:
         yield _normalisation_gradients(layer)
 
 
-def _layer_kernel(layer: LayerPass, n: int, outputs: int, budget: int) -> Tensor | None:
+def _layer_kernel(layer: LayerPass, budget: int) -> Tensor | None:
     """Return the kernel as (C, n, C, n), ``None`` if no output depends on the layer."""
     if layer.gradients is None:
         return None

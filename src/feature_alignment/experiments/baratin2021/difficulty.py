@@ -88,7 +88,8 @@ def load_examples(run: Run) -> tuple[Examples, Examples, Examples, int]:
         task = other = run.task(n_train=easy_count + hard_count)
         last = Examples(task.train.inputs[easy_count:], task.train.labels[easy_count:])
     else:
-        task, other = run.task(), run.task(name=hard["name"], n_train=hard_count)
+        task = run.task()
+        other = run.task(name=hard["name"], n_train=hard_count, n_test=0, label_noise=0.0)
         last = other.train
     shapes = task.train.inputs.shape[1:], last.inputs.shape[1:]
     if shapes[0] != shapes[1] or task.classes != other.classes:
