@@ -118,7 +118,7 @@ COLLECTIONS: dict[str, Callable[[str], Collection]] = {
     "a1_half_disk": disk,
     "a2_depth": depths,
     "a3_resnet": lambda figure: noise(figure, [0.0]),
-    "a4_learning_rate": noise,
+    "a4_learning_rate": lambda figure: noise(figure, [0.0]),
 }
 """The measurements behind each figure that ``experiments/baratin2021/collect.py`` collects."""
 

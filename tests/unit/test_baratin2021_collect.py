@@ -218,7 +218,7 @@ def test_the_learning_rate_has_spectra_and_alignments_and_nothing_twice():
 CURVES = {
     # Easy and difficult alignments, and the accuracy on the easy, at steps 0, 5, 7, 10, 20
     ("random", 0): ((2, 3, 5, 9, 10), (2, 1, 1, 3, 4), (0.1, 0.5, 0.9, 0.8, 1.0)),
-    ("random", 1): ((1, 2, 4, 8, 6), (1, 1, 2, 1, 3), (0.1, 0.5, 0.6, 0.95, 1.0)),
+    ("random", 1): ((1, 2, 4, 8, 6), (1, 1, 2, 1, 3), (0.1, 0.5, 0.89, 0.95, 1.0)),
     ("other", 0): ((1, 8, 6, 4, 2), (4, 2, 2, 2, 2), (0.1, 0.2, 0.3, 0.4, 0.89)),
 }
 CURVE_STEPS = (0, 5, 7, 10, 20)

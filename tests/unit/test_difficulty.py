@@ -3,6 +3,7 @@ import torch
 from tiny_runs import (
     Killed,
     changed,
+    descend,
     indices,
     kill_at,
     make_run,
@@ -35,7 +36,7 @@ SETTINGS = {
     "loss": "cross_entropy",
     "learning_rate": 0.05,
     "momentum": 0.9,
-    "weight_decay": 5e-4,
+    "weight_decay": 0.05,
     "batch_size": 10,
     "epochs": 3,
     "measure": {"kernel_examples": PROBED, "ratio": 1.5},
@@ -146,6 +147,24 @@ def test_the_network_learns_easy_and_difficult_examples_together(monkeypatch, tm
     assert torch.equal(given["labels"], torch.cat([easy.labels, hard.labels]))
     assert sorted(given["first"].tolist()) == list(range(EASY + HARD))
     assert (given["first"][:10] >= EASY).any()
+
+
+def test_training_is_momentum_and_weight_decay_on_shuffled_batches(finished):
+    run, end, _ = finished
+    easy, hard, _, _ = load_examples(run)
+    inputs, labels = torch.cat([easy.inputs, hard.inputs]), torch.cat([easy.labels, hard.labels])
+    network = initial_network(run).double()
+    orders = (
+        torch.randperm(len(labels), generator=run.generator("order", epoch)) for epoch in range(3)
+    )
+    batches = ((inputs[i].double(), labels[i]) for order in orders for i in order.split(10))
+    descend(run, network, batches)
+    start = initial_network(run).double()
+    for found, expected, initial in zip(
+        end.double().parameters(), network.parameters(), start.parameters(), strict=True
+    ):
+        # Float32 against float64, relative to how far training went
+        assert (found - expected).norm() < 1e-4 * (expected - initial).norm()
 
 
 def test_difficult_examples_of_the_same_dataset_are_others_with_random_labels(tmp_path, datasets):

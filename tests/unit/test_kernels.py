@@ -876,6 +876,13 @@ REFUSED = {
         (5, 4),
         "'first'",
     ),
+    "weights used, and their layer for nothing": (
+        lambda: Calling(
+            lambda m, x: m.head(F.linear(x, m.first.weight).relu() + 0 * m.first(x).detach())
+        ),
+        (5, 4),
+        "'first",
+    ),
     "another forward": (lambda: nn.Sequential(Scaled(4, 3)), (5, 4), "'0' is a Scaled"),
     "further parameters": (lambda: nn.Sequential(Adapted(4, 3)), (5, 4), "'0' is a"),
     "weight norm": (weight_norm, (5, 4), "'0' "),

@@ -3,6 +3,7 @@ import torch
 from tiny_runs import (
     Killed,
     changed,
+    descend,
     kill_at,
     make_run,
     random_dataset,
@@ -30,7 +31,7 @@ SETTINGS = {
     "loss": "cross_entropy",
     "learning_rate": 0.02,
     "momentum": 0.9,
-    "weight_decay": 5e-4,
+    "weight_decay": 0.05,
     "batch_size": 10,
     "epochs": 3,
     "augmentation": True,
@@ -139,6 +140,29 @@ def test_loss_and_accuracy_are_those_of_the_first_examples(finished, step):
         found = values(run)
         assert found[step, "loss", split, None] == pytest.approx(loss, rel=1e-4)  # float32
         assert found[step, "accuracy", split, None] == right
+
+
+def test_training_is_momentum_and_weight_decay_on_shuffled_augmented_batches(finished):
+    run, end, _ = finished
+    network, train_set = initial_network(run).double(), run.task().train
+
+    def batches():
+        step = 0
+        for epoch in range(3):
+            order = torch.randperm(24, generator=run.generator("order", epoch))
+            for chosen in order.split(10):
+                draw = run.generator("augmentation", step)
+                images = augmentation.crop_and_flip(train_set.inputs[chosen], draw)
+                yield images.double(), train_set.labels[chosen]
+                step += 1
+
+    descend(run, network, batches())
+    start = initial_network(run).double()
+    for found, expected, initial in zip(
+        end.double().parameters(), network.parameters(), start.parameters(), strict=True
+    ):
+        # Float32 against float64, relative to how far training went
+        assert (found - expected).norm() < 1e-3 * (expected - initial).norm()
 
 
 def test_the_network_is_trained_on_noisy_labels_and_tested_on_true_ones(

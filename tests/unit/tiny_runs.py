@@ -1,7 +1,7 @@
 """Training runs on tiny random datasets, and what they leave behind."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from feature_alignment.data.prepare import summary
 from feature_alignment.experiments.run import Dataset, Run
@@ -99,7 +100,22 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, name: str, step: int) -> None:
     monkeypatch.setitem(LOSSES, name, killing)
 
 
-def indices(dataset: Dataset, split: str, inputs: torch.Tensor) -> list[int]:
+def descend(run: Run, network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+    """Train with momentum and weight decay written out: v ← μ v + ∇ + λ w, w ← w − η v."""
+    names = ("learning_rate", "momentum", "weight_decay")
+    rate, momentum, decay = (run.settings[name] for name in names)
+    velocities = [torch.zeros_like(parameter) for parameter in network.parameters()]
+    for inputs, labels in batches:
+        network.zero_grad()
+        chances = network(inputs).log_softmax(dim=1)
+        (-chances.gather(1, labels[:, None]).mean()).backward()
+        with torch.no_grad():
+            for parameter, velocity in zip(network.parameters(), velocities, strict=True):
+                velocity.mul_(momentum).add_(parameter.grad + decay * parameter)
+                parameter -= rate * velocity
+
+
+def indices(dataset: Dataset, split: str, inputs: Tensor) -> list[int]:
     """Say which images of the prepared dataset these standardised inputs are."""
     mean, std = (torch.tensor(dataset.manifest[key]).view(-1, 1, 1) for key in ("mean", "std"))
     pixels = (255 * (inputs * std + mean)).round().to(torch.uint8)
@@ -108,6 +124,6 @@ def indices(dataset: Dataset, split: str, inputs: torch.Tensor) -> list[int]:
     return [places[image.numpy().tobytes()] for image in pixels]
 
 
-def true_labels(dataset: Dataset, split: str, inputs: torch.Tensor) -> torch.Tensor:
+def true_labels(dataset: Dataset, split: str, inputs: Tensor) -> Tensor:
     """Return the prepared labels of the images that these standardised inputs are."""
     return load_file(dataset.arrays)[f"{split}_labels"][indices(dataset, split, inputs)]

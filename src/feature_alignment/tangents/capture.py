@@ -95,8 +95,9 @@ def layer_passes(model: nn.Module, inputs: Tensor) -> tuple[list[LayerPass], Ten
         finally:
             for hook in hooks:
                 hook.remove()
-        _check(outputs, len(inputs), layers, calls, parameters)
+        _check_calls(outputs, len(inputs), calls)
         gradients = _gradients(outputs, calls)
+        _check_uses(outputs, parameters, gradients)
     called = [
         LayerPass(name, layers[name], call.inputs, gradients.get(name))
         for name, call in calls.items()
@@ -138,14 +139,7 @@ def _layers(model: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
-def _check(
-    outputs: object,
-    count: int,
-    layers: dict[str, nn.Module],
-    calls: dict[str, _Call],
-    parameters: dict[str, Tensor],
-) -> None:
-    """Check what can only be seen once the model was called."""
+def _check_calls(outputs: object, count: int, calls: dict[str, _Call]) -> None:
     shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
     if not isinstance(outputs, Tensor) or outputs.ndim != 2 or len(outputs) != count:
         raise ValueError(
@@ -158,10 +152,16 @@ def _check(
                 f"what layer {name!r} saw was overwritten by a later in-place operation; make that "
                 "operation out-of-place"
             )
+
+
+def _check_uses(
+    outputs: Tensor, parameters: dict[str, Tensor], gradients: dict[str, Tensor]
+) -> None:
+    """Check that outputs depend on each parameter through its own layer alone."""
     uses = _uses(outputs)
     for name, parameter in parameters.items():
         layer = name.rpartition(".")[0]
-        if uses[id(parameter)] > (layer in calls):
+        if uses[id(parameter)] > (layer in gradients):
             raise ValueError(
                 f"{name!r} is used outside its layer {layer!r}; use each parameter once, by "
                 "calling its layer"
@@ -195,7 +195,7 @@ def _gradients(outputs: Tensor, calls: dict[str, _Call]) -> dict[str, Tensor]:
         found = torch.autograd.grad(
             outputs[:, c].sum(),
             [call.edge for call in reached.values()],
-            retain_graph=c + 1 < count,
+            retain_graph=True,  # the caller still looks at the graph
             allow_unused=True,
         )
         for (name, call), gradient in zip(reached.items(), found, strict=True):

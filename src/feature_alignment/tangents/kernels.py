@@ -109,7 +109,8 @@ def summarise_kernels(
         (n, C, n, C).
 
     Raises:
-        ValueError: If the targets are not (n, C), or as in :func:`layer_kernels`.
+        ValueError: If the targets are not (n, C), if a centred kernel is so small a part of the
+            kernel that only rounding would be left, or as in :func:`layer_kernels`.
     """
     passes, outputs = layer_passes(model, inputs)
     if targets.shape != outputs.shape:
@@ -121,17 +122,25 @@ def summarise_kernels(
     summaries = {}
     while passes:
         layer = passes.pop(0)
-        square = form = 0.0
+        square = form = removed = 0.0
         for c, rows in enumerate(_upper_rows(layer, budget_mib * 2**20)):  # K[c,i,d,j], d ≥ c
             if centered:
-                rows -= rows.mean(dim=0)
-                rows -= rows.mean(dim=2, keepdim=True)
+                for dim in (0, 2):
+                    means = rows.mean(dim=dim, keepdim=True)
+                    rows -= means
+                    removed += len(inputs) * means.square().sum(dtype=torch.float64).item()
             total[c, :, c:] += rows
             # Sums over outputs in float64: long sums of float32 squares lose digits.
             squares = torch.linalg.vector_norm(rows, dim=2).square().sum(dim=0, dtype=torch.float64)
             forms = (weights[c] @ rows.flatten(1)).view(-1, len(inputs)) * weights[c:]
             square += 2 * squares.sum().item() - squares[0].item()
             form += 2 * forms.sum().item() - forms[0].sum().item()
+        if 0 < square < (100 * torch.finfo(outputs.dtype).eps) ** 2 * removed:
+            raise ValueError(
+                f"centring leaves only {sqrt(square / removed):.1g} of the kernel of layer "
+                f"{layer.name!r}, which {outputs.dtype} cannot tell from rounding; compute in "
+                "float64"
+            )
         summaries[layer.name] = KernelSummary(sqrt(square), form)
     for c in range(len(total)):
         total[c + 1 :, :, c] = total[c, :, c + 1 :].permute(1, 2, 0)

@@ -42,11 +42,13 @@ def spectrum(collection: Collection) -> Table:
     chosen = table[
         table["layer"].isna() & (table["measure"] != "alignment") & (table["measure"] != "loss")
     ]
+    by_measure = chosen.set_index([*SERIES, "step", "split"])
     largest, median = (
-        chosen[chosen["measure"] == f"eigenvalue_{which}"].reset_index(drop=True)
+        by_measure[by_measure["measure"] == f"eigenvalue_{which}"]
         for which in ("largest", "median")
     )
-    stretch = largest.assign(measure="stretch", value=largest["value"] / median["value"])
+    ratio = (largest["value"] / median["value"]).reindex(largest.index)
+    stretch = largest.assign(measure="stretch", value=ratio).reset_index()
     return pd.concat([chosen, stretch], ignore_index=True)
 
 
@@ -59,8 +61,7 @@ def alignment(collection: Collection) -> Table:
     collection = collection.with_condition("label_noise", _label_noise)
     table = collection.measurements
     table = table[table["measure"].isin(["accuracy", "alignment"])]
-    order = table.groupby("run")["layer"].transform(_places)
-    table = _with_condition(table, "depth", order)
+    table = _with_condition(table, "depth", _depths(table))
     whole = table[(table["measure"] == "alignment") & table["layer"].isna()]
     layers = table[(table["measure"] == "alignment") & table["layer"].notna()]
     highest = whole.loc[whole.groupby([*SERIES, "split"])["value"].idxmax()]
@@ -118,18 +119,15 @@ def _easy_against_difficult(collection: Collection) -> Table:
     table = table[
         table["layer"].isna() & table["measure"].isin(["accuracy", "alignment"])
     ].reset_index(drop=True)
-    alignments = table[table["measure"] == "alignment"]
-    easy, difficult = (
-        alignments[alignments["split"] == split].reset_index(drop=True)
-        for split in ("easy", "difficult")
-    )
-    ratio = easy.assign(
-        measure="alignment_ratio", value=easy["value"] / difficult["value"], split=pd.NA
-    )
+    table = table.sort_values([*SERIES, "step"], kind="stable", ignore_index=True)
+    alignments = table[table["measure"] == "alignment"].set_index([*SERIES, "step"])
+    easy, difficult = (alignments[alignments["split"] == split] for split in ("easy", "difficult"))
+    quotient = (easy["value"] / difficult["value"]).reindex(easy.index)
+    ratio = easy.assign(measure="alignment_ratio", value=quotient, split=pd.NA).reset_index()
     derived = []
     for (run, seed), ratios in ratio.groupby(SERIES, sort=False):
         at = {
-            name: part[(part["run"] == run) & (part["seed"] == seed)].set_index("step")["value"]
+            name: part["value"].loc[run, seed]
             for name, part in (("easy", easy), ("difficult", difficult))
         }
         mine = table[(table["run"] == run) & (table["seed"] == seed)]
@@ -141,8 +139,10 @@ def _easy_against_difficult(collection: Collection) -> Table:
             kind = "random_labels" if random else "other_dataset"
             values[f"maximum_ratio_{kind}"] = values["maximum_ratio"]
         values["onset_step"] = _first_reaching(at["easy"], 0.5)
-        quarter = max(_first_reaching(at["easy"], 0.25), 1)
-        values["rise_factor"] = _first_reaching(at["easy"], 0.75) / quarter
+        quarter, three_quarters = (
+            max(_first_reaching(at["easy"], share), 1) for share in (0.25, 0.75)
+        )
+        values["rise_factor"] = three_quarters / quarter
         hard = at["difficult"]
         since = fitted.min() if len(fitted) else hard.index[-1]
         values["growth_before"] = hard[since] / hard.iloc[0]
@@ -167,10 +167,19 @@ def _difficulty(spec: dict) -> str:
     return RANDOM_LABELS if difficult["label_noise"] else difficult["name"]
 
 
-def _places(names: pd.Series) -> pd.Series:
-    """Return 1, 2, … for the layers in the order in which they first appear, which is depth."""
-    place = {name: number for number, name in enumerate(names.dropna().unique(), start=1)}
-    return names.map(place).astype("Float64")
+def _depths(table: Table) -> pd.Series:
+    """Return 1, 2, … for the layers of each run in the order in which instruments report them.
+
+    That is the order of depth. A layer may be missing while it is dead, so the order is taken
+    where most layers are reported.
+    """
+    place: dict[tuple[str, str], int] = {}
+    for run, rows in table[table["layer"].notna()].groupby("run"):
+        reports = rows.groupby(["seed", "step", "split"], sort=False)["layer"].agg(list)
+        fullest = max(reports, key=len)
+        place |= {(run, layer): number for number, layer in enumerate(fullest, start=1)}
+    pairs = zip(table["run"], table["layer"].fillna(""), strict=True)
+    return pd.Series([place.get(pair) for pair in pairs], index=table.index, dtype="Float64")
 
 
 def _last(table: Table) -> Table:

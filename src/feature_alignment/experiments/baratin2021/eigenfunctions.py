@@ -1,5 +1,6 @@
 """Train a network on points in the square and follow the eigenfunctions of its tangent kernel."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -111,7 +112,8 @@ class Eigenfunctions:
         points = self.points.to(next(model.parameters()).device)
         outputs = model(points).cpu()
         yield Reading("accuracy", _accuracy(outputs, self.labels), split="grid")
-        kernel = tangent_kernel(model, points).cpu()
+        # In float64: at the start most of this kernel is the mean that centring removes.
+        kernel = tangent_kernel(copy.deepcopy(model).double(), points.double()).cpu()
         trace = torch.einsum("icic->", kernel).item() / len(points)
         yield Reading("trace", trace, split="grid")
         targets = self.labels - self.labels.mean()

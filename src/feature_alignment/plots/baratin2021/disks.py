@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
 from numpy.typing import NDArray
 
 from feature_alignment.plots import style
@@ -21,9 +22,14 @@ CURVES = {
 def disk_figure(table: pd.DataFrame, images: dict[str, NDArray]) -> Figure:
     """Draw eigenfunctions and outputs at four times, and curves against the step."""
     ranks, steps = images["ranks"], images["steps"]
-    figure = plt.figure(figsize=(style.WIDTH_IN, 1.35 * SHOWN + 2.2))
-    above, below = figure.subfigures(2, 1, height_ratios=[1.35 * SHOWN, 2])
-    rows = above.subplots(SHOWN, len(ranks) + 1)
+    # Fixed places: the solver of constrained layouts moves images by rounding errors.
+    figure = plt.figure(figsize=(style.WIDTH_IN, 1.35 * SHOWN + 2.2), layout="none")
+    sides = {"left": 0.07, "right": 0.99}
+    above = GridSpec(
+        SHOWN, len(ranks) + 1, figure, top=0.96, bottom=0.3, hspace=0.06, wspace=0.06, **sides
+    )
+    rows = above.subplots()
+    below = GridSpec(1, len(CURVES), figure, top=0.24, bottom=0.07, wspace=0.3, **sides)
     times = np.linspace(0, len(steps) - 1, SHOWN).round().astype(int)
     for row, time in zip(rows, times, strict=True):
         shown = [*images["eigenfunctions"][time], images["outputs"][time]]
@@ -36,7 +42,7 @@ def disk_figure(table: pd.DataFrame, images: dict[str, NDArray]) -> Figure:
     names = [*(f"eigenfunction {rank}" for rank in ranks), "output"]
     for axes, name in zip(rows[0], names, strict=True):
         axes.set_title(name)
-    for axes, (measure, label) in zip(below.subplots(1, len(CURVES)), CURVES.items(), strict=True):
+    for axes, (measure, label) in zip(below.subplots(), CURVES.items(), strict=True):
         if measure == "eigenvalue_ratio":
             axes.set_yscale("log")
         for kind, (name, colour) in KINDS.items():
