@@ -23,7 +23,8 @@ def disk_figure(table: pd.DataFrame, images: dict[str, NDArray]) -> Figure:
     """Draw eigenfunctions and outputs at four times, and curves against the step."""
     ranks, steps = images["ranks"], images["steps"]
     # Fixed places: the solver of constrained layouts moves images by rounding errors.
-    figure = plt.figure(figsize=(style.WIDTH_IN, 1.35 * SHOWN + 2.2), layout="none")
+    figure = plt.figure(figsize=(style.WIDTH_IN, 1.35 * SHOWN + 2.2))
+    figure.set_layout_engine("none")
     sides = {"left": 0.07, "right": 0.99}
     above = GridSpec(
         SHOWN, len(ranks) + 1, figure, top=0.96, bottom=0.3, hspace=0.06, wspace=0.06, **sides
