@@ -139,6 +139,31 @@ def test_images_lie_with_their_first_row_at_the_bottom():
     plt.close(figure)
 
 
+def test_the_curve_of_the_whole_kernel_leaves_its_layers_out():
+    table = tables()["baratin2021", "fig3_alignment"]
+    drawn = recipe("baratin2021", "fig3_alignment")[1](table)
+    columns = len(table["label_noise"].unique())
+    line = drawn.axes[columns].lines[0]  # second row, first column
+    rows = table[
+        (table["measure"] == "alignment")
+        & (table["split"] == "train")
+        & (table["label_noise"] == 0)
+        & table["layer"].isna()
+        & (table["step"] > 0)
+    ]
+    means = rows.groupby("step")["value"].mean()
+    assert line.get_xdata().tolist() == means.index.tolist()
+    assert line.get_ydata().tolist() == pytest.approx(means.tolist())
+    plt.close(drawn)
+
+
+def test_figure_4_has_random_labels_on_the_left():
+    drawn = recipe("baratin2021", "fig4_difficulty")[1](tables()["baratin2021", "fig4_difficulty"])
+    titles = [axes.get_title() for axes in drawn.axes[:2]]
+    assert titles == ["difficult: random labels", "difficult: Fashion-MNIST"]
+    plt.close(drawn)
+
+
 def band(x_scale, y_scale, rows):
     """Return the line and the band that are drawn for rows of (x, value)."""
     figure, axes = plt.subplots()

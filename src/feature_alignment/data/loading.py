@@ -24,14 +24,18 @@ class Examples:
         """Return the same examples on ``device``."""
         return Examples(self.inputs.to(device), self.labels.to(device))
 
-    def first(self, count: int) -> "Examples":
+    def first(self, count: int, setting: str = "the count") -> "Examples":
         """Return the first ``count`` examples, which are as random as the set itself.
+
+        Args:
+            count: How many.
+            setting: The setting that says how many, for the error.
 
         Raises:
             ValueError: If there are fewer.
         """
         if count > len(self):
-            raise ValueError(f"expected at least {count} examples, got {len(self)}; ask for fewer")
+            raise ValueError(f"{setting} is {count}, but there are only {len(self)}; lower it")
         return Examples(self.inputs[:count], self.labels[:count])
 
     def __len__(self) -> int:

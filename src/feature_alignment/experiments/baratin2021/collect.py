@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from feature_alignment import command
-from feature_alignment.experiments.baratin2021.eigenfunctions import RINGS
+from feature_alignment.experiments.baratin2021.rings import RINGS
 from feature_alignment.experiments.collecting import Collection, parse_collection
 
 EASY_FITTED = 0.9
@@ -65,10 +65,10 @@ def alignment(collection: Collection) -> Table:
     whole = table[(table["measure"] == "alignment") & table["layer"].isna()]
     layers = table[(table["measure"] == "alignment") & table["layer"].notna()]
     highest = whole.loc[whole.groupby([*SERIES, "split"])["value"].idxmax()]
-    final = _last(layers)
+    ends = table.groupby(SERIES)["step"].transform("max")[layers.index]
+    final = layers[layers["step"] == ends]
     groups = final.groupby([*SERIES, "split"])["value"]
-    ends = final.loc[groups.idxmax()]
-    spread = ends.assign(
+    spread = final.loc[groups.idxmax()].assign(
         measure="layer_spread",
         value=(groups.max() / groups.min()).to_numpy(),
         layer=pd.NA,
@@ -109,11 +109,11 @@ def _easy_against_difficult(collection: Collection) -> Table:
 
     ``alignment_ratio`` is easy over difficult. Once for each run and seed, at its last step:
     ``maximum_ratio`` (in figure 4 also ``maximum_ratio_random_labels`` or
-    ``maximum_ratio_other_dataset``); of the alignment on
-    easy examples, ``onset_step``, where it first reaches half its maximum, and ``rise_factor``,
-    the step where it reaches three quarters over that where it reaches one quarter; of that on
-    difficult examples, ``growth_before`` and ``growth_after`` the first time that the easy ones
-    are fitted, or up to the end if they never are, as factors.
+    ``maximum_ratio_other_dataset``); of the alignment on easy examples, ``onset_step``, where half
+    of its rise from start to maximum is done, and ``rise_factor``, the step where three quarters
+    are over that where one quarter is; of that on difficult examples, ``growth_before`` and
+    ``growth_after`` the first time that the easy ones are fitted, or up to the end if they never
+    are, as factors.
     """
     table = collection.measurements
     table = table[
@@ -153,8 +153,9 @@ def _easy_against_difficult(collection: Collection) -> Table:
 
 
 def _first_reaching(curve: pd.Series, share: float) -> float:
-    """Return the first step at which a curve reaches a share of its maximum."""
-    return float(curve.index[curve >= share * curve.max()].min())
+    """Return the first step at which a share of the rise from start to maximum is done."""
+    start = curve.iloc[0]
+    return float(curve.index[curve >= start + share * (curve.max() - start)].min())
 
 
 def _label_noise(spec: dict) -> float:
@@ -180,10 +181,6 @@ def _depths(table: Table) -> pd.Series:
         place |= {(run, layer): number for number, layer in enumerate(fullest, start=1)}
     pairs = zip(table["run"], table["layer"].fillna(""), strict=True)
     return pd.Series([place.get(pair) for pair in pairs], index=table.index, dtype="Float64")
-
-
-def _last(table: Table) -> Table:
-    return table[table["step"] == table.groupby(SERIES)["step"].transform("max")]
 
 
 def _with_condition(table: Table, name: str, values: pd.Series) -> Table:

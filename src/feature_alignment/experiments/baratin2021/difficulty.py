@@ -48,7 +48,10 @@ def compare_difficulty(run: Run, checkpointing: Checkpointing) -> list[Measureme
     ).to(run.device)
     loss = LOSSES[settings["loss"]]
     measure = settings["measure"]
-    probes = {split: part.first(measure["kernel_examples"]) for split, part in splits.items()}
+    probes = {
+        split: part.first(measure["kernel_examples"], "measure.kernel_examples")
+        for split, part in splits.items()
+    }
     return train(
         network,
         inputs,
@@ -85,6 +88,11 @@ def load_examples(run: Run) -> tuple[Examples, Examples, Examples, int]:
     hard = run.settings["difficult"]
     easy_count, hard_count = run.settings["dataset"]["n_train"], hard["n_train"]
     if hard["name"] == run.settings["dataset"]["name"]:
+        if run.settings["dataset"]["label_noise"]:
+            raise ValueError(
+                "label noise of the easy examples would fall on the difficult ones too where both "
+                "come from one dataset; set dataset.label_noise to 0"
+            )
         task = other = run.task(n_train=easy_count + hard_count)
         last = Examples(task.train.inputs[easy_count:], task.train.labels[easy_count:])
     else:
@@ -101,7 +109,7 @@ def load_examples(run: Run) -> tuple[Examples, Examples, Examples, int]:
         last.labels, hard["label_noise"], task.classes, run.generator("labels", 1)
     )
     difficult = Examples(last.inputs, labels)
-    return task.train.first(easy_count), difficult, task.test, task.classes
+    return task.train.first(easy_count, "dataset.n_train"), difficult, task.test, task.classes
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from feature_alignment import command
 from feature_alignment.data.disk import disk_labels, grid_points, random_points
+from feature_alignment.experiments.baratin2021.rings import RINGS
 from feature_alignment.experiments.run import Run, parse_run
 from feature_alignment.measures.alignment import kernel_alignment
 from feature_alignment.measures.spectrum import effective_rank, eigenvalues
@@ -25,8 +26,6 @@ RANKS = (1, 2, 3, 6)
 """The eigenfunctions that are kept as images, by the order of their eigenvalues."""
 LEADING = 5
 """How many eigenfunctions count as the first ones where the classes are looked for in them."""
-RINGS = 10
-"""Rings of equal width, up to radius 1, over which eigenfunctions are averaged."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -58,6 +57,7 @@ def descend(run: Run, recorder: "Eigenfunctions") -> list[Measurement]:
     network = mlp(2, **settings["model"], outputs=1, generator=run.generator("init"))
     loss = LOSSES["binary_cross_entropy"]
 
+    @torch.no_grad()
     def fit(model: nn.Module) -> Iterator[Reading]:
         outputs = model(points)
         yield Reading("loss", loss(outputs, labels).item(), split="train")

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from feature_alignment import command
 from feature_alignment.data.augmentation import crop_and_flip
-from feature_alignment.data.loading import Examples
 from feature_alignment.experiments.baratin2021.probes import kernel_probe
 from feature_alignment.experiments.run import Run, parse_run
 from feature_alignment.models.convolutional import convolutional_network
@@ -46,8 +45,10 @@ def follow_kernel(run: Run, checkpointing: Checkpointing) -> list[Measurement]:
     ).to(run.device, memory_format=torch.channels_last)
     loss = LOSSES[settings["loss"]]
     measure = settings["measure"]
-    fitted = _first(examples, measure["fit_examples"])
-    probes = _first(examples, measure["kernel_examples"])
+    fitted, probes = (
+        {split: part.first(measure[name], f"measure.{name}") for split, part in examples.items()}
+        for name in ("fit_examples", "kernel_examples")
+    )
     train_set = examples["train"]
     return train(
         network,
@@ -72,10 +73,6 @@ def follow_kernel(run: Run, checkpointing: Checkpointing) -> list[Measurement]:
         augment=_augmentation(run) if settings["augmentation"] else None,
         checkpointing=checkpointing,
     )
-
-
-def _first(examples: dict[str, Examples], count: int) -> dict[str, Examples]:
-    return {split: part.first(count) for split, part in examples.items()}
 
 
 def _augmentation(run: Run) -> Augmentation:

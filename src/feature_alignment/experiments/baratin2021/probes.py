@@ -1,6 +1,7 @@
 """The tangent kernel on fixed examples, read during training: alignment and spectrum."""
 
 import logging
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -44,15 +45,16 @@ def kernel_probe(probes: Mapping[str, Examples], classes: int, *, spectrum: bool
             layers, kernel = summarise_kernels(network, examples.inputs, y, centered=True)
             form = sum(layer.form for layer in layers.values())
             norm = kernel.double().norm().item()
+            if not (y.any() and any(layer.norm for layer in layers.values())):
+                log.warning("the kernel or the labels are the same for all examples (%s)", split)
+                yield Reading("alignment", math.nan, split=split)  # which ends the training
             yield Reading("alignment", alignment_of(form, norm, y), split=split)
             for name, layer in layers.items():
                 if layer.norm:
                     value = alignment_of(layer.form, layer.norm, y)
                     yield Reading("alignment", value, name, split)
                 else:
-                    log.warning(
-                        "%s is dead: no gradient reaches it, its alignment is left out", name
-                    )
+                    log.warning("%s is dead or sees no difference: left out (%s)", name, split)
             if spectrum:
                 yield from _spectrum(eigenvalues(kernel), split)
 
@@ -60,8 +62,8 @@ def kernel_probe(probes: Mapping[str, Examples], classes: int, *, spectrum: bool
 
 
 def _spectrum(values: Spectrum, split: str) -> Iterator[Reading]:
-    yield Reading("eigenvalue_largest", values[0], split=split)
-    yield Reading("eigenvalue_mean", values.mean(), split=split)
+    yield Reading("eigenvalue_largest", float(values[0]), split=split)
+    yield Reading("eigenvalue_mean", float(values.mean()), split=split)
     yield Reading("eigenvalue_median", float(np.median(values)), split=split)
     yield Reading("effective_rank", effective_rank(values), split=split)
     for count in TRACE_RATIOS:

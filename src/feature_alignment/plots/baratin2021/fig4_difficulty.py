@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def figure(table: pd.DataFrame) -> Figure:
     """Draw accuracies, alignments and their ratio, a column per kind of difficult examples."""
     names = {"random_labels": "random labels", **style.DATASET_NAMES}
-    kinds = table["difficult"].unique()
+    kinds = sorted(table["difficult"].unique(), key=lambda kind: kind != "random_labels")
     titles = {kind: f"difficult: {names[kind]}" for kind in kinds}
     return easy_difficult_figure(table, "difficult", titles)
 
