@@ -225,10 +225,10 @@ CURVE_STEPS = (0, 5, 7, 10, 20)
 # Worked out by hand from CURVES
 DERIVED = {
     "maximum_ratio": {("random", 0): 5, ("random", 1): 8, ("other", 0): 4},
-    # Half the maximum: 5 of 10 at step 7; 4 of 8 at step 7; 4 of 8 at step 5
-    "onset_step": {("random", 0): 7, ("random", 1): 7, ("other", 0): 5},
-    # A quarter and three quarters: steps 5 (3 ≥ 2.5) and 10; 5 and 10; 5 and 5
-    "rise_factor": {("random", 0): 2, ("random", 1): 2, ("other", 0): 1},
+    # Half of the rise: from 2 to 10, 6 at step 10; from 1 to 8, 4.5 at steps 10 and 5
+    "onset_step": {("random", 0): 10, ("random", 1): 10, ("other", 0): 5},
+    # A quarter and three quarters of it: steps 7 (5 ≥ 4) and 10; 7 (4 ≥ 2.75) and 10; 5 and 5
+    "rise_factor": {("random", 0): 10 / 7, ("random", 1): 10 / 7, ("other", 0): 1},
     # Fitted at step 7, 10, and never, when the end counts
     "growth_before": {("random", 0): 1 / 2, ("random", 1): 1, ("other", 0): 1 / 2},
     "growth_after": {("random", 0): 4, ("random", 1): 3, ("other", 0): 1},
@@ -306,8 +306,15 @@ def test_depth_is_that_of_the_run_and_has_no_kind_of_difficulty():
         assert found_here == {series: pytest.approx(value) for series, value in values.items()}
 
 
-def test_a_curve_that_starts_high_has_risen_by_the_first_step():
+def test_of_a_curve_that_starts_high_only_the_rise_counts():
     curves = {("random", 0): ((9, 9, 10, 9, 9), (1, 1, 1, 1, 1), (1, 1, 1, 1, 1))}
+    found = collect.difficulty(collection("fig4_difficulty", curve_rows(curves), KINDS))
+    assert by_place(found, "onset_step", "run") == {("random",): 7}
+    assert by_place(found, "rise_factor", "run") == {("random",): 1}
+
+
+def test_a_curve_that_never_rises_is_there_at_once():
+    curves = {("random", 0): ((9, 5, 5, 5, 5), (1, 1, 1, 1, 1), (1, 1, 1, 1, 1))}
     found = collect.difficulty(collection("fig4_difficulty", curve_rows(curves), KINDS))
     assert by_place(found, "onset_step", "run") == {("random",): 0}
     # A factor of steps: 0 has no logarithm, which the audit takes

@@ -267,7 +267,7 @@ def test_mistakes_are_explained(tmp_path, dataset):
         follow()
     with pytest.raises(ValueError, match="needs the dataset 'shapes', but --data gave: colours"):
         follow(dataset, dataset__name="shapes")
-    with pytest.raises(ValueError, match="at least 25 examples, got 24"):
+    with pytest.raises(ValueError, match="measure.kernel_examples is 25, but there are only 24"):
         follow(dataset, measure__kernel_examples=25)
     with pytest.raises(ValueError, match="colours has 30 train examples.*lower dataset.n_train"):
         follow(dataset, dataset__n_train=31)
