@@ -230,7 +230,7 @@ def test_mistakes_are_explained(tmp_path, datasets):
         load_examples(run_with(tmp_path, plain, difficult__name="other"))
     with pytest.raises(ValueError, match="plain has 50 train examples.*asks for 51"):
         load_examples(run_with(tmp_path, plain, difficult__n_train=51 - EASY))
-    with pytest.raises(ValueError, match=f"kernel_examples is {HARD + 1}, but there are only {HARD}"):
+    with pytest.raises(ValueError, match=f"kernel_examples is {HARD + 1}, but .* only {HARD}"):
         compare_difficulty(run_with(tmp_path, plain, measure__kernel_examples=HARD + 1), None)
 
 
