@@ -32,6 +32,7 @@ rule all:
     input:
         figures=figure_files(),
         ledger="<results>/audit/ledger.json",
+        costs="<results>/costs.tsv",
 
 
 rule figures:

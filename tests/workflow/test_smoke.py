@@ -102,6 +102,7 @@ def test_an_instrument_re_runs_what_it_measures(edited):
     assert set(jobs) == {
         *(f"{kind}_beaglehole2024_{b}" for kind in ("collect", "plot") for b in ("b1", "b2", "b3")),
         "audit",
+        "tell_costs",
     }
 
 

@@ -59,3 +59,26 @@ rule publish:
         " --figures {input.figures:q} --tables {input.tables:q} --titles {input.titles:q}"
         " --published $(dirname {output.ledger:q})"
         " --documents {output.readme:q} {output.pages:q} > {log:q} 2>&1"
+
+
+rule tell_costs:
+    input:
+        tables=[f"<results>/tables/{p}/{f}.csv" for p, f in every_figure()],
+        metas=[f"<results>/tables/{p}/{f}.meta.json" for p, f in every_figure()],
+    output:
+        costs="<results>/costs.tsv",
+    log:
+        "<logs>/tell_costs.log",
+    benchmark:
+        "<benchmarks>/tell_costs.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_hash("feature_alignment.audit.costs"),
+    shell:
+        "python -m feature_alignment.audit.costs --tables {input.tables:q}"
+        " --out {output.costs:q} 2> {log:q}"
