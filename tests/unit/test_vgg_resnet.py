@@ -150,8 +150,8 @@ def test_resnets_compute_what_the_published_blocks_do(architecture):
             norm.running_mean.normal_(0, 0.1, generator=draw)
             norm.running_var.uniform_(0.5, 2, generator=draw)
     copy(network, theirs, slice(None))
-    inputs = torch.randn(2, 3, 16, 16, generator=draw)
-    torch.testing.assert_close(network(inputs), theirs(inputs))
+    inputs = torch.randn(2, 3, 16, 16, generator=draw).double()
+    torch.testing.assert_close(network.double()(inputs), theirs.double()(inputs))
 
 
 @torch.no_grad()
