@@ -15,7 +15,7 @@ from tiny_runs import (
 from feature_alignment.data import augmentation
 from feature_alignment.experiments.baratin2021 import memorisation
 from feature_alignment.experiments.baratin2021.memorisation import follow_kernel
-from feature_alignment.experiments.baratin2021.probes import TRACE_RATIOS, kernel_probe
+from feature_alignment.experiments.kernel_probe import TRACE_RATIOS, kernel_probe
 from feature_alignment.measures.alignment import centered_one_hot
 from feature_alignment.models.convolutional import convolutional_network
 from feature_alignment.tables import read_table

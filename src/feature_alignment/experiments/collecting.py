@@ -25,8 +25,7 @@ class Collection:
     def with_condition(self, name: str, of_spec: Callable[[dict], object]) -> "Collection":
         """Return the collection with a condition column, filled from each row's spec."""
         values = {run: of_spec(spec) for run, spec in self.specs.items()}
-        table = self.measurements.copy()
-        table.insert(len(table.columns) - 2, name, table["run"].map(values))
+        table = with_column(self.measurements, name, self.measurements["run"].map(values))
         return Collection(self.figure, table, self.specs, self.sources, self.out)
 
     def write(self, module: str, table: pd.DataFrame) -> None:
@@ -68,3 +67,25 @@ def parse_collection(description: str, argv: Sequence[str] | None) -> Collection
         raise ValueError(f"no spec given for the run {min(unknown)!r}")
     measurements = measurements[list(COLUMNS)].reset_index(drop=True)
     return Collection(arguments.figure, measurements, specs, arguments.measurements, arguments.out)
+
+
+def with_column(table: pd.DataFrame, name: str, values: object) -> pd.DataFrame:
+    """Return the table with a condition column more, before ``measure`` and ``value``."""
+    extended = table.copy()
+    extended.insert(len(table.columns) - 2, name, values)
+    return extended
+
+
+def layer_places(table: pd.DataFrame) -> pd.Series:
+    """Return 1, 2, … for the layers of each run in the order in which instruments report them.
+
+    That is the order of depth. A layer may be missing while it is dead, so the order is taken
+    where most layers are reported.
+    """
+    place: dict[tuple[str, str], int] = {}
+    for run, rows in table[table["layer"].notna()].groupby("run"):
+        reports = rows.groupby(["seed", "step", "split"], sort=False)["layer"].agg(list)
+        fullest = max(reports, key=len)
+        place |= {(run, layer): number for number, layer in enumerate(fullest, start=1)}
+    pairs = zip(table["run"], table["layer"].fillna(""), strict=True)
+    return pd.Series([place.get(pair) for pair in pairs], index=table.index, dtype="Float64")

@@ -6,7 +6,12 @@ import pandas as pd
 
 from feature_alignment import command
 from feature_alignment.experiments.baratin2021.rings import RINGS
-from feature_alignment.experiments.collecting import Collection, parse_collection
+from feature_alignment.experiments.collecting import (
+    Collection,
+    layer_places,
+    parse_collection,
+    with_column,
+)
 
 EASY_FITTED = 0.9
 """Accuracy on the easy examples from which on they count as fitted."""
@@ -32,7 +37,7 @@ def eigenfunctions(collection: Collection) -> Table:
     table = collection.measurements
     ring = table["measure"].str.extract(r"^angular_mean_(\d+)$")[0].astype("Float64")
     named = table.assign(measure=table["measure"].where(ring.isna(), "angular_mean"))
-    return _with_condition(named, "radius", (ring + 0.5) / RINGS)
+    return with_column(named, "radius", (ring + 0.5) / RINGS)
 
 
 def spectrum(collection: Collection) -> Table:
@@ -61,7 +66,7 @@ def alignment(collection: Collection) -> Table:
     collection = collection.with_condition("label_noise", _label_noise)
     table = collection.measurements
     table = table[table["measure"].isin(["accuracy", "alignment"])]
-    table = _with_condition(table, "depth", _depths(table))
+    table = with_column(table, "depth", layer_places(table))
     whole = table[(table["measure"] == "alignment") & table["layer"].isna()]
     layers = table[(table["measure"] == "alignment") & table["layer"].notna()]
     highest = whole.loc[whole.groupby([*SERIES, "split"])["value"].idxmax()]
@@ -89,7 +94,7 @@ def learning_rate(collection: Collection) -> Table:
     """Return what :func:`spectrum` and :func:`alignment` return, once each."""
     spectra, alignments = spectrum(collection), alignment(collection)
     alignments = alignments[alignments["measure"] != "accuracy"]
-    return pd.concat([_with_condition(spectra, "depth", pd.NA), alignments], ignore_index=True)
+    return pd.concat([with_column(spectra, "depth", pd.NA), alignments], ignore_index=True)
 
 
 def difficulty(collection: Collection) -> Table:
@@ -166,27 +171,6 @@ def _difficulty(spec: dict) -> str:
     """Return what makes the difficult examples difficult: random labels, or their dataset."""
     difficult = spec["settings"]["difficult"]
     return RANDOM_LABELS if difficult["label_noise"] else difficult["name"]
-
-
-def _depths(table: Table) -> pd.Series:
-    """Return 1, 2, … for the layers of each run in the order in which instruments report them.
-
-    That is the order of depth. A layer may be missing while it is dead, so the order is taken
-    where most layers are reported.
-    """
-    place: dict[tuple[str, str], int] = {}
-    for run, rows in table[table["layer"].notna()].groupby("run"):
-        reports = rows.groupby(["seed", "step", "split"], sort=False)["layer"].agg(list)
-        fullest = max(reports, key=len)
-        place |= {(run, layer): number for number, layer in enumerate(fullest, start=1)}
-    pairs = zip(table["run"], table["layer"].fillna(""), strict=True)
-    return pd.Series([place.get(pair) for pair in pairs], index=table.index, dtype="Float64")
-
-
-def _with_condition(table: Table, name: str, values: pd.Series) -> Table:
-    extended = table.copy()
-    extended.insert(len(table.columns) - 2, name, values)
-    return extended
 
 
 FIGURES: dict[str, Callable[[Collection], Table]] = {

@@ -8,7 +8,7 @@ import torch
 from feature_alignment import command
 from feature_alignment.data.labels import randomize_labels
 from feature_alignment.data.loading import Examples
-from feature_alignment.experiments.baratin2021.probes import kernel_probe
+from feature_alignment.experiments.kernel_probe import kernel_probe
 from feature_alignment.experiments.run import Run, parse_run
 from feature_alignment.models.mlp import mlp
 from feature_alignment.training.evaluate import fit
@@ -28,7 +28,7 @@ def compare_difficulty(run: Run, checkpointing: Checkpointing) -> list[Measureme
 
     Measures, for the splits ``easy`` and ``difficult`` of the training set: ``loss`` and
     ``accuracy`` (for easy ``test`` examples too), and the alignments of
-    :func:`feature_alignment.experiments.baratin2021.probes.kernel_probe` on the first
+    :func:`feature_alignment.experiments.kernel_probe.kernel_probe` on the first
     ``measure.kernel_examples`` of each.
 
     References:

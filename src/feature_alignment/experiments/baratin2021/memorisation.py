@@ -7,7 +7,7 @@ from torch import Tensor
 
 from feature_alignment import command
 from feature_alignment.data.augmentation import crop_and_flip
-from feature_alignment.experiments.baratin2021.probes import kernel_probe
+from feature_alignment.experiments.kernel_probe import kernel_probe
 from feature_alignment.experiments.run import Run, parse_run
 from feature_alignment.models.convolutional import convolutional_network
 from feature_alignment.training.evaluate import fit
@@ -26,7 +26,7 @@ def follow_kernel(run: Run, checkpointing: Checkpointing) -> list[Measurement]:
     """Train the run's network and return its measurements, at logarithmically spaced steps.
 
     Measures: ``loss`` and ``accuracy`` on the first ``measure.fit_examples`` examples of each
-    split, and those of :func:`feature_alignment.experiments.baratin2021.probes.kernel_probe` on
+    split, and those of :func:`feature_alignment.experiments.kernel_probe.kernel_probe` on
     the first ``measure.kernel_examples``. Training labels are those that the network is trained
     on; test labels are all true.
 
