@@ -23,6 +23,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/baratin2021.smk"
 include: "workflow/rules/beaglehole2024.smk"
 include: "workflow/rules/lejeune2024.smk"
+include: "workflow/rules/lou2022.smk"
 include: "workflow/rules/plot.smk"
 include: "workflow/rules/audit.smk"
 

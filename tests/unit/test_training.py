@@ -161,7 +161,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, examples, kind, kil
 
     saving = Checkpointing(tmp_path / "state", "same", interval_s=0)
     make = {"make_optimizer": OPTIMIZERS[kind], "checkpointing": saving}
-    stop = {"threshold": 0.9, "epochs": 3}
+    stop = {"thresholds": [0.9], "epochs": 3}
     with pytest.raises(Killed):
         run(examples, loss=killing, stop=LossBelow(**stop), **make)
     resumed, resumed_found = run(examples, stop=LossBelow(**stop), **make)
@@ -289,7 +289,7 @@ def test_observers_and_augmentation_resume_where_they_were(tmp_path, examples, k
 
 def test_a_finished_run_resumes_to_its_end(tmp_path, examples):
     saving = Checkpointing(tmp_path / "state", "same", interval_s=0)
-    always = {"threshold": math.inf}
+    always = {"thresholds": [math.inf]}
     _, first = run(examples, stop=LossBelow(**always), checkpointing=saving)
     _, again = run(examples, stop=LossBelow(**always), checkpointing=saving)
     assert again == first
@@ -336,7 +336,7 @@ def test_a_measure_that_is_not_a_number_is_a_divergence(examples):
 
 
 def test_stops_after_low_loss_at_epoch_ends_in_a_row():
-    stop = LossBelow(threshold=1.0, epochs=2, memory=0.5)
+    stop = LossBelow([1.0], epochs=2, memory=0.5)
     stop.after_step(4.0)
     assert stop.smoothed == 4.0
     assert not stop.after_epoch()

@@ -258,6 +258,19 @@ def at_least(
     return judge(_placed(rows, y, x, at, over), Range(bound))
 
 
+def at_most(
+    rows: pd.DataFrame,
+    *,
+    y: str,
+    bound: float,
+    x: str,
+    at: str | float = "all",
+    over: Sequence[str] = (),
+) -> Outcome:
+    """Judge that ``y`` is at most ``bound`` in every group; arguments as in :func:`exceeds`."""
+    return judge(_placed(rows, y, x, at, over), Range(most=bound))
+
+
 def equals(
     rows: pd.DataFrame,
     *,
@@ -318,6 +331,7 @@ CRITERIA: dict[str, Callable[..., Outcome]] = {
         rank_correlates,
         exceeds,
         at_least,
+        at_most,
         equals,
         agree,
         crosses,

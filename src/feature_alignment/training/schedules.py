@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from feature_alignment.training.stopping import LossBelow
+
 LearningRate = Callable[[int], float]
 
 
@@ -84,4 +86,30 @@ class AtSteps:
         return step in self.steps
 
 
-Schedule = EveryEpochs | LogSpaced | AtSteps
+@dataclass(frozen=True)
+class AtLosses:
+    """Measure before training and where the training loss reaches a threshold of ``stop``.
+
+    The training loop asks the stopping rule first, at the end of every epoch.
+    """
+
+    stop: LossBelow
+
+    def due(self, step: int, completed_epochs: int | None) -> bool:
+        """Say whether to measure after ``step`` steps; epochs do not matter."""
+        return step == 0 or self.stop.just_reached
+
+
+@dataclass(frozen=True)
+class Either:
+    """Measure whenever one of two schedules says so."""
+
+    first: "Schedule"
+    second: "Schedule"
+
+    def due(self, step: int, completed_epochs: int | None) -> bool:
+        """Say whether to measure after ``step`` steps, where ``completed_epochs`` just ended."""
+        return self.first.due(step, completed_epochs) or self.second.due(step, completed_epochs)
+
+
+Schedule = EveryEpochs | LogSpaced | AtSteps | AtLosses | Either

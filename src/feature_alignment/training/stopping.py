@@ -1,44 +1,73 @@
 """When to stop training before the last epoch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass
 class LossBelow:
-    """Stop once the smoothed training loss has been below a threshold at epoch ends in a row.
+    """Stop once the smoothed training loss has reached the last of several thresholds.
 
     The smoothed loss is a running average, s ← memory · s + (1 − memory) · loss at every step,
-    started at the first loss.
+    started at the first loss. A threshold is reached when s has been below it at ``epochs`` epoch
+    ends in a row; ``reached`` counts those reached so far and ``just_reached`` says whether the
+    last step reached one, for what is to be measured there.
+
+    Args:
+        thresholds: In falling order.
+        epochs: Epoch ends in a row.
+        memory: Of the running average.
+
+    Raises:
+        ValueError: If there is no threshold or they do not fall.
 
     References:
         lou2022, with memory 0.9 and two epochs in a row.
     """
 
-    threshold: float
+    thresholds: Sequence[float]
     epochs: int = 1
     memory: float = 0.9
     smoothed: float | None = None
-    in_a_row: int = 0
+    reached: int = 0
+    just_reached: bool = False
+
+    def __post_init__(self) -> None:
+        thresholds = list(self.thresholds)
+        if not thresholds or any(low >= high for high, low in pairwise(thresholds)):
+            raise ValueError(f"expected thresholds of the loss in falling order, got {thresholds}")
+        self.in_a_row = [0] * len(thresholds)
 
     def after_step(self, loss: float) -> None:
         """Take in the loss of one step."""
         previous = loss if self.smoothed is None else self.smoothed
         self.smoothed = self.memory * previous + (1 - self.memory) * loss
+        self.just_reached = False
 
     def after_epoch(self) -> bool:
         """Return whether to stop, at the end of an epoch."""
-        below = self.smoothed is not None and self.smoothed < self.threshold
-        self.in_a_row = self.in_a_row + 1 if below else 0
-        return self.in_a_row >= self.epochs
+        for place, threshold in enumerate(self.thresholds):
+            below = self.smoothed is not None and self.smoothed < threshold
+            self.in_a_row[place] = self.in_a_row[place] + 1 if below else 0
+        count = sum(length >= self.epochs for length in self.in_a_row)
+        self.just_reached = count > self.reached
+        self.reached = max(self.reached, count)
+        return self.reached == len(self.thresholds)
 
     def state(self) -> dict:
         """Return what a resumed run must know, ready for JSON."""
-        return {"smoothed": self.smoothed, "in_a_row": self.in_a_row}
+        return {
+            "smoothed": self.smoothed,
+            "reached": self.reached,
+            "just_reached": self.just_reached,
+            "in_a_row": list(self.in_a_row),
+        }
 
     def restore(self, state: dict) -> None:
         """Take up the state of :meth:`state`."""
-        self.smoothed, self.in_a_row = state["smoothed"], state["in_a_row"]
+        self.smoothed, self.reached = state["smoothed"], state["reached"]
+        self.just_reached, self.in_a_row = state["just_reached"], list(state["in_a_row"])
 
 
 @dataclass(frozen=True)
