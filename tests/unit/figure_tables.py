@@ -15,6 +15,7 @@ from feature_alignment.experiments.baratin2021.eigenfunctions import RINGS
 from feature_alignment.experiments.beaglehole2024 import collect as beaglehole2024
 from feature_alignment.experiments.collecting import Collection
 from feature_alignment.experiments.lejeune2024.penalties import curves
+from feature_alignment.experiments.lou2022 import collect as lou2022
 from feature_alignment.tables import read_table, tidy, write_table
 
 SEEDS = range(2)
@@ -28,10 +29,15 @@ def as_read(rows: Iterable[Mapping]) -> pd.DataFrame:
         return read_table(Path(folder) / "table.csv")
 
 
-def collection(figure: str, rows: Iterable[Mapping], settings: Mapping[str, dict]) -> Collection:
-    """Return measurements of baratin2021's runs, whose settings are given by name."""
+def collection(
+    figure: str,
+    rows: Iterable[Mapping],
+    settings: Mapping[str, dict],
+    paper: str = "baratin2021",
+) -> Collection:
+    """Return measurements of a paper's runs, whose settings are given by name."""
     specs = {
-        run: {"paper": "baratin2021", "run": run, "scale": "smoke", "settings": chosen}
+        run: {"paper": paper, "run": run, "scale": "smoke", "settings": chosen}
         for run, chosen in settings.items()
     }
     return Collection(figure, as_read(rows), specs, (), Path("unused"))
@@ -179,6 +185,54 @@ def ansatz() -> pd.DataFrame:
     return tidy(rows, ["dataset"])
 
 
+def lou_collection(
+    figure: str, rows: Iterable[Mapping], settings: Mapping[str, dict]
+) -> Collection:
+    """Return measurements of lou2022's runs, whose settings are given by name."""
+    return collection(figure, rows, settings, paper="lou2022")
+
+
+def hierarchies(figure: str) -> Collection:
+    """Measurements of lou2022's trained networks, of several depths, rates and architectures."""
+    varied = {
+        "e1_hierarchy": [{"architecture": "vgg11"}, {"dataset": "mnist"}],
+        "e2_information": [{"depth": 4}],
+        "e3_peak_depth": [{"depth": 4}, {"depth": 6}],
+        "c1_equal_rates": [{"depth": 4}, {"depth": 6}],
+        "e4_architectures": [{"architecture": "vgg11"}, {"architecture": "resnet18"}],
+        "e5_hyperparameters": [{"rate": 0.1}, {"rate": 0.2, "optimizer": "adam"}],
+        "e6_evolution": [{"rate": 0.1}, {"rate": 0.001}],
+        "c2_input_correlation": [{"offset": 0.0}, {"offset": 2.0}],
+    }
+    settings = {}
+    for place, changes in enumerate(varied[figure]):
+        model = {"architecture": changes.get("architecture", "fully_connected"), "width": 8}
+        settings[f"run{place}"] = {
+            "dataset": {"name": changes.get("dataset", "digits")},
+            "model": model | {"depth": changes.get("depth", 4)},
+            "learning_rate": changes.get("rate", 0.1),
+            "batch_size": 10 * (1 + place),
+            "optimizer": changes.get("optimizer", "sgd"),
+            "input_offset": changes.get("offset", 0.0),
+            "stop": {"losses": [0.5]},
+        }
+    rows = []
+    for run, chosen in settings.items():
+        layers = [f"linear{n}" for n in range(1, chosen["model"]["depth"] + 1)]
+        places = [("alignment", split, at) for split in ("train", "test") for at in (None, *layers)]
+        places += [(m, split, None) for split in ("train", "test") for m in ("loss", "accuracy")]
+        rows += readings([run], [0, 10, 30], places)
+        once = ("input_correlation", "equilibrium_layer", "equilibrium_layer_mean_field")
+        information = [(measure, None, None) for measure in once]
+        for measure in ("forward_distance", "backward_correlation"):
+            ends = ("", "_mean_field")
+            information += [(f"{measure}{end}", None, at) for end in ends for at in layers]
+        rows += readings([run], [0], information)
+        reached = readings([run], [0, 10, 30], [("losses_reached", None, None)])
+        rows += [{**row, "value": float(row["step"] > 0)} for row in reached]
+    return lou_collection(figure, [{**row, "paper": "lou2022"} for row in rows], settings)
+
+
 @cache
 def tables() -> dict[tuple[str, str], pd.DataFrame]:
     """Return a table for every figure, by paper and figure."""
@@ -191,6 +245,8 @@ def tables() -> dict[tuple[str, str], pd.DataFrame]:
     ours = beaglehole2024.since_first_epoch(ansatz())
     for figure, make in beaglehole2024.FIGURES.items():
         found["beaglehole2024", figure] = make(ours)
+    for figure, collect in lou2022.FIGURES.items():
+        found["lou2022", figure] = collect(hierarchies(figure))
     found["lejeune2024", "fig2_penalties"] = tidy(curves(np.linspace(0, 5, 11)), ["v"])
     return found
 

@@ -75,6 +75,8 @@ CASES = [
     ),
     ("at_least", {"y": "m", "bound": 0.4, **BY_LAYER}, {"m": FLAT}, {"m": RISING}),
     ("at_least", {"y": "m", "bound": 0.6, "at": 2, **BY_LAYER}, {"m": RISING}, {"m": FALLING}),
+    ("at_most", {"y": "m", "bound": 0.6, **BY_LAYER}, {"m": FLAT}, {"m": RISING}),
+    ("at_most", {"y": "m", "bound": 0.4, "at": 2, **BY_LAYER}, {"m": FALLING}, {"m": RISING}),
 ]
 EXACT_CASES = [
     (

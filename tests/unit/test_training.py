@@ -1,3 +1,4 @@
+import json
 import math
 
 import pytest
@@ -9,6 +10,8 @@ from feature_alignment.training import schedules
 from feature_alignment.training.evaluate import evaluate
 from feature_alignment.training.loop import Checkpointing, DivergenceError, Reading, train
 from feature_alignment.training.losses import binary_cross_entropy, centered_mse, cross_entropy
+from feature_alignment.training.optimizers import OPTIMIZERS as OPTIMIZERS_BY_NAME
+from feature_alignment.training.optimizers import make_optimizer
 from feature_alignment.training.stopping import LossBelow
 
 N, FEATURES, CLASSES = 23, 5, 3
@@ -140,6 +143,12 @@ def test_measuring_does_not_change_the_training(examples):
 
 
 OPTIMIZERS = {
+    "fused": lambda parameters: make_optimizer(
+        "sgd", parameters, learning_rate=1.0, momentum=0.9, weight_decay=1e-3
+    ),
+    "fused adam": lambda parameters: make_optimizer(
+        "adam", parameters, learning_rate=1.0, momentum=0.9, weight_decay=1e-3
+    ),
     "sgd": lambda parameters: torch.optim.SGD(parameters, lr=1.0),
     "momentum": lambda parameters: torch.optim.SGD(
         parameters, lr=1.0, momentum=0.9, weight_decay=1e-3
@@ -344,9 +353,90 @@ def test_stops_after_low_loss_at_epoch_ends_in_a_row():
         stop.after_step(loss)
     assert stop.smoothed == 0.5
     assert not stop.after_epoch()
-    assert stop.after_epoch()
     stop.after_step(10.0)
     assert not stop.after_epoch()
+    for loss in (0.0,) * 5:
+        stop.after_step(loss)
+    assert not stop.after_epoch()
+    assert stop.after_epoch()
+
+
+def test_thresholds_are_reached_one_after_the_other():
+    stop = LossBelow([1.0, 0.5, 0.1], epochs=2, memory=0.0)
+    losses = [0.9, 0.8, 0.7, 2.0, 0.4, 0.05, 0.05]
+    seen = []
+    for loss in losses:
+        stop.after_step(loss)
+        assert not stop.just_reached
+        stopped = stop.after_epoch()
+        seen.append((stop.reached, stop.just_reached, stopped))
+    # 0.4 and 0.05 are two below 0.5; 0.05 twice are two below 0.1
+    assert seen == [
+        (0, False, False),
+        (1, True, False),
+        (1, False, False),
+        (1, False, False),
+        (1, False, False),
+        (2, True, False),
+        (3, True, True),
+    ]
+    fresh = LossBelow([1.0, 0.5, 0.1], epochs=2, memory=0.0)
+    fresh.restore(json.loads(json.dumps(stop.state())))
+    assert fresh == stop
+    assert fresh.state() == stop.state()
+
+
+@pytest.mark.parametrize("thresholds", [[], [0.1, 0.5], [0.1, 0.1]])
+def test_thresholds_must_fall(thresholds):
+    with pytest.raises(ValueError, match="thresholds of the loss in falling order"):
+        LossBelow(thresholds)
+
+
+def test_measurements_come_where_a_loss_is_reached(examples):
+    stop = LossBelow([0.9, 0.5], epochs=1, memory=0.0)
+    seen = []
+
+    def reached(model):
+        seen.append(stop.reached)
+        return []
+
+    schedule = schedules.AtLosses(stop)
+    run(
+        examples, stop=stop, schedule=schedule, instruments=[reached], epochs=60,
+        make_optimizer=lambda parameters: torch.optim.Adam(parameters, lr=0.05),
+    )  # fmt: skip
+    assert seen == [0, 1, 2]
+    both = schedules.Either(schedules.AtSteps([3]), schedules.EveryEpochs(2))
+    assert [step for step in range(6) if both.due(step, None)] == [3]
+    assert both.due(5, 2)
+    assert not both.due(5, 1)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS_BY_NAME)
+def test_optimizers_have_their_formulas(name):
+    rate, momentum, decay, draw = 0.01, 0.8, 0.1, torch.Generator().manual_seed(0)
+    start = torch.randn(4, 3, dtype=torch.float64, generator=draw)
+    weight = start.clone().requires_grad_()
+    optimizer = make_optimizer(
+        name, [weight], learning_rate=rate, momentum=momentum, weight_decay=decay
+    )
+    expected, first, second = start.clone(), torch.zeros(4, 3), torch.zeros(4, 3)
+    for step in range(1, 6):
+        gradient = torch.randn(4, 3, dtype=torch.float64, generator=draw)
+        weight.grad = gradient.clone()
+        optimizer.step()
+        gradient = gradient + decay * expected
+        if name == "sgd":
+            first = momentum * first + gradient
+            expected = expected - rate * first
+        else:
+            first = momentum * first + (1 - momentum) * gradient
+            second = 0.999 * second + 0.001 * gradient**2
+            mean, square = first / (1 - momentum**step), second / (1 - 0.999**step)
+            expected = expected - rate * mean / (square.sqrt() + 1e-8)
+        torch.testing.assert_close(weight.detach(), expected)
+    with pytest.raises(ValueError, match="unknown optimiser 'sdg'; expected one of sgd, adam"):
+        make_optimizer("sdg", [weight], learning_rate=1, momentum=0, weight_decay=0)
 
 
 def test_schedules_have_their_formulas():

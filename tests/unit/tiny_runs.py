@@ -53,12 +53,17 @@ def changed(settings: dict, **changes: object) -> dict:
 
 
 def make_run(
-    experiment: str, settings: dict, folder: Path, *datasets: Dataset, seed: int = 0
+    experiment: str,
+    settings: dict,
+    folder: Path,
+    *datasets: Dataset,
+    seed: int = 0,
+    paper: str = "baratin2021",
 ) -> Run:
     """Return a run that checkpoints after every step."""
     return Run(
-        module=f"feature_alignment.experiments.baratin2021.{experiment}",
-        spec={"paper": "baratin2021", "run": "tiny", "scale": "smoke", "settings": settings},
+        module=f"feature_alignment.experiments.{paper}.{experiment}",
+        spec={"paper": paper, "run": "tiny", "scale": "smoke", "settings": settings},
         seed=seed,
         datasets={dataset.manifest["name"]: dataset for dataset in datasets},
         out=folder / "runs" / f"{seed}.csv",

@@ -170,7 +170,7 @@ def parse_run(module: str, description: str, argv: Sequence[str] | None) -> Run:
     datasets = {dataset.manifest["name"]: dataset for dataset in given}
     torch.set_num_threads(arguments.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only so
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")
     return Run(
         module=module,
         spec=read_json(arguments.spec),

@@ -112,9 +112,10 @@ def information(collection: Collection) -> Table:
     """Return what :func:`feature_alignment.experiments.lou2022.theory.information` does."""
     collection = _with_conditions(collection, "depth", "width")
     table = collection.measurements
-    last = table.groupby(SERIES)["step"].transform("max")
-    alignments = (table["measure"] == "alignment") & (table["split"] == "test")
-    kept = (table["step"] == 0) & ~alignments | (table["step"] == last) & alignments & (last > 0)
+    trained = (table["measure"] == "alignment") & (table["split"] == "test")
+    trained &= _is_last(table) & (table["step"] > 0)
+    initial = table["measure"].str.startswith(("forward", "backward"))
+    kept = trained | initial | table["measure"].isin(AT_INITIALISATION)
     return theory.information(table[kept].reset_index(drop=True))
 
 

@@ -43,8 +43,8 @@ def against_theory(table: Table) -> Table:
 
         For each dataset, split and depth, without a seed: ``mean_curve_peak``,
         ``mean_curve_near_low`` and ``mean_curve_near_high`` of the alignments averaged over seeds
-        and then smoothed. For each dataset, at a range of depths: ``mean_field_curve`` and
-        ``leading_order_curve``, the laws themselves.
+        and then smoothed. For each dataset, at a range of depths: ``mean_field_curve``,
+        ``leading_order_curve`` and ``half_curve``, the laws themselves.
 
     References:
         lou2022, equilibrium layers of fully connected ReLU networks.
@@ -59,11 +59,13 @@ def against_theory(table: Table) -> Table:
         rows += [{**common, **row} for row in _mean_curves(own)]
         correlation = _of(own, "input_correlation")["value"].mean()
         for depth in np.unique(np.geomspace(5, 1.5 * own["depth"].max(), 40).round().astype(int)):
+            curves = {
+                "mean_field_curve": mean_field_equilibrium(correlation, int(depth)),
+                "leading_order_curve": leading_order_equilibrium(int(depth)),
+                "half_curve": depth / 2,
+            }
             place = {**common, "depth": depth}
-            exact = mean_field_equilibrium(correlation, int(depth))
-            leading = leading_order_equilibrium(int(depth))
-            rows.append({**place, "measure": "mean_field_curve", "value": exact})
-            rows.append({**place, "measure": "leading_order_curve", "value": leading})
+            rows += [{**place, "measure": m, "value": v} for m, v in curves.items()]
     return pd.DataFrame(rows).reindex(columns=table.columns)
 
 

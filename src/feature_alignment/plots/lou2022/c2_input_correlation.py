@@ -31,7 +31,7 @@ def figure(table: pd.DataFrame) -> Figure:
             panel.axvline(place, color=hue, linestyle=":", label=f"its equilibrium, {place:.1f}")
         panel.set(xlabel="layer", title=f"{split} examples")
         panel.legend(fontsize=6)
-    panels[0].set_ylabel("alignment")
+    panels[0].set(ylabel="alignment", ylim=(0, None))
     return drawn
 
 

@@ -36,7 +36,7 @@ def figure(table: pd.DataFrame) -> Figure:
                 label = stage if split == "test" and len(rows) else None
                 draw_layers(panel, rows, shades[stage], label, linestyle=line)
         panel.set_title(f"{name_of(network.architecture)}, {style.DATASET_NAMES[network.dataset]}")
-        panel.set_xlabel("layer")
+        panel.set(xlabel="layer", ylim=(0, None))
         panel.legend(fontsize=6)
     for panel in panels[len(networks) :]:
         panel.set_visible(False)

@@ -43,7 +43,7 @@ def figure(table: pd.DataFrame) -> Figure:
     trained = measured[measured["measure"] == "alignment"]
     draw_layers(aligned, trained, style.COLOURS["red"], "alignment after training (test)")
     aligned.axvline(mean_of(shallow, "equilibrium_layer_mean_field"), color="0.3", linewidth=0.8)
-    aligned.set(xlabel="layer", ylabel="alignment")
+    aligned.set(xlabel="layer", ylabel="alignment", ylim=(0, None))
     aligned.legend(fontsize=6)
     _draw_laws(laws, table)
     return drawn
@@ -67,7 +67,8 @@ def _draw_information(axes: Axes, rows: pd.DataFrame, widths: list, depth: float
     place = mean_of(rows, "equilibrium_layer_mean_field")
     axes.axvline(place, color="0.3", linewidth=0.8, label=f"equilibrium layer, {place:.1f}")
     axes.set(xlabel="layer", ylabel="information", title=f"depth {depth:.0f}, at initialisation")
-    axes.legend(fontsize=6)
+    axes.legend(fontsize=6, loc="lower center", ncols=2)
+    axes.set_ylim(rows.loc[rows["measure"].isin(SIDES), "value"].min() / 12, 1.5)
 
 
 def _draw_laws(axes: Axes, table: pd.DataFrame) -> None:

@@ -37,6 +37,8 @@ def figure(table: pd.DataFrame) -> Figure:
             colour = style.COLOURS["red"]
             style.draw_band(peaks, rows, "layers", colour, split, linestyle=line, marker="o")
         peaks.set(xlabel="number of layers", ylabel="most aligned layer", ylim=(0, None))
+        for panel in (test, train):
+            panel.set_ylim(0, None)
         test.set_ylabel("alignment")
         test.legend(fontsize=6)
         peaks.legend(fontsize=6)

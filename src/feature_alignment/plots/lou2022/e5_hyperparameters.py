@@ -42,7 +42,7 @@ def figure(table: pd.DataFrame) -> Figure:
             ):
                 line = "-" if optimizer == "sgd" else "--"
                 draw_layers(panel, rows, colours[rate], f"{optimizer} {rate:g}", linestyle=line)
-            panel.set(title=f"batches of {batch}", xlabel="layer")
+            panel.set(title=f"batches of {batch}", xlabel="layer", ylim=(0, None))
             panel.legend(fontsize=5)
         curves[0].set_ylabel("alignment (test)")
         for panel, measure, label in (

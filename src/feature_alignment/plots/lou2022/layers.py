@@ -14,7 +14,6 @@ def draw_layers(
     """Draw the mean and standard deviation over seeds of layers' alignment."""
     alignments = rows[(rows["measure"] == "alignment") & rows["layer_index"].notna()]
     style.draw_band(axes, alignments, "layer_index", colour, label, **options)
-    axes.set_ylim(0, None)
 
 
 def mean_of(rows: pd.DataFrame, measure: str) -> float:

@@ -10,8 +10,8 @@ from feature_alignment.plots import style
 from feature_alignment.plots.lou2022.layers import SPLITS, draw_layers, mean_of
 
 LAWS = {
-    "mean_field": "equilibrium",
-    "finite_width": "equilibrium,\nown width",
+    "mean_field": "equi-\nlibrium",
+    "finite_width": "own\nwidth",
     "leading_order": "$2.136\\,L^{3/5}$",
     "half": "$L/2$",
     "constant": "constant",
@@ -34,7 +34,7 @@ def peaks_figure(table: pd.DataFrame) -> Figure:
 
 
 def _draw_curves(axes: Axes, own: pd.DataFrame, split: str) -> None:
-    """Draw alignment by layer at every depth, with the equilibrium layers as ticks below."""
+    """Draw alignment by layer at every depth, with the equilibrium layers as triangles."""
     final = own[own["measure"] == "alignment"]
     depths = sorted(final["depth"].unique())
     for place, depth in enumerate(depths):
@@ -42,8 +42,8 @@ def _draw_curves(axes: Axes, own: pd.DataFrame, split: str) -> None:
         rows = final[(final["depth"] == depth) & (final["split"] == split)]
         draw_layers(axes, rows, colour, f"L = {depth:.0f}")
         layer = mean_of(own[own["depth"] == depth], "equilibrium_layer_mean_field")
-        axes.plot([layer, layer], [0, 0.03], color=colour, linewidth=2.5, solid_capstyle="butt")
-    axes.set(xlabel="layer (thick ticks: equilibrium)", ylabel="alignment")
+        axes.plot([layer], [0], "^", color=colour, markersize=7, clip_on=False, zorder=5)
+    axes.set(xlabel="layer (triangles: equilibrium)", ylabel="alignment", ylim=(0, None))
     axes.legend(fontsize=6)
 
 
@@ -66,11 +66,10 @@ def _draw_peaks(axes: Axes, own: pd.DataFrame) -> None:
     for measure, line, label in (
         ("mean_field_curve", "-", "equilibrium"),
         ("leading_order_curve", "--", LAWS["leading_order"]),
+        ("half_curve", ":", LAWS["half"]),
     ):
         curve = own[own["measure"] == measure].sort_values("depth")
         axes.plot(curve["depth"], curve["value"], line, color="0.2", linewidth=1, label=label)
-    ends = np.array([0, own["depth"].max()])
-    axes.plot(ends, ends / 2, ":", color="0.5", linewidth=1, label=LAWS["half"])
     measured = own.groupby("depth")
     own_width = measured.apply(lambda rows: mean_of(rows, "equilibrium_layer")).dropna()
     label = "equilibrium, own width"

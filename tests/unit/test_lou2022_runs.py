@@ -1,0 +1,283 @@
+"""The training runs and the initialisations of lou2022, on tiny random datasets."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from tiny_runs import (
+    Killed,
+    changed,
+    descend,
+    kill_at,
+    make_run,
+    random_dataset,
+    table_bytes,
+    values,
+)
+
+from feature_alignment.experiments.lou2022 import hierarchy
+from feature_alignment.experiments.lou2022.hierarchy import follow_layers
+from feature_alignment.experiments.lou2022.information import measure_information
+from feature_alignment.experiments.lou2022.networks import build_network
+from feature_alignment.measures.alignment import centered_one_hot
+from feature_alignment.tables import read_table
+from feature_alignment.tangents.kernels import center_kernel
+from feature_alignment.training.loop import train
+
+from reference import kernels as reference
+
+CLASSES, PROBED = 4, 8
+SETTINGS = {
+    "dataset": {"name": "greys", "n_train": 30, "n_test": 20, "label_noise": 0.0},
+    "input_offset": 0.0,
+    "model": {
+        "architecture": "fully_connected",
+        "depth": 4,
+        "width": 12,
+        "bias": True,
+        "activation": "relu",
+        "initialisation": "he_normal",
+    },
+    "loss": "cross_entropy",
+    "optimizer": "sgd",
+    "learning_rate": 0.05,
+    "momentum": 0.8,
+    "weight_decay": 0.02,
+    "batch_size": 10,
+    "epochs": 60,
+    "stop": {"losses": [1.0, 0.6], "epochs": 2},
+    "augmentation": False,
+    "measure": {"kernel_examples": PROBED, "fit_examples": 16, "ratio": None},
+}
+LAYERS = [f"linear{place}" for place in range(1, 5)]
+ONCE = ["input_correlation", "equilibrium_layer", "equilibrium_layer_mean_field"]
+BY_LAYER = ["forward_distance", "backward_correlation"]
+INFORMATION = {
+    *((measure, None) for measure in ONCE),
+    *((f"{m}{end}", layer) for m in BY_LAYER for end in ("", "_mean_field") for layer in LAYERS),
+}
+CONVOLUTIONAL = changed(
+    SETTINGS,
+    dataset__name="colours",
+    model={"architecture": "resnet18", "width": 4, "initialisation": "he_normal"},
+    epochs=2,
+    augmentation=True,
+)
+
+
+@pytest.fixture(scope="module")
+def greys(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("greys")
+    return random_dataset(folder, "greys", (1, 6, 6), n_train=40, n_test=20, classes=CLASSES)
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("colours")
+    return random_dataset(folder, "colours", (3, 32, 32), n_train=40, n_test=20, classes=CLASSES)
+
+
+def tiny(settings, folder, dataset, **options):
+    return make_run("hierarchy", settings, folder, dataset, paper="lou2022", **options)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, greys):
+    """A run that has written its table, its network at the end, and the bytes."""
+    run = tiny(SETTINGS, tmp_path_factory.mktemp("finished"), greys)
+    networks = []
+
+    def keeping(*arguments):
+        networks.append(build_network(*arguments))
+        return networks[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hierarchy, "build_network", keeping)
+        content = table_bytes(run, follow_layers)
+    return run, networks[0], content
+
+
+def test_what_is_measured_and_when(finished):
+    run, _, _ = finished
+    found = values(run)
+    steps = sorted({step for step, *_ in found})
+    assert len(steps) == 3
+    assert steps[0] == 0
+    assert all(step % 3 == 0 for step in steps)  # three batches an epoch
+    reached = [found[step, "losses_reached", None, None] for step in steps]
+    assert reached == [0, 1, 2]
+    fits = {(m, split, None) for m in ("loss", "accuracy") for split in ("train", "test")}
+    alignments = {("alignment", s, at) for s in ("train", "test") for at in (None, *LAYERS)}
+    for step in steps:
+        expected = fits | alignments | {("losses_reached", None, None)}
+        if step:
+            expected |= {("smoothed_loss", None, None)}
+        else:
+            expected |= {(measure, None, layer) for measure, layer in INFORMATION}
+        assert {key[1:] for key in found if key[0] == step} == expected
+    for step, threshold in zip(steps[1:], (1.0, 0.6), strict=True):
+        assert found[step, "smoothed_loss", None, None] < threshold
+    assert set(read_table(run.out)["paper"]) == {"lou2022"}
+
+
+def test_a_loss_is_reached_when_the_running_average_is_below_it_twice(finished, monkeypatch):
+    run, _, _ = finished
+    steps = sorted({step for step, *_ in values(run)})
+    losses = []
+
+    def keeping(outputs, labels):
+        loss = torch.nn.functional.cross_entropy(outputs, labels)
+        if outputs.requires_grad:
+            losses.append(loss.item())
+        return loss
+
+    monkeypatch.setitem(hierarchy.LOSSES, "cross_entropy", keeping)
+    follow_layers(run, None)
+    smoothed, ends = losses[0], []
+    for step, loss in enumerate(losses, start=1):
+        smoothed = 0.9 * smoothed + 0.1 * loss
+        if step % 3 == 0:
+            ends.append((step, smoothed))
+    for threshold, expected in zip((1.0, 0.6), steps[1:], strict=True):
+        twice = [b[0] for a, b in pairwise(ends) if a[1] < threshold and b[1] < threshold]
+        assert twice[0] == expected
+    assert len(losses) == steps[-1]
+
+
+@pytest.mark.parametrize("which", ["first", "last"])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_alignments_are_those_of_kernels_written_out(finished, which, split):
+    run, network, _ = finished
+    task = run.task()
+    if which == "first":
+        network = build_network(run, task)
+    examples = getattr(task, split).first(PROBED)
+    network = network.double().eval()
+    y = centered_one_hot(examples.labels, CLASSES).double()
+    found = values(run)
+    step = max(step for step, *_ in found) if which == "last" else 0
+    for layer, kernel in reference.layer_kernels(network, examples.inputs.double()).items():
+        expected = reference.alignment(center_kernel(kernel), y)
+        # Float32 against float64
+        assert found[step, "alignment", split, layer] == pytest.approx(expected, rel=2e-4)
+
+
+def test_the_network_is_trained_as_written_out(finished):
+    run, trained, _ = finished
+    task = run.task()
+    network = build_network(run, task)
+    steps = max(step for step, *_ in values(run))
+    order = run.shuffled(30)
+    batches = [part for epoch in range(steps // 3) for part in order(epoch).split(10)]
+    descend(run, network, ((task.train.inputs[part], task.train.labels[part]) for part in batches))
+    for one, other in zip(network.parameters(), trained.float().parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_a_killed_run_resumes_to_the_same_bytes(finished, tmp_path, greys, monkeypatch):
+    _, _, expected = finished
+    run = tiny(SETTINGS, tmp_path, greys)
+    with monkeypatch.context() as patch:
+        kill_at(patch, "cross_entropy", 14)
+        with pytest.raises(Killed):
+            run.complete(lambda checkpointing: follow_layers(run, checkpointing))
+    assert run.checkpoint.exists()
+    assert table_bytes(run, follow_layers) == expected
+
+
+def test_information_at_initialisation(tmp_path, greys):
+    settings = {key: SETTINGS[key] for key in ("dataset", "model")}
+    settings["measure"] = {"examples": 6}
+    run = make_run("information", settings, tmp_path, greys, paper="lou2022")
+    run.complete(lambda checkpointing: measure_information(run))
+    found = {(measure, layer): value for (_, measure, _, layer), value in values(run).items()}
+    assert set(found) == INFORMATION
+    task = run.task()
+    network = build_network(run, task).eval()
+    inputs = task.test.inputs[:6]
+    pairs = [(i, j) for i in range(6) for j in range(i + 1, 6)]
+    seen, hidden = [], inputs.flatten(1)
+    for module in network:
+        if isinstance(module, torch.nn.Linear):
+            hidden = hidden.detach().requires_grad_()
+            seen.append(hidden)
+        hidden = module(hidden)
+    cosine = torch.nn.functional.cosine_similarity
+    for layer, rows in zip(LAYERS, seen, strict=True):
+        expected = 1 - torch.stack([cosine(rows[i], rows[j], dim=0) for i, j in pairs]).mean()
+        assert found["forward_distance", layer] == pytest.approx(expected.item(), rel=1e-4)
+    # The gradient with respect to what layer l puts out is that of its bias, example by example.
+    gradients = reference.jacobians(network, inputs)
+    for layer in LAYERS:
+        biases = gradients[layer][..., -getattr(network, layer).out_features :]
+        cosines = [cosine(biases[i], biases[j], dim=-1).mean() for i, j in pairs]
+        expected = torch.stack(cosines).mean().item()
+        assert found["backward_correlation", layer] == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    assert found["backward_correlation", LAYERS[-1]] == pytest.approx(1)
+    assert 1 <= found["equilibrium_layer", None] <= 4
+
+
+def test_an_offset_raises_the_correlation_of_inputs_and_keeps_their_size(tmp_path, greys):
+    correlations = []
+    for offset in (0.0, 2.0):
+        settings = changed(SETTINGS, input_offset=offset, epochs=1)
+        run = tiny(settings, tmp_path / str(offset), greys)
+        table_bytes(run, follow_layers)
+        correlations.append(values(run)[0, "input_correlation", None, None])
+        part = hierarchy._examples(run.task().train, offset, run.device, torch.contiguous_format)
+        assert part.inputs.square().mean().item() == pytest.approx(1, abs=0.1)
+    assert correlations[1] > correlations[0] + 0.3
+
+
+def test_a_convolutional_run_measures_the_same_but_no_information(tmp_path, colours):
+    run = tiny(CONVOLUTIONAL, tmp_path, colours)
+    content = table_bytes(run, follow_layers)
+    found = values(run)
+    assert not {measure for _, measure, *_ in found} & {measure for measure, _ in INFORMATION}
+    layers = [
+        layer for step, m, split, layer in found if (step, m, split) == (0, "alignment", "test")
+    ]
+    assert len(layers) == 42  # 20 convolutions, 20 norms, the head, the whole
+    assert {step for step, *_ in found} == {0, 6}
+    again = tiny(CONVOLUTIONAL, tmp_path / "again", colours)
+    assert table_bytes(again, follow_layers) == content
+
+
+def test_augmented_images_are_seen_by_the_training_alone(tmp_path, colours, monkeypatch):
+    seen = []
+
+    def spying(model, inputs, labels, *, augment, **options):
+        batch = inputs[:5]
+        seen.append((batch, augment(batch, 3), augment(batch, 3), augment(batch, 4)))
+        return train(model, inputs, labels, augment=augment, **options)
+
+    monkeypatch.setattr(hierarchy, "train", spying)
+    run = tiny(changed(CONVOLUTIONAL, epochs=1), tmp_path, colours)
+    table_bytes(run, follow_layers)
+    plain, once, again, later = seen[0]
+    assert torch.equal(once, again)
+    assert not torch.equal(once, later)
+    assert not torch.equal(once, plain)
+
+
+def test_log_spaced_measurements_come_besides(tmp_path, greys):
+    run = tiny(changed(SETTINGS, measure__ratio=2.0), tmp_path, greys)
+    table_bytes(run, follow_layers)
+    found = values(run)
+    steps = sorted({step for step, *_ in found})
+    assert {0, 5, 10, 20} <= set(steps)
+    reached = [found[step, "losses_reached", None, None] for step in steps]
+    assert reached == sorted(reached)
+    assert reached[-1] == 2
+
+
+def test_adam_trains_too(tmp_path, greys):
+    run = tiny(changed(SETTINGS, optimizer="adam", learning_rate=0.01), tmp_path, greys)
+    table_bytes(run, follow_layers)
+    assert max(v for (_, m, *_), v in values(run).items() if m == "losses_reached") == 2
+
+
+def test_too_many_examples_name_the_setting(tmp_path, greys):
+    run = tiny(changed(SETTINGS, measure__kernel_examples=25), tmp_path, greys)
+    with pytest.raises(ValueError, match="measure.kernel_examples is 25, but there are only 20"):
+        follow_layers(run, None)
