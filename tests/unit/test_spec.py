@@ -139,6 +139,15 @@ def test_a_key_given_twice_is_an_error_with_its_line(tmp_path):
         read_yaml(path)
 
 
+def test_a_merged_mapping_gives_what_is_not_given(tmp_path):
+    path = tmp_path / "merged.yaml"
+    path.write_text("a: &a {k: 1, l: 2}\nb:\n  <<: *a\n  k: 3\n")
+    assert read_yaml(path)["b"] == {"k": 3, "l": 2}
+    path.write_text("a: &a {k: 1}\nb:\n  <<: *a\n  k: 3\n  k: 4\n")
+    with pytest.raises(ValueError, match="line 5: key 'k' is given twice"):
+        read_yaml(path)
+
+
 def test_a_run_knows_the_scales_it_is_defined_at():
     experiments = Experiments.read(EXPERIMENTS / "beaglehole2024.yaml", SCHEMAS)
     assert "mlp_svhn" not in experiments.runs_of("b1_nfa_emergence", "laptop")
