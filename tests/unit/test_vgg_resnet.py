@@ -241,10 +241,10 @@ def test_narrow_networks_have_the_same_gradients_in_both_layouts(architecture):
     inputs = torch.randn(32, 3, 32, 32, generator=draw)
     gradients = []
     for layout in (torch.contiguous_format, torch.channels_last):
-        network = build(architecture).to(memory_format=layout)
+        network = build(architecture).to(memory_format=layout).eval()
         outputs = network(inputs.contiguous(memory_format=layout))
         (outputs * torch.arange(10)).sum().backward()
         gradients.append([parameter.grad for parameter in network.parameters()])
     for one, other in zip(*gradients, strict=True):
-        # Float32 sums in another order, through up to 50 layers
-        assert (one - other).norm() <= 1e-3 * one.norm()
+        # Float32 sums in another order
+        assert (one - other).norm() <= 1e-4 * one.norm()
