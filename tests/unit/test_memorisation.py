@@ -13,6 +13,7 @@ from tiny_runs import (
 )
 
 from feature_alignment.data import augmentation
+from feature_alignment.experiments import augmenting
 from feature_alignment.experiments.baratin2021 import memorisation
 from feature_alignment.experiments.baratin2021.memorisation import follow_kernel
 from feature_alignment.experiments.kernel_probe import TRACE_RATIOS, kernel_probe
@@ -194,7 +195,7 @@ def test_every_batch_is_augmented_by_a_draw_of_its_own(monkeypatch, tmp_path, da
         shapes.append(tuple(images.shape))
         return augmentation.crop_and_flip(images, generator)
 
-    monkeypatch.setattr(memorisation, "crop_and_flip", looking)
+    monkeypatch.setattr(augmenting, "crop_and_flip", looking)
     table_bytes(make_run("memorisation", SETTINGS, tmp_path, dataset), follow_kernel)
     assert shapes == [(10, 3, 32, 32), (10, 3, 32, 32), (4, 3, 32, 32)] * 3
     assert len(set(states)) == 9
@@ -205,7 +206,7 @@ def test_augmentation_matters_and_can_be_left_out(tmp_path, dataset, monkeypatch
     plain = changed(SETTINGS, augmentation=False)
     without = make_run("memorisation", plain, tmp_path / "without", dataset)
     table_bytes(clean, follow_kernel)
-    monkeypatch.delattr(memorisation, "crop_and_flip")
+    monkeypatch.delattr(augmenting, "crop_and_flip")
     table_bytes(without, follow_kernel)
     first, second = values(clean), values(without)
     place = ("loss", "test", None)

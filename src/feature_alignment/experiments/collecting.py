@@ -69,6 +69,30 @@ def parse_collection(description: str, argv: Sequence[str] | None) -> Collection
     return Collection(arguments.figure, measurements, specs, arguments.measurements, arguments.out)
 
 
+def collect_figure(
+    module: str,
+    description: str,
+    figures: Mapping[str, Callable[[Collection], pd.DataFrame]],
+    argv: Sequence[str] | None,
+) -> None:
+    """Run a program that collects the tables of several figures.
+
+    Args:
+        module: Dotted name of the module that runs.
+        description: Text for ``--help``.
+        figures: From a figure's name to what makes its table.
+        argv: Arguments, ``None`` for the command line's.
+
+    Raises:
+        ValueError: If the figure is unknown, or as in :func:`parse_collection`.
+    """
+    collection = parse_collection(description, argv)
+    if collection.figure not in figures:
+        known = ", ".join(figures)
+        raise ValueError(f"unknown figure {collection.figure!r}; expected one of {known}")
+    collection.write(module, figures[collection.figure](collection))
+
+
 def with_column(table: pd.DataFrame, name: str, values: object) -> pd.DataFrame:
     """Return the table with a condition column more, before ``measure`` and ``value``."""
     extended = table.copy()

@@ -8,8 +8,8 @@ from feature_alignment import command
 from feature_alignment.experiments.baratin2021.rings import RINGS
 from feature_alignment.experiments.collecting import (
     Collection,
+    collect_figure,
     layer_places,
-    parse_collection,
     with_column,
 )
 
@@ -24,12 +24,7 @@ SERIES = ["run", "seed"]
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the table of one figure; see ``--help`` for the arguments."""
-    collection = parse_collection(__doc__, argv)
-    if collection.figure not in FIGURES:
-        known = ", ".join(FIGURES)
-        raise ValueError(f"unknown figure {collection.figure!r}; expected one of {known}")
-    table = FIGURES[collection.figure](collection)
-    collection.write("feature_alignment.experiments.baratin2021.collect", table)
+    collect_figure("feature_alignment.experiments.baratin2021.collect", __doc__, FIGURES, argv)
 
 
 def eigenfunctions(collection: Collection) -> Table:

@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from feature_alignment import command
-from feature_alignment.data.augmentation import crop_and_flip
+from feature_alignment.experiments.augmenting import crops_and_flips
 from feature_alignment.experiments.kernel_probe import kernel_probe
 from feature_alignment.experiments.run import Run, parse_run
 from feature_alignment.models.convolutional import convolutional_network
 from feature_alignment.training.evaluate import fit
-from feature_alignment.training.loop import Augmentation, Checkpointing, Measurement, train
+from feature_alignment.training.loop import Checkpointing, Measurement, train
 from feature_alignment.training.losses import LOSSES
 from feature_alignment.training.schedules import LogSpaced, constant
 
@@ -70,16 +69,9 @@ def follow_kernel(run: Run, checkpointing: Checkpointing) -> list[Measurement]:
             fit(loss, **fitted),
             kernel_probe(probes, task.classes, spectrum=True),
         ],
-        augment=_augmentation(run) if settings["augmentation"] else None,
+        augment=crops_and_flips(run) if settings["augmentation"] else None,
         checkpointing=checkpointing,
     )
-
-
-def _augmentation(run: Run) -> Augmentation:
-    def augment(images: Tensor, step: int) -> Tensor:
-        return crop_and_flip(images, run.generator("augmentation", step))
-
-    return augment
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ import pandas as pd
 from feature_alignment import command
 from feature_alignment.experiments.collecting import (
     Collection,
+    collect_figure,
     layer_places,
-    parse_collection,
     with_column,
 )
 from feature_alignment.experiments.lou2022 import theory
@@ -37,12 +37,7 @@ CONDITIONS: dict[str, Condition] = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the table of one figure; see ``--help`` for the arguments."""
-    collection = parse_collection(__doc__, argv)
-    if collection.figure not in FIGURES:
-        known = ", ".join(FIGURES)
-        raise ValueError(f"unknown figure {collection.figure!r}; expected one of {known}")
-    table = FIGURES[collection.figure](collection)
-    collection.write("feature_alignment.experiments.lou2022.collect", table)
+    collect_figure("feature_alignment.experiments.lou2022.collect", __doc__, FIGURES, argv)
 
 
 def hierarchy(collection: Collection) -> Table:

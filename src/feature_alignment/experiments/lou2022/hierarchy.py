@@ -4,18 +4,17 @@ import math
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from feature_alignment import command
-from feature_alignment.data.augmentation import crop_and_flip
 from feature_alignment.data.loading import Examples
+from feature_alignment.experiments.augmenting import crops_and_flips
 from feature_alignment.experiments.kernel_probe import kernel_probe
 from feature_alignment.experiments.lou2022.information import initial_information
 from feature_alignment.experiments.lou2022.networks import FULLY_CONNECTED, build_network
 from feature_alignment.experiments.run import Run, parse_run
 from feature_alignment.training.evaluate import fit
 from feature_alignment.training.loop import (
-    Augmentation,
     Checkpointing,
     Instrument,
     Measurement,
@@ -98,7 +97,7 @@ def follow_layers(run: Run, checkpointing: Checkpointing) -> list[Measurement]:
             kernel_probe(probes, task.classes, spectrum=False),
         ],
         stop=stop,
-        augment=_augmentation(run) if settings["augmentation"] else None,
+        augment=crops_and_flips(run) if settings["augmentation"] else None,
         checkpointing=checkpointing,
     )
     return initial + found
@@ -122,13 +121,6 @@ def _progress(stop: LossBelow) -> Instrument:
             yield Reading("smoothed_loss", stop.smoothed)
 
     return read
-
-
-def _augmentation(run: Run) -> Augmentation:
-    def augment(images: Tensor, step: int) -> Tensor:
-        return crop_and_flip(images, run.generator("augmentation", step))
-
-    return augment
 
 
 if __name__ == "__main__":
