@@ -60,11 +60,12 @@ def load_task(
     label_noise: float,
     run: str,
     seed: int,
+    standardized: bool = True,
 ) -> Task:
     """Load a random subset of a prepared dataset, standardised per channel.
 
     x ← (x / 255 − μ_c) / σ_c with mean and standard deviation over all training pixels of the
-    channel. The subset and the label noise (training labels only) depend on run and seed.
+    channel; not ``standardized``, x ← x / 255. The subset and the label noise (training labels only) depend on run and seed.
 
     Args:
         path: Array file made by :mod:`feature_alignment.data.prepare`.
@@ -74,6 +75,7 @@ def load_task(
         label_noise: Share of training labels replaced by uniformly random ones.
         run: The run's name, ``paper/run``.
         seed: The replicate.
+        standardized: Whether inputs are standardised.
 
     Raises:
         ValueError: If the array file is not the one the manifest describes, or the dataset has
@@ -84,6 +86,8 @@ def load_task(
     arrays = load_file(path)
     mean = torch.tensor(manifest["mean"]).view(-1, 1, 1)
     std = torch.tensor(manifest["std"]).view(-1, 1, 1)
+    if not standardized:
+        mean, std = torch.zeros_like(mean), torch.ones_like(std)
     splits = []
     for number, (split, count) in enumerate((("train", n_train), ("test", n_test))):
         labels = arrays[f"{split}_labels"]

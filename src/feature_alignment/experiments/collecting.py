@@ -65,7 +65,9 @@ def parse_collection(description: str, argv: Sequence[str] | None) -> Collection
     unknown = set(measurements["run"]) - set(specs)
     if unknown:
         raise ValueError(f"no spec given for the run {min(unknown)!r}")
-    measurements = measurements[list(COLUMNS)].reset_index(drop=True)
+    conditions = [name for name in measurements.columns if name not in COLUMNS]
+    columns = [*COLUMNS[:-2], *conditions, *COLUMNS[-2:]]
+    measurements = measurements[columns].reset_index(drop=True)
     return Collection(arguments.figure, measurements, specs, arguments.measurements, arguments.out)
 
 

@@ -17,7 +17,7 @@ from feature_alignment import provenance
 from feature_alignment.data.loading import Task, load_task
 from feature_alignment.randomness import generator
 from feature_alignment.storage import read_json
-from feature_alignment.tables import meta_path, tidy, write_table
+from feature_alignment.tables import tidy, write_table
 from feature_alignment.training.loop import Checkpointing, DivergenceError, Measurement
 
 log = logging.getLogger(__name__)
@@ -105,21 +105,50 @@ class Run:
             DivergenceError: If the training diverged; the measurements taken before lie beside
                 the checkpoint, where the message says.
         """
-        checkpointing = self.checkpointing()
-        kept = self.checkpoint.with_suffix(".partial.csv")
-        try:
-            measurements = train(checkpointing)
-        except DivergenceError as error:
-            self._write(kept, error.measurements)
-            message = f"{self.name}, seed {self.seed}: {error}. Measurements so far: {kept}"
-            raise DivergenceError(message, error.measurements) from error
-        self._write(self.out, measurements)
-        for stale in (self.checkpoint, kept, meta_path(kept)):
-            stale.unlink(missing_ok=True)
+        self._complete(None, {"": train}, lambda _: self.checkpointing())
 
-    def _write(self, path: Path, measurements: Iterable[Measurement]) -> None:
+    def complete_parts(
+        self, condition: str, parts: Mapping[object, Callable[[Checkpointing], list[Measurement]]]
+    ) -> None:
+        """Run several trainings one after the other and write their measurements as one table.
+
+        Small trainings are not worth a process each. A part that is finished is not repeated
+        when the run is resumed.
+
+        Args:
+            condition: Name of the column that tells the parts apart.
+            parts: From the value in that column to the training, as in :meth:`complete`.
+
+        Raises:
+            DivergenceError: As in :meth:`complete`; what is kept has the finished parts too.
+        """
+        self._complete(condition, parts, self.checkpointing().part)
+
+    def _complete(
+        self,
+        condition: str | None,
+        parts: Mapping[object, Callable[[Checkpointing], list[Measurement]]],
+        checkpoint_of: Callable[[object], Checkpointing],
+    ) -> None:
+        kept = self.checkpoint.with_suffix(".partial.csv")
+        rows: list[dict] = []
+        for value, train in parts.items():
+            constant = {} if condition is None else {condition: value}
+            try:
+                measurements = train(checkpoint_of(value))
+            except DivergenceError as error:
+                rows += [{**asdict(entry), **constant} for entry in error.measurements]
+                self._write(kept, rows, condition)
+                message = f"{self.name}, seed {self.seed}: {error}. Measurements so far: {kept}"
+                raise DivergenceError(message, error.measurements) from error
+            rows += [{**asdict(entry), **constant} for entry in measurements]
+        self._write(self.out, rows, condition)
+        for stale in self.checkpoint.parent.glob(f"{self.checkpoint.stem}.*"):
+            stale.unlink()
+
+    def _write(self, path: Path, rows: Iterable[Mapping], condition: str | None) -> None:
         identity = {"paper": self.spec["paper"], "run": self.spec["run"], "seed": self.seed}
-        table = tidy({**identity, **asdict(entry)} for entry in measurements)
+        table = tidy(({**identity, **row} for row in rows), [condition] if condition else [])
         conditions = {"device": str(self.device), "dtype": "float32", "threads": self.threads}
         manifests = [dataset.manifest for dataset in self.datasets.values()]
         meta = provenance.describe(self.module, self.spec, manifests, seed=self.seed, **conditions)

@@ -85,6 +85,11 @@ class Checkpointing:
     fingerprint: str
     interval_s: float
 
+    def part(self, name: object) -> "Checkpointing":
+        """Return where one of several trainings of a run saves its state."""
+        path = self.path.with_suffix(f".{name}{self.path.suffix}")
+        return Checkpointing(path, f"{self.fingerprint}/{name}", self.interval_s)
+
 
 @dataclass
 class _Progress:
@@ -132,8 +137,8 @@ def train(
     need be, at the learning rate ``learning_rate(e)``. Instruments see the model in evaluation
     mode; neither they nor a checkpoint change the course of the training. Measurements are taken
     when the schedule says so, and at the end. If a checkpoint with the same fingerprint is there,
-    the run goes on from it, to the same result. The caller removes the checkpoint once the
-    results are written.
+    the run goes on from it, to the same result; the last one holds the finished training. The
+    caller removes the checkpoint once the results are written.
 
     Args:
         model: The network.
@@ -197,7 +202,10 @@ def train(
                     share = progress.epoch + progress.batch / len(batches)
                     _measure(model, instruments, progress, share)
                 bar.update()
-                saver.save_if_due(progress)
+                if finished:
+                    saver.save(progress)
+                else:
+                    saver.save_if_due(progress)
     return progress.measurements
 
 
@@ -297,7 +305,12 @@ class _Saver:
 
     def save_if_due(self, progress: _Progress) -> None:
         to = self._checkpointing
-        if to is None or time.monotonic() - self._saved_at < to.interval_s:
+        if to is not None and time.monotonic() - self._saved_at >= to.interval_s:
+            self.save(progress)
+
+    def save(self, progress: _Progress) -> None:
+        to = self._checkpointing
+        if to is None:
             return
         if self._stop is not None:
             progress.stopping = self._stop.state()
