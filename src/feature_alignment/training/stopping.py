@@ -99,4 +99,80 @@ class MeasuredLossBelow:
         """Take up the state of :meth:`state`."""
 
 
-Stopping = LossBelow | MeasuredLossBelow
+class Patience:
+    """Stop once none of several errors has fallen for a number of epochs.
+
+    Each error is that of one way to select an epoch, say on held-out examples or on the test
+    set. At epoch e, with the lowest value of an error so far reached at epoch b, that error's
+    patience is over when e − b > ``patience`` and e ≥ ``least_epochs``, and stays over. The
+    training stops when that has happened to all, so that one training serves all selections.
+
+    References:
+        lejeune2024, figure 4: patience 20, one error, measured after every epoch.
+    """
+
+    def __init__(
+        self,
+        measure: Callable[[], dict[str, float]],
+        *,
+        patience: int,
+        least_epochs: int = 0,
+        every: int = 1,
+    ):
+        """Set up the rule.
+
+        Args:
+            measure: Returns the errors by name.
+            patience: In epochs.
+            least_epochs: Before which no patience is over.
+            every: Epochs from one measurement to the next.
+        """
+        self._measure = measure
+        self.patience, self.least_epochs, self.every = patience, least_epochs, every
+        self.epoch = 0
+        self.latest: dict[str, float] = {}
+        self._measured_at = -1
+        self._best: dict[str, tuple[int, float]] = {}
+        self._over: dict[str, int] = {}
+
+    def errors(self) -> dict[str, float]:
+        """Return the errors after the epochs so far, measured once."""
+        if self._measured_at != self.epoch:
+            self.latest, self._measured_at = self._measure(), self.epoch
+        return self.latest
+
+    def after_step(self, loss: float) -> None:
+        """Disregard the loss of one step."""
+
+    def after_epoch(self) -> bool:
+        """Return whether to stop, at the end of an epoch."""
+        self.epoch += 1
+        if self.epoch % self.every:
+            return False
+        for name, error in self.errors().items():
+            best_epoch, best = self._best.get(name, (self.epoch, error))
+            if error < best or name not in self._best:
+                best_epoch, best = self.epoch, error
+            self._best[name] = best_epoch, best
+            if self.epoch - best_epoch > self.patience and self.epoch >= self.least_epochs:
+                self._over.setdefault(name, self.epoch)
+        return len(self._over) == len(self._best)
+
+    def state(self) -> dict:
+        """Return what a resumed run must know, ready for JSON."""
+        return {
+            "epoch": self.epoch,
+            "latest": self.latest,
+            "measured_at": self._measured_at,
+            "best": {name: list(place) for name, place in self._best.items()},
+            "over": dict(self._over),
+        }
+
+    def restore(self, state: dict) -> None:
+        """Take up the state of :meth:`state`."""
+        self.epoch, self.latest = state["epoch"], state["latest"]
+        self._measured_at, self._over = state["measured_at"], dict(state["over"])
+        self._best = {name: tuple(place) for name, place in state["best"].items()}
+
+
+Stopping = LossBelow | MeasuredLossBelow | Patience

@@ -1,0 +1,32 @@
+"""The networks of figure 4 by the settings of a run: fully connected, or the small CNN."""
+
+from math import prod
+
+from torch import Tensor, nn
+
+from feature_alignment.experiments.run import Run
+from feature_alignment.models.cnn import cnn
+from feature_alignment.models.mlp import mlp
+
+
+def build_network(run: Run, inputs: Tensor, classes: int) -> nn.Sequential:
+    """Build the run's network at initialisation.
+
+    Args:
+        run: Its setting ``model`` names an ``architecture``, ``fully_connected`` with a ``depth``
+            (the number of linear layers) or ``cnn``.
+        inputs: Images (n, channels, height, width) of the size that the network is for.
+        classes: C.
+    """
+    model = run.settings["model"]
+    channels, height, width = inputs.shape[1:]
+    options = {
+        "width": model["width"],
+        "initialisation": model["initialisation"],
+        "generator": run.generator("init"),
+    }
+    if model["architecture"] == "cnn":
+        return cnn(channels, height, classes, **options)
+    hidden = model["depth"] - 1
+    shape = (prod((channels, height, width)), hidden, options.pop("width"), classes)
+    return mlp(*shape, bias=True, activation="relu", **options)

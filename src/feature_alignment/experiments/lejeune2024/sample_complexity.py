@@ -1,0 +1,194 @@
+"""Train a network or its tangent features on few images and follow their test error."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from feature_alignment import command
+from feature_alignment.data.loading import Examples
+from feature_alignment.experiments.lejeune2024.networks import build_network
+from feature_alignment.experiments.run import Run, parse_run
+from feature_alignment.tangents.adaptive import AdaptiveModel
+from feature_alignment.tangents.linearized import BasePass, LinearizedModel, row_space
+from feature_alignment.training.loop import Checkpointing, Measurement, Reading, train
+from feature_alignment.training.losses import LOSSES
+from feature_alignment.training.optimizers import make_optimizer
+from feature_alignment.training.schedules import EveryEpochs, constant
+from feature_alignment.training.stopping import Patience
+
+TANGENTS = {"fixed": LinearizedModel, "adaptive": AdaptiveModel}
+EVALUATION_BATCH = {2: 1000, 4: 100}
+"""Examples per forward pass by the dimensions of the inputs: rows, or images, which fill caches."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one curve; see ``--help`` for the arguments."""
+    run = parse_run("feature_alignment.experiments.lejeune2024.sample_complexity", __doc__, argv)
+    pool = load_pool(run)
+    sizes = run.settings["sizes"]
+    run.complete_parts("n_train", {n: partial(train_on, run, pool, n) for n in sizes})
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The images that training may draw from, and those that select an epoch, by split."""
+
+    train: Examples
+    selection: dict[str, Examples]
+    classes: int
+
+
+def load_pool(run: Run) -> Pool:
+    """Load the images, pixels between 0 and 1.
+
+    With the setting ``subset`` ``fresh``, training draws from ``dataset.n_train`` images anew for
+    every epoch, and the test images select. With ``one``, the first ``dataset.n_train`` of the
+    run's random order are for training, of which n take the first n, and the next ``held_out``
+    ones select; the test images select besides, as an oracle would.
+
+    Raises:
+        ValueError: If a size is larger than ``dataset.n_train``.
+    """
+    settings = run.settings
+    available, held_out = settings["dataset"]["n_train"], settings["held_out"]
+    if max(settings["sizes"]) > available:
+        raise ValueError(
+            f"sizes go up to {max(settings['sizes'])}, but dataset.n_train is {available}; lower "
+            "the sizes or raise dataset.n_train"
+        )
+    task = run.task(n_train=available + held_out, standardized=False)
+    test = task.test.to(run.device)
+    everything = task.train.to(run.device)
+    selection = {"test": test}
+    if held_out:
+        selection["held_out"] = Examples(
+            everything.inputs[available:], everything.labels[available:]
+        )
+    return Pool(everything.first(available), selection, task.classes)
+
+
+def train_on(run: Run, pool: Pool, n: int, checkpointing: Checkpointing) -> list[Measurement]:
+    """Train on n images, or on n drawn anew for every epoch, and return the measurements.
+
+    Measures: ``error``, the share misclassified, on each split that selects (``test``,
+    ``held_out``), after every ``stop.every`` epochs until patience is over with all; at the end on
+    ``train``, the images of the last epoch. ``distinct_images``, how many different images the
+    training has seen, at the same times.
+
+    Batches have gcd(n, ``batch_size``) images, so that all are of one size.
+
+    References:
+        lejeune2024, figure 4. Departs from: the papers' scripts only have ``subset`` ``fresh``
+        with selection on the test set; see ``docs/papers/lejeune2024.md``.
+    """
+    settings = run.settings
+    network = build_network(run, pool.train.inputs, pool.classes).to(run.device)
+    order = epoch_order(run, len(pool.train), n)
+    used = pool.train if settings["subset"] == "fresh" else pool.train.first(n)
+    model, prepared = prepare(settings["model"]["tangents"], network, used.inputs)
+    inputs = prepared(used.inputs)
+    selection = {
+        split: (prepared(examples.inputs), examples.labels)
+        for split, examples in pool.selection.items()
+    }
+    stop = Patience(
+        lambda: {split: error(model, *examples) for split, examples in selection.items()},
+        **settings["stop"],
+    )
+
+    def errors(_: nn.Module) -> Iterator[Reading]:
+        for split, value in stop.errors().items():
+            yield Reading("error", value, split=split)
+
+    measurements = train(
+        model,
+        inputs,
+        used.labels,
+        loss=LOSSES["cross_entropy"],
+        optimizer=make_optimizer(
+            settings["optimizer"],
+            [parameter for parameter in model.parameters() if parameter.requires_grad],
+            learning_rate=settings["learning_rate"],
+            momentum=settings["momentum"],
+            weight_decay=settings["weight_decay"],
+        ),
+        learning_rate=constant(settings["learning_rate"]),
+        batch_size=math.gcd(n, settings["batch_size"]),
+        epochs=settings["epochs"],
+        order=order,
+        schedule=EveryEpochs(settings["stop"]["every"]),
+        instruments=[errors],
+        stop=stop,
+        checkpointing=checkpointing,
+    )
+    last = measurements[-1]
+    chosen = order(int(last.epoch) - 1)
+    fitted = error(model, inputs[chosen], used.labels[chosen])
+    return [
+        *measurements,
+        Measurement(last.step, last.epoch, "error", fitted, split="train"),
+        *distinct_images(measurements, order),
+    ]
+
+
+def epoch_order(run: Run, pool: int, n: int) -> Callable[[int], Tensor]:
+    """Return the order in which each epoch visits its images, as indices into the pool.
+
+    With ``subset`` ``one`` these are the first n in a random order, with ``fresh`` n others.
+    """
+    available = pool if run.settings["subset"] == "fresh" else n
+    shuffled = run.shuffled(available)
+    return lambda epoch: shuffled(epoch)[:n]
+
+
+def prepare(
+    tangents: str, network: nn.Sequential, inputs: Tensor
+) -> tuple[nn.Module, Callable[[Tensor], Tensor | BasePass]]:
+    """Return the model to train, and what makes its inputs of images.
+
+    Args:
+        tangents: ``full`` for the network itself, or a key of :data:`TANGENTS`.
+        network: The network at initialisation.
+        inputs: The images that training draws from, whose row space is enough.
+    """
+    images = isinstance(network[0], nn.Conv2d)
+    if tangents == "full":
+        model, prepared = network, lambda images: images
+    else:
+        basis = None if images else row_space(inputs)
+        model = TANGENTS[tangents](network, basis)
+        prepared = model.base_pass
+    return model.to(memory_format=torch.channels_last) if images else model, prepared
+
+
+@torch.no_grad()
+def error(model: nn.Module, inputs: Tensor | BasePass, labels: Tensor) -> float:
+    """Compute the share of examples whose largest output is not that of their label."""
+    size = 100
+    wrong = [
+        (model(part).argmax(dim=1) != expected).sum()
+        for part, expected in zip(inputs.split(size), labels.split(size), strict=True)
+    ]
+    return int(sum(wrong)) / len(labels)
+
+
+def distinct_images(
+    measurements: Sequence[Measurement], order: Callable[[int], Tensor]
+) -> Iterator[Measurement]:
+    """Yield how many different images the training had seen at the time of each measurement."""
+    times = sorted({(entry.epoch, entry.step) for entry in measurements})
+    seen: set[int] = set()
+    done = 0
+    for epoch, step in times:
+        for past in range(done, int(epoch)):
+            seen.update(order(past).tolist())
+        done = int(epoch)
+        yield Measurement(step, epoch, "distinct_images", float(len(seen)), split="train")
+
+
+if __name__ == "__main__":
+    command.run(main)

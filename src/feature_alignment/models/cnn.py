@@ -1,0 +1,62 @@
+"""A plain convolutional network: convolutions with average pooling, then linear layers."""
+
+from collections import OrderedDict
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from feature_alignment.models.initialisation import initialise
+
+STAGES = 4
+HIDDEN = 128
+
+
+def cnn(
+    channels: int,
+    size: int,
+    outputs: int,
+    *,
+    width: int,
+    initialisation: str,
+    generator: torch.Generator,
+) -> nn.Sequential:
+    """Build the CNN of the tangent feature experiments.
+
+    Four convolutions 3 × 3 with padding 1 and ``width`` · (1, 2, 4, 8) channels, each followed by
+    a ReLU and average pooling over 2 × 2; two linear layers of 128 units with ReLUs; the linear
+    output layer. Modules are named ``conv1`` … ``conv4``, ``linear5`` … ``linear7``.
+
+    Args:
+        channels: Channels of the images.
+        size: Height and width of the images, at least 16.
+        outputs: C, the number of outputs.
+        width: Channels of the first convolution; 16 in the paper.
+        initialisation: See :mod:`feature_alignment.models.initialisation`.
+        generator: Source of the initial weights.
+
+    Raises:
+        ValueError: If the images are too small, or the initialisation is unknown.
+
+    References:
+        lejeune2024, the CNN for CIFAR-10.
+    """
+    if size < 2**STAGES:
+        raise ValueError(f"expected images of at least {2**STAGES} pixels a side, got {size}")
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    widths = [channels, *(width * 2**stage for stage in range(STAGES))]
+    with torch.device("meta"):  # PyTorch would draw weights, only to lose them
+        for stage, (fan_in, fan_out) in enumerate(pairwise(widths), start=1):
+            layers[f"conv{stage}"] = nn.Conv2d(fan_in, fan_out, 3, padding=1)
+            layers[f"activation{stage}"] = nn.ReLU()
+            layers[f"pool{stage}"] = nn.AvgPool2d(2)
+            size //= 2
+        layers["flatten"] = nn.Flatten()
+        sizes = [widths[-1] * size**2, HIDDEN, HIDDEN, outputs]
+        for depth, (fan_in, fan_out) in enumerate(pairwise(sizes), start=STAGES + 1):
+            layers[f"linear{depth}"] = nn.Linear(fan_in, fan_out)
+            if depth < STAGES + len(sizes) - 1:
+                layers[f"activation{depth}"] = nn.ReLU()
+    network = nn.Sequential(layers).to_empty(device="cpu")
+    initialise(network, initialisation, generator)
+    return network

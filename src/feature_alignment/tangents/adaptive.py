@@ -1,0 +1,121 @@
+"""Adaptive tangent features: displacements of a network's weights as products of factors.
+
+A *fixed* model displaces weights freely. An adaptive one writes the displacement of a linear
+layer, inputs in rows, as
+
+    D = M1 W M2,    d = b M2,
+
+and that of a convolution with kernel positions p, input channels i and output channels o as
+
+    D[p', i', o'] = Σ M1[p', p] M2[i', i] W[p, i, o] M3[o, o'],    d = b M3.
+
+At the start W = 0, b = 0 and all M are identities. For fixed M this is a linear model on tangent
+features transformed by the M; all factors are trained together. The M are stored as their
+differences from the identity, so that weight decay pulls towards W = 0 and M = I, which is the
+regulariser of the paper's theory.
+
+References:
+    lejeune2024, figure 4: the factorised model. Its scripts train without the regulariser.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from feature_alignment.tangents.linearized import TangentModel
+
+
+class AdaptiveModel(TangentModel):
+    """The network's first-order expansion in factorised displacements (*adaptive features*)."""
+
+    @staticmethod
+    def displacement(layer: nn.Linear | nn.Conv2d) -> nn.Module:
+        """Return the factors of a layer's displacement, at their start."""
+        kind = AdaptiveLinear if isinstance(layer, nn.Linear) else AdaptiveConv2d
+        return kind(layer)
+
+
+class AdaptiveLinear(nn.Module):
+    """h ↦ h M1 W M2 + b M2, with M1 − I (in, in), W (in, out), M2 − I (out, out) and b (out,)."""
+
+    def __init__(self, layer: nn.Linear):
+        super().__init__()
+        inputs, outputs = layer.in_features, layer.out_features
+        self.shift1 = _zeros(layer, inputs, inputs)
+        self.core = _zeros(layer, inputs, outputs)
+        self.shift2 = _zeros(layer, outputs, outputs)
+        self.core_bias = _zeros(layer, outputs) if layer.bias is not None else None
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """Return the displacement's part of the layer's outputs, by the cheaper order."""
+        n, (inputs, outputs) = len(seen), self.core.shape
+        factor_by_factor = n * (inputs**2 + outputs**2)
+        product_first = inputs * outputs * (inputs + outputs)
+        if factor_by_factor > product_first:
+            return nn.functional.linear(seen, self.weight, self.bias)
+        moved = torch.addmm(seen, seen, self.shift1)
+        moved = _affine(moved, self.core, self.core_bias)
+        return torch.addmm(moved, moved, self.shift2)
+
+    @property
+    def weight(self) -> Tensor:
+        """D as the weight of a linear layer, (out, in)."""
+        left = torch.addmm(self.core, self.shift1, self.core)
+        return torch.addmm(left, left, self.shift2).T
+
+    @property
+    def bias(self) -> Tensor | None:
+        """d, (out,)."""
+        return _moved_bias(self.core_bias, self.shift2)
+
+
+class AdaptiveConv2d(nn.Module):
+    """A convolution by D, with M1 − I (P, P), M2 − I (in, in), W (P, in, out), M3 − I (out, out).
+
+    P is the number of kernel positions.
+    """
+
+    def __init__(self, layer: nn.Conv2d):
+        super().__init__()
+        if layer.groups != 1 or layer.padding_mode != "zeros":
+            raise ValueError(f"expected a convolution without groups, zero-padded, got {layer}")
+        outputs, inputs, *self.window = layer.weight.shape
+        positions = layer.weight[0, 0].numel()
+        self.options = {
+            "stride": layer.stride,
+            "padding": layer.padding,
+            "dilation": layer.dilation,
+        }
+        self.shift1 = _zeros(layer, positions, positions)
+        self.shift2 = _zeros(layer, inputs, inputs)
+        self.core = _zeros(layer, positions, inputs, outputs)
+        self.shift3 = _zeros(layer, outputs, outputs)
+        self.core_bias = _zeros(layer, outputs) if layer.bias is not None else None
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """Return the displacement's part of the layer's outputs."""
+        return nn.functional.conv2d(seen, self.weight, self.bias, **self.options)
+
+    @property
+    def weight(self) -> Tensor:
+        """D as the weight of a convolution, (out, in, height, width)."""
+        over_positions = self.core + (self.shift1 @ self.core.flatten(1)).view_as(self.core)
+        over_inputs = over_positions + self.shift2 @ over_positions
+        kernel = over_inputs + over_inputs @ self.shift3
+        return kernel.permute(2, 1, 0).unflatten(2, self.window)
+
+    @property
+    def bias(self) -> Tensor | None:
+        """d, (out,)."""
+        return _moved_bias(self.core_bias, self.shift3)
+
+
+def _zeros(like: nn.Module, *shape: int) -> nn.Parameter:
+    return nn.Parameter(like.weight.new_zeros(shape))
+
+
+def _affine(values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return values @ weight if bias is None else torch.addmm(bias, values, weight)
+
+
+def _moved_bias(bias: Tensor | None, shift: Tensor) -> Tensor | None:
+    return None if bias is None else bias + bias @ shift

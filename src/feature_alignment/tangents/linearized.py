@@ -1,0 +1,238 @@
+"""Networks linearised in their parameters: fixed tangent features, without Jacobians.
+
+For a network f of linear and convolutional layers, ReLUs and average pooling, the model
+
+    f(x; θ0) + J(x) δ,    J(x) = ∂f(x; θ)/∂θ at θ0,
+
+is linear in δ. Of the network at θ0, the *base*, a forward pass needs only its activations, which
+say what each layer saw, h_l, and which units were active, m_l. With the layer's weights W_l at θ0 and displacements D_l
+and d_l of weights and biases, the derivative along δ passes on as
+
+    t_l = m_l ⊙ (h_{l−1} D_l + d_l + t_{l−1} W_l),    t_0 = 0,
+
+and J δ is the last t. The base's part is computed once for all examples.
+
+References:
+    lejeune2024, figure 4: the linearised network.
+"""
+
+import copy
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import skip_init
+
+BATCH = 1000
+"""Examples per forward pass of the base."""
+
+
+@dataclass(frozen=True)
+class BasePass:
+    """What a base network made of n examples; indexed like a tensor of examples.
+
+    ``outputs`` (n, C) is f(x; θ0); ``inputs`` is what the first layer saw and ``activations`` what
+    each ReLU returned, both (n, …), images with channels last.
+    """
+
+    outputs: Tensor
+    inputs: Tensor
+    activations: tuple[Tensor, ...]
+
+    def __len__(self) -> int:
+        return len(self.outputs)
+
+    def __getitem__(self, chosen: Tensor | slice) -> "BasePass":
+        """Return the chosen examples."""
+        activations = tuple(part[chosen] for part in self.activations)
+        return BasePass(self.outputs[chosen], self.inputs[chosen], activations)
+
+    def split(self, size: int) -> Iterator["BasePass"]:
+        """Yield the examples in parts of ``size``, as views."""
+        for start in range(0, len(self), size):
+            yield self[start : start + size]
+
+
+class TangentModel(nn.Module):
+    """Base outputs plus derivatives along displacements of the base's weights.
+
+    One *displacement* for each layer of the base says how the layer's weights and bias move: a
+    module that maps what the layer saw to h D + d. The base stays as it is. At the start
+    displacements are zero, and the model equals its base.
+    """
+
+    def __init__(self, network: nn.Sequential, basis: Tensor | None = None):
+        """Freeze a copy of ``network`` and set all displacements to zero.
+
+        Args:
+            network: Of Linear, Conv2d, ReLU, AvgPool2d and Flatten modules.
+            basis: Q, (inputs, r) with orthonormal columns, in whose coordinates the first layer,
+                which must be linear, is displaced: D_1 = Q D, r rows instead of one per input.
+                With the row space of the training inputs, gradient descent takes the same way
+                (see :func:`row_space`). ``None`` for all inputs.
+
+        Raises:
+            ValueError: If the network has another kind of module, or the basis does not fit.
+        """
+        super().__init__()
+        self.base = copy.deepcopy(network).requires_grad_(requires_grad=False)
+        self.register_buffer("basis", basis)
+        layers = _layers(self.base)
+        self.displacements = nn.ModuleDict(
+            {name: self.displacement(layer) for name, layer in layers.items()}
+        )
+        if basis is not None:
+            name, first = next(iter(layers.items()))
+            if not isinstance(first, nn.Linear) or basis.shape[0] != first.in_features:
+                raise ValueError(
+                    f"expected a basis of the inputs of a linear first layer, got one of shape "
+                    f"{tuple(basis.shape)} for {first}"
+                )
+            shape = {"in_features": basis.shape[1], "out_features": first.out_features}
+            narrow = skip_init(nn.Linear, **shape, bias=first.bias is not None)
+            self.displacements[name] = self.displacement(narrow.to(first.weight))
+
+    @staticmethod
+    def displacement(layer: nn.Linear | nn.Conv2d) -> nn.Module:
+        """Return the zero displacement of a layer."""
+        raise TypeError("choose a kind of tangent model: LinearizedModel or AdaptiveModel")
+
+    @torch.no_grad()
+    def base_pass(self, inputs: Tensor) -> BasePass:
+        """Run the base on inputs (n, …), as the network takes them."""
+        parts = [self._base_pass(part) for part in inputs.split(BATCH)]
+        return BasePass(
+            torch.cat([part.outputs for part in parts]),
+            torch.cat([part.inputs for part in parts]),
+            tuple(map(torch.cat, zip(*(part.activations for part in parts), strict=True))),
+        )
+
+    def _base_pass(self, inputs: Tensor) -> BasePass:
+        first, activations = None, []
+        values = inputs
+        for module in self.base:
+            if first is None and isinstance(module, nn.Linear | nn.Conv2d):
+                first = values if self.basis is None else values @ self.basis
+            values = module(values)
+            if isinstance(module, nn.ReLU):
+                activations.append(_channels_last(values))
+        return BasePass(values, _channels_last(first), tuple(activations))
+
+    def forward(self, base: BasePass) -> Tensor:
+        """Return f(x; θ0) + J(x) δ, (n, C), from the base's part for these examples."""
+        seen, tangent = _channels_first(base.inputs), None
+        activations = map(_channels_first, base.activations)
+        for name, module in self.base.named_children():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                moved = self.displacements[name](seen)
+                tangent = moved if tangent is None else _add_layer(moved, module, tangent)
+            elif isinstance(module, nn.ReLU):
+                seen = next(activations)
+                tangent = tangent if tangent is None else _where_active(tangent, seen)
+            elif tangent is not None:
+                seen, tangent = module(seen), module(tangent)
+        return base.outputs + tangent
+
+    @torch.no_grad()
+    def delta(self) -> dict[str, Tensor]:
+        """Return δ as displacements of the network's parameters, by their names and shapes."""
+        moved = {}
+        first = next(iter(self.displacements))
+        for name, displacement in self.displacements.items():
+            weight, bias = displacement_of(displacement)
+            if self.basis is not None and name == first:
+                weight = weight @ self.basis.T
+            moved[f"{name}.weight"] = weight
+            if bias is not None:
+                moved[f"{name}.bias"] = bias
+        return moved
+
+
+class LinearizedModel(TangentModel):
+    """The network linearised in its parameters: D_l and d_l are free (*fixed features*)."""
+
+    @staticmethod
+    def displacement(layer: nn.Linear | nn.Conv2d) -> nn.Module:
+        """Return a layer of the same shape, with weights and bias zero."""
+        copied = copy.deepcopy(layer).requires_grad_()
+        for parameter in copied.parameters():
+            nn.init.zeros_(parameter)
+        return copied
+
+
+def displacement_of(module: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """Return D and d of a displacement, in the shapes of the layer's weight and bias."""
+    return module.weight, module.bias
+
+
+def row_space(inputs: Tensor) -> Tensor:
+    """Compute an orthonormal basis (inputs, r) of the span of the examples' inputs.
+
+    Displacements of a first linear layer that start at zero and follow gradients, with momentum
+    or weight decay, stay in this span: ∂/∂D = hᵀ g. Components of other examples outside the
+    span meet zeros. For adaptive features the same holds of M1 − I and W, which start at zero,
+    by induction over the steps. In the coordinates of an orthonormal basis gradient descent takes
+    the same way, so that leaving out the rest changes nothing but rounding.
+
+    Args:
+        inputs: (n, …), flattened.
+
+    Returns:
+        Eigenvectors of the second moments whose eigenvalues are above rounding, in float64 and
+        relative to the largest, 1e-12 (1e-6 of the largest singular value: what is left out is
+        below the resolution of float32); as many as the examples have independent inputs.
+    """
+    rows = inputs.flatten(1).double()
+    values, vectors = torch.linalg.eigh(rows.T @ rows)
+    return vectors[:, values > 1e-12 * values[-1]].to(inputs.dtype).contiguous()
+
+
+def _layers(network: nn.Sequential) -> "OrderedDict[str, nn.Module]":
+    known = (nn.Linear, nn.Conv2d, nn.ReLU, nn.AvgPool2d, nn.Flatten)
+    for name, module in network.named_children():
+        if not isinstance(module, known):
+            kinds = ", ".join(kind.__name__ for kind in known)
+            raise ValueError(
+                f"{name!r} is a {type(module).__name__}; tangent models are known for a sequence "
+                f"of {kinds}"
+            )
+    layers = OrderedDict(
+        (name, module)
+        for name, module in network.named_children()
+        if isinstance(module, nn.Linear | nn.Conv2d)
+    )
+    if not layers:
+        raise ValueError("the network has no layer with parameters")
+    seen_again = True
+    for name, module in network.named_children():
+        if name in layers and not seen_again:
+            raise ValueError(f"expected a ReLU between {name!r} and the layer before it")
+        seen_again = isinstance(module, nn.ReLU) or (seen_again and name not in layers)
+    return layers
+
+
+def _add_layer(moved: Tensor, layer: nn.Module, tangent: Tensor) -> Tensor:
+    """Return ``moved`` plus the layer's weights applied to the tangent, without its bias."""
+    if isinstance(layer, nn.Linear):
+        return torch.addmm(moved, tangent, layer.weight.T)
+    return moved + layer._conv_forward(tangent, layer.weight, None)
+
+
+def _where_active(tangent: Tensor, activation: Tensor) -> Tensor:
+    """Return the derivative along ``tangent`` of the ReLU that returned ``activation``.
+
+    A product with booleans takes several times as long.
+    """
+    return torch.ops.aten.threshold_backward(tangent, activation, 0)
+
+
+def _channels_last(values: Tensor) -> Tensor:
+    """Return images (n, c, h, w) as a contiguous (n, h, w, c), anything else as it is."""
+    return values.permute(0, 2, 3, 1).contiguous() if values.ndim == 4 else values
+
+
+def _channels_first(values: Tensor) -> Tensor:
+    """Undo :func:`_channels_last` as a view, which convolutions read as channels_last."""
+    return values.permute(0, 3, 1, 2) if values.ndim == 4 else values

@@ -1,0 +1,207 @@
+"""Linearised and adaptive models against derivatives taken by torch.func."""
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call, jvp
+
+from feature_alignment.models.cnn import cnn
+from feature_alignment.models.mlp import mlp
+from feature_alignment.tangents.adaptive import AdaptiveLinear, AdaptiveModel
+from feature_alignment.tangents.linearized import LinearizedModel, row_space
+
+# torch's forward differentiation compiles its own rules in a way that it calls deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:FutureWarning")
+
+KINDS = [LinearizedModel, AdaptiveModel]
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def dense(*, bias: bool = True, inputs: int = 7) -> nn.Sequential:
+    options = {"bias": bias, "activation": "relu", "initialisation": "pytorch"}
+    return mlp(inputs, 3, 6, 4, **options, generator=generator()).double()
+
+
+def convolutional() -> nn.Sequential:
+    return cnn(3, 16, 5, width=2, initialisation="pytorch", generator=generator()).double()
+
+
+def strided() -> nn.Sequential:
+    network = nn.Sequential(
+        nn.Conv2d(2, 3, 3, stride=2, padding=2, dilation=2),
+        nn.ReLU(),
+        nn.Conv2d(3, 4, (1, 2), bias=False),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(64, 3),
+    )
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.normal_(generator=generator(3))
+    return network.double()
+
+
+NETWORKS = {
+    "dense": (dense, (7,)),
+    "without bias": (lambda: dense(bias=False), (7,)),
+    "cnn": (convolutional, (3, 16, 16)),
+    "strided": (strided, (2, 8, 9)),
+}
+
+
+def randomise(model: nn.Module, seed: int = 1) -> None:
+    draw = generator(seed)
+    with torch.no_grad():
+        for parameter in model.displacements.parameters():
+            parameter.normal_(0, 0.3, generator=draw)
+
+
+def along(network: nn.Sequential, delta: dict[str, torch.Tensor], inputs: torch.Tensor):
+    """Return f(x; θ0) + J(x) δ by forward differentiation."""
+    start = {name: parameter.detach() for name, parameter in network.named_parameters()}
+    outputs, derivative = jvp(
+        lambda parameters: functional_call(network, parameters, (inputs,)), (start,), (delta,)
+    )
+    return outputs + derivative
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_model_is_the_derivative_along_its_delta(name, kind):
+    make, shape = NETWORKS[name]
+    network = make()
+    inputs = torch.randn(9, *shape, generator=generator(2), dtype=torch.float64)
+    model = kind(network)
+    randomise(model)
+    outputs = model(model.base_pass(inputs))
+    delta = model.delta()
+    assert {key: value.shape for key, value in delta.items()} == {
+        key: value.shape for key, value in network.named_parameters()
+    }
+    assert all(value.abs().min() > 0 for value in delta.values())
+    torch.testing.assert_close(outputs, along(network, delta, inputs), atol=1e-10, rtol=1e-10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_models_start_at_the_network_and_leave_it_alone(name, kind):
+    make, shape = NETWORKS[name]
+    network = make()
+    inputs = torch.randn(4, *shape, generator=generator(2), dtype=torch.float64)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    model = kind(network)
+    features = model.base_pass(inputs)
+    torch.testing.assert_close(model(features), network(inputs), atol=1e-12, rtol=1e-12)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(trained, lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(features).square().sum().backward()
+        optimizer.step()
+    assert (model(features) - network(inputs)).abs().max() > 1e-3
+    for key, value in before.items():
+        assert torch.equal(network.state_dict()[key], value)
+        assert torch.equal(model.base.state_dict()[key], value)
+
+
+def test_delta_of_a_dense_layer_is_the_product_of_its_factors():
+    layer = nn.Linear(5, 3).double()
+    factors = AdaptiveLinear(layer)
+    draw = generator()
+    with torch.no_grad():
+        for parameter in factors.parameters():
+            parameter.normal_(generator=draw)
+    first = torch.eye(5, dtype=torch.float64) + factors.shift1
+    second = torch.eye(3, dtype=torch.float64) + factors.shift2
+    torch.testing.assert_close(factors.weight, (first @ factors.core @ second).T)
+    torch.testing.assert_close(factors.bias, factors.core_bias @ second)
+
+
+def test_delta_of_a_convolution_is_the_sum_over_its_factors():
+    model = AdaptiveModel(strided())
+    randomise(model)
+    factors = model.displacements["0"]
+    eye = {n: torch.eye(n, dtype=torch.float64) for n in (2, 3, 9)}
+    kernel = torch.einsum(
+        "Pp,Ii,pio,oO->PIO",
+        eye[9] + factors.shift1,
+        eye[2] + factors.shift2,
+        factors.core,
+        eye[3] + factors.shift3,
+    )
+    expected = kernel.permute(2, 1, 0).reshape(3, 2, 3, 3)
+    torch.testing.assert_close(factors.weight, expected)
+
+
+def test_both_orders_of_the_product_agree():
+    model = AdaptiveModel(dense(inputs=40))
+    randomise(model)
+    features = model.base_pass(torch.randn(500, 40, generator=generator(4), dtype=torch.float64))
+    few = torch.cat([model(part) for part in features.split(5)])  # factor by factor
+    torch.testing.assert_close(few, model(features))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_in_the_row_space_takes_the_same_way(kind):
+    network = dense(inputs=30)
+    draw = generator(5)
+    mixing = torch.randn(8, 30, generator=draw, dtype=torch.float64)
+    inputs = torch.randn(20, 8, generator=draw, dtype=torch.float64) @ mixing
+    others = torch.randn(50, 30, generator=draw, dtype=torch.float64)
+    labels = torch.randint(0, 4, (20,), generator=draw)
+    basis = row_space(inputs)
+    assert basis.shape == (30, 8)
+    outputs, deltas = [], []
+    for chosen in (None, basis):
+        model = kind(network, chosen)
+        features, held_out = model.base_pass(inputs), model.base_pass(others)
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.SGD(trained, lr=0.05, momentum=0.9, weight_decay=1e-3)
+        for _ in range(60):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(features), labels).backward()
+            optimizer.step()
+        outputs.append(model(held_out))
+        deltas.append(model.delta())
+    assert (outputs[0] - network(others)).abs().max() > 0.1
+    torch.testing.assert_close(outputs[0], outputs[1], atol=1e-9, rtol=1e-9)
+    for name, delta in deltas[0].items():
+        torch.testing.assert_close(delta, deltas[1][name], atol=1e-9, rtol=1e-9)
+
+
+def test_base_pass_is_indexed_like_its_examples():
+    model = LinearizedModel(convolutional())
+    randomise(model)
+    inputs = torch.randn(7, 3, 16, 16, generator=generator(), dtype=torch.float64)
+    everything = model.base_pass(inputs)
+    assert len(everything) == 7
+    chosen = torch.tensor([5, 0, 5])
+    torch.testing.assert_close(model(everything[chosen]), model(everything)[chosen])
+    parts = list(everything.split(3))
+    assert [len(part) for part in parts] == [3, 3, 1]
+    torch.testing.assert_close(torch.cat([model(part) for part in parts]), model(everything))
+
+
+def test_unknown_module_is_named():
+    with pytest.raises(ValueError, match=r"'0' is a GELU; tangent models are known for"):
+        LinearizedModel(nn.Sequential(nn.GELU(), nn.Linear(2, 2)))
+
+
+def test_basis_must_fit():
+    with pytest.raises(ValueError, match=r"expected a basis .*\(5, 2\)"):
+        LinearizedModel(dense(), torch.zeros(5, 2, dtype=torch.float64))
+    with pytest.raises(ValueError, match="linear first layer"):
+        LinearizedModel(convolutional(), torch.zeros(3, 2, dtype=torch.float64))
+
+
+def test_grouped_convolutions_are_refused():
+    with pytest.raises(ValueError, match="without groups"):
+        AdaptiveModel(nn.Sequential(nn.Conv2d(4, 4, 3, groups=2), nn.Flatten(), nn.Linear(4, 2)))
+
+
+def test_layers_must_have_a_relu_between_them():
+    with pytest.raises(ValueError, match="expected a ReLU between '1' and the layer before it"):
+        LinearizedModel(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2)))
