@@ -199,7 +199,7 @@ def test_basis_must_fit():
 
 def test_grouped_convolutions_are_refused():
     with pytest.raises(ValueError, match="without groups"):
-        AdaptiveModel(nn.Sequential(nn.Conv2d(4, 4, 3, groups=2), nn.Flatten(), nn.Linear(4, 2)))
+        AdaptiveModel(nn.Sequential(nn.Conv2d(4, 4, 3, groups=2), nn.ReLU(), nn.Flatten()))
 
 
 def test_layers_must_have_a_relu_between_them():

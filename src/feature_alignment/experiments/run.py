@@ -55,6 +55,16 @@ class Run:
         """The resolved settings."""
         return self.spec["settings"]
 
+    @property
+    def draws(self) -> str:
+        """What random choices depend on beside seed and purpose: the run's name.
+
+        Runs of a paper with the same setting ``draws`` share weights, images and orders instead,
+        so that their difference is not one of luck.
+        """
+        shared = self.settings.get("draws")
+        return self.name if shared is None else f"{self.spec['paper']}/{shared}"
+
     def task(self, **changes: object) -> Task:
         """Load the run's data; see :func:`feature_alignment.data.loading.load_task`.
 
@@ -70,11 +80,11 @@ class Run:
             given = ", ".join(self.datasets) or "none"
             raise ValueError(f"the run needs the dataset {name!r}, but --data gave: {given}")
         dataset = self.datasets[name]
-        return load_task(dataset.arrays, dataset.manifest, **chosen, run=self.name, seed=self.seed)
+        return load_task(dataset.arrays, dataset.manifest, **chosen, run=self.draws, seed=self.seed)
 
     def generator(self, purpose: str, *indices: int) -> torch.Generator:
         """Return the run's random generator for ``purpose``."""
-        return generator(self.name, self.seed, purpose, *indices)
+        return generator(self.draws, self.seed, purpose, *indices)
 
     def shuffled(self, count: int) -> Callable[[int], Tensor]:
         """Return the epoch order that visits ``count`` examples in a new random order each time."""
@@ -105,10 +115,12 @@ class Run:
             DivergenceError: If the training diverged; the measurements taken before lie beside
                 the checkpoint, where the message says.
         """
-        self._complete(None, {"": train}, lambda _: self.checkpointing())
+        self._complete((), {(): train}, lambda _: self.checkpointing())
 
     def complete_parts(
-        self, condition: str, parts: Mapping[object, Callable[[Checkpointing], list[Measurement]]]
+        self,
+        conditions: Sequence[str],
+        parts: Mapping[tuple, Callable[[Checkpointing], list[Measurement]]],
     ) -> None:
         """Run several trainings one after the other and write their measurements as one table.
 
@@ -116,42 +128,44 @@ class Run:
         when the run is resumed.
 
         Args:
-            condition: Name of the column that tells the parts apart.
-            parts: From the value in that column to the training, as in :meth:`complete`.
+            conditions: Names of the columns that tell the parts apart.
+            parts: From the values in those columns to the training, as in :meth:`complete`.
 
         Raises:
             DivergenceError: As in :meth:`complete`; what is kept has the finished parts too.
         """
-        self._complete(condition, parts, self.checkpointing().part)
+        whole = self.checkpointing()
+        self._complete(conditions, parts, lambda values: whole.part(".".join(map(str, values))))
 
     def _complete(
         self,
-        condition: str | None,
-        parts: Mapping[object, Callable[[Checkpointing], list[Measurement]]],
-        checkpoint_of: Callable[[object], Checkpointing],
+        conditions: Sequence[str],
+        parts: Mapping[tuple, Callable[[Checkpointing], list[Measurement]]],
+        checkpoint_of: Callable[[tuple], Checkpointing],
     ) -> None:
         kept = self.checkpoint.with_suffix(".partial.csv")
         rows: list[dict] = []
-        for value, train in parts.items():
-            constant = {} if condition is None else {condition: value}
+        for values, train in parts.items():
+            constant = dict(zip(conditions, values, strict=True))
             try:
-                measurements = train(checkpoint_of(value))
+                measurements = train(checkpoint_of(values))
             except DivergenceError as error:
                 rows += [{**asdict(entry), **constant} for entry in error.measurements]
-                self._write(kept, rows, condition)
-                message = f"{self.name}, seed {self.seed}: {error}. Measurements so far: {kept}"
+                self._write(kept, rows, conditions)
+                where = "".join(f", {name} {value}" for name, value in constant.items())
+                message = f"{self.name}, seed {self.seed}{where}: {error}. Measurements so far: {kept}"
                 raise DivergenceError(message, error.measurements) from error
             rows += [{**asdict(entry), **constant} for entry in measurements]
-        self._write(self.out, rows, condition)
+        self._write(self.out, rows, conditions)
         for stale in self.checkpoint.parent.glob(f"{self.checkpoint.stem}.*"):
             stale.unlink()
 
-    def _write(self, path: Path, rows: Iterable[Mapping], condition: str | None) -> None:
+    def _write(self, path: Path, rows: Iterable[Mapping], conditions: Sequence[str]) -> None:
         identity = {"paper": self.spec["paper"], "run": self.spec["run"], "seed": self.seed}
-        table = tidy(({**identity, **row} for row in rows), [condition] if condition else [])
-        conditions = {"device": str(self.device), "dtype": "float32", "threads": self.threads}
+        table = tidy(({**identity, **row} for row in rows), conditions)
+        machine = {"device": str(self.device), "dtype": "float32", "threads": self.threads}
         manifests = [dataset.manifest for dataset in self.datasets.values()]
-        meta = provenance.describe(self.module, self.spec, manifests, seed=self.seed, **conditions)
+        meta = provenance.describe(self.module, self.spec, manifests, seed=self.seed, **machine)
         write_table(path, table, meta)
 
 

@@ -43,6 +43,17 @@ def binary_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
     return F.softplus(-labels * outputs[:, 0]).mean()
 
 
+def mse(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the squared error to real targets, averaged over the batch.
+
+    Args:
+        outputs: (batch, 1).
+        targets: (batch,).
+    """
+    return F.mse_loss(outputs[:, 0], targets)
+
+
 LOSSES: dict[str, Loss] = {
-    function.__name__: function for function in (cross_entropy, centered_mse, binary_cross_entropy)
+    function.__name__: function
+    for function in (cross_entropy, centered_mse, binary_cross_entropy, mse)
 }

@@ -1,9 +1,10 @@
-"""Train a network or its tangent features on few images and follow their test error."""
+"""Train a network and its tangent features on few images and follow their test error."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,12 @@ from feature_alignment.data.loading import Examples
 from feature_alignment.experiments.lejeune2024.networks import build_network
 from feature_alignment.experiments.run import Run, parse_run
 from feature_alignment.tangents.adaptive import AdaptiveModel
-from feature_alignment.tangents.linearized import BasePass, LinearizedModel, row_space
+from feature_alignment.tangents.linearized import (
+    BasePass,
+    LinearizedModel,
+    TangentModel,
+    row_space,
+)
 from feature_alignment.training.loop import Checkpointing, Measurement, Reading, train
 from feature_alignment.training.losses import LOSSES
 from feature_alignment.training.optimizers import make_optimizer
@@ -21,16 +27,19 @@ from feature_alignment.training.schedules import EveryEpochs, constant
 from feature_alignment.training.stopping import Patience
 
 TANGENTS = {"fixed": LinearizedModel, "adaptive": AdaptiveModel}
-EVALUATION_BATCH = {2: 1000, 4: 100}
-"""Examples per forward pass by the dimensions of the inputs: rows, or images, which fill caches."""
+RANKS = (1, 2, 4, 8, 16, 32, 64, 128)
+"""Which singular values are kept, counted from the largest."""
+EVALUATION_BATCH = {False: 5000, True: 100}
+"""Examples per forward pass, by whether layers are convolutional: images soon fill caches."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one curve; see ``--help`` for the arguments."""
     run = parse_run("feature_alignment.experiments.lejeune2024.sample_complexity", __doc__, argv)
     pool = load_pool(run)
-    sizes = run.settings["sizes"]
-    run.complete_parts("n_train", {n: partial(train_on, run, pool, n) for n in sizes})
+    parts = product(run.settings["models"], run.settings["sizes"])
+    conditions = ("model", "n_train")
+    run.complete_parts(conditions, {part: partial(train_on, run, pool, *part) for part in parts})
 
 
 @dataclass(frozen=True)
@@ -71,13 +80,19 @@ def load_pool(run: Run) -> Pool:
     return Pool(everything.first(available), selection, task.classes)
 
 
-def train_on(run: Run, pool: Pool, n: int, checkpointing: Checkpointing) -> list[Measurement]:
+def train_on(
+    run: Run, pool: Pool, kind: str, n: int, checkpointing: Checkpointing
+) -> list[Measurement]:
     """Train on n images, or on n drawn anew for every epoch, and return the measurements.
+
+    All kinds start at the same network and visit the same images in the same order. ``full``
+    trains the network; ``fixed`` and ``adaptive`` train its tangent features.
 
     Measures: ``error``, the share misclassified, on each split that selects (``test``,
     ``held_out``), after every ``stop.every`` epochs until patience is over with all; at the end on
     ``train``, the images of the last epoch. ``distinct_images``, how many different images the
-    training has seen, at the same times.
+    training has seen, at the same times. ``singular_value_k``, for each layer at the end, the k-th
+    singular value of the displacement of its weights, k in :data:`RANKS`.
 
     Batches have gcd(n, ``batch_size``) images, so that all are of one size.
 
@@ -89,7 +104,8 @@ def train_on(run: Run, pool: Pool, n: int, checkpointing: Checkpointing) -> list
     network = build_network(run, pool.train.inputs, pool.classes).to(run.device)
     order = epoch_order(run, len(pool.train), n)
     used = pool.train if settings["subset"] == "fresh" else pool.train.first(n)
-    model, prepared = prepare(settings["model"]["tangents"], network, used.inputs)
+    start = {name: value.clone() for name, value in network.state_dict().items()}
+    model, prepared = prepare(kind, network, used.inputs)
     inputs = prepared(used.inputs)
     selection = {
         split: (prepared(examples.inputs), examples.labels)
@@ -125,12 +141,14 @@ def train_on(run: Run, pool: Pool, n: int, checkpointing: Checkpointing) -> list
         stop=stop,
         checkpointing=checkpointing,
     )
-    last = measurements[-1]
-    chosen = order(int(last.epoch) - 1)
-    fitted = error(model, inputs[chosen], used.labels[chosen])
+    chosen = order(int(measurements[-1].epoch) - 1)
+    final = [
+        Reading("error", error(model, inputs[chosen], used.labels[chosen]), split="train"),
+        *singular_values(displacement(model, start)),
+    ]
     return [
         *measurements,
-        Measurement(last.step, last.epoch, "error", fitted, split="train"),
+        *(Measurement(measurements[-1].step, measurements[-1].epoch, **vars(r)) for r in final),
         *distinct_images(measurements, order),
     ]
 
@@ -146,21 +164,21 @@ def epoch_order(run: Run, pool: int, n: int) -> Callable[[int], Tensor]:
 
 
 def prepare(
-    tangents: str, network: nn.Sequential, inputs: Tensor
+    kind: str, network: nn.Sequential, inputs: Tensor
 ) -> tuple[nn.Module, Callable[[Tensor], Tensor | BasePass]]:
     """Return the model to train, and what makes its inputs of images.
 
     Args:
-        tangents: ``full`` for the network itself, or a key of :data:`TANGENTS`.
+        kind: ``full`` for the network itself, or a key of :data:`TANGENTS`.
         network: The network at initialisation.
         inputs: The images that training draws from, whose row space is enough.
     """
     images = isinstance(network[0], nn.Conv2d)
-    if tangents == "full":
-        model, prepared = network, lambda images: images
+    if kind == "full":
+        model, prepared = network, lambda given: given
     else:
         basis = None if images else row_space(inputs)
-        model = TANGENTS[tangents](network, basis)
+        model = TANGENTS[kind](network, basis)
         prepared = model.base_pass
     return model.to(memory_format=torch.channels_last) if images else model, prepared
 
@@ -168,12 +186,30 @@ def prepare(
 @torch.no_grad()
 def error(model: nn.Module, inputs: Tensor | BasePass, labels: Tensor) -> float:
     """Compute the share of examples whose largest output is not that of their label."""
-    size = 100
-    wrong = [
-        (model(part).argmax(dim=1) != expected).sum()
-        for part, expected in zip(inputs.split(size), labels.split(size), strict=True)
-    ]
-    return int(sum(wrong)) / len(labels)
+    convolutional = any(isinstance(module, nn.Conv2d) for module in model.modules())
+    size = EVALUATION_BATCH[convolutional]
+    parts = zip(inputs.split(size), labels.split(size), strict=True)
+    wrong = sum((model(part).argmax(dim=1) != expected).sum() for part, expected in parts)
+    return int(wrong) / len(labels)
+
+
+def displacement(model: nn.Module, start: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return how far the weights of each layer are from their start, by layer."""
+    if isinstance(model, TangentModel):
+        moved = model.delta()
+    else:
+        moved = {name: value - start[name] for name, value in model.state_dict().items()}
+    suffix = ".weight"
+    return {name.removesuffix(suffix): w for name, w in moved.items() if name.endswith(suffix)}
+
+
+def singular_values(weights: dict[str, Tensor]) -> Iterator[Reading]:
+    """Yield singular values of each layer's matrix, inputs and kernel positions taken together."""
+    for layer, weight in weights.items():
+        values = torch.linalg.svdvals(weight.flatten(1).double())
+        for rank in RANKS:
+            if rank <= len(values):
+                yield Reading(f"singular_value_{rank}", values[rank - 1].item(), layer=layer)
 
 
 def distinct_images(
