@@ -7,7 +7,14 @@ from torch.func import functional_call, jvp
 
 from feature_alignment.models.cnn import cnn
 from feature_alignment.models.mlp import mlp
-from feature_alignment.tangents.adaptive import AdaptiveLinear, AdaptiveModel
+from feature_alignment.tangents.adaptive import AdaptiveLinear, AdaptiveModel, adaptive_kernel
+from feature_alignment.tangents.features import (
+    Explicit,
+    Factored,
+    stored_values,
+    tangent_features,
+)
+from feature_alignment.tangents.kernels import tangent_kernel
 from feature_alignment.tangents.linearized import LinearizedModel, row_space
 
 # torch's forward differentiation compiles its own rules in a way that it calls deprecated.
@@ -87,6 +94,44 @@ def test_model_is_the_derivative_along_its_delta(name, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", NETWORKS)
+def test_stored_features_give_the_same_outputs_and_gradients(name, kind):
+    make, shape = NETWORKS[name]
+    network = make()
+    inputs = torch.randn(120, *shape, generator=generator(2), dtype=torch.float64)
+    model = kind(network)
+    randomise(model)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    found = []
+    for stored in (model.base_pass(inputs), tangent_features(network, inputs)):
+        outputs = model(stored)
+        found.append((outputs, *torch.autograd.grad(outputs.square().sum(), trained)))
+        torch.testing.assert_close(model(stored[torch.tensor([5, 0])]), outputs[[5, 0]])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-9, rtol=1e-9)
+
+
+def test_features_are_stored_in_the_smaller_form():
+    network = convolutional()
+    inputs = torch.randn(2, 3, 16, 16, generator=generator(), dtype=torch.float64)
+    kinds = {name: type(part) for name, part in tangent_features(network, inputs).layers.items()}
+    assert kinds["conv1"] is Explicit  # 5 · 56 numbers instead of 768 + 5 · 512
+    assert kinds["conv4"] is Factored  # 5 · 1 168 numbers would be more than 32 + 5 · 64
+    values = stored_values(network, inputs)
+    everything = tangent_features(network, inputs)
+    tensors = [everything.outputs]
+    for part in everything.layers.values():
+        tensors += [value for value in vars(part).values() if isinstance(value, torch.Tensor)]
+    assert 2 * values == sum(tensor.numel() for tensor in tensors)
+
+
+def test_features_of_other_layers_are_refused():
+    network = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3)).double()
+    with pytest.raises(ValueError, match="'1' is LayerNorm"):
+        tangent_features(network, torch.zeros(2, 3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_models_start_at_the_network_and_leave_it_alone(name, kind):
     make, shape = NETWORKS[name]
     network = make()
@@ -126,7 +171,7 @@ def test_delta_of_a_convolution_is_the_sum_over_its_factors():
     factors = model.displacements["0"]
     eye = {n: torch.eye(n, dtype=torch.float64) for n in (2, 3, 9)}
     kernel = torch.einsum(
-        "Pp,Ii,pio,oO->PIO",
+        "Pp,Ii,oip,oO->PIO",
         eye[9] + factors.shift1,
         eye[2] + factors.shift2,
         factors.core,
@@ -134,6 +179,47 @@ def test_delta_of_a_convolution_is_the_sum_over_its_factors():
     )
     expected = kernel.permute(2, 1, 0).reshape(3, 2, 3, 3)
     torch.testing.assert_close(factors.weight, expected)
+
+
+def test_adaptive_kernel_is_that_of_the_gradients_of_its_cores():
+    network = dense()
+    inputs = torch.randn(5, 7, generator=generator(2), dtype=torch.float64)
+    model = AdaptiveModel(network)
+    expected = tangent_kernel(network, inputs)
+    torch.testing.assert_close(adaptive_kernel(model, inputs), expected)
+    randomise(model)
+    found = adaptive_kernel(model, inputs)
+    cores = [p for name, p in model.named_parameters() if "core" in name]
+    outputs = model(model.base_pass(inputs)).flatten()
+    rows = [torch.autograd.grad(value, cores, retain_graph=True) for value in outputs]
+    jacobian = torch.stack([torch.cat([part.flatten() for part in row]) for row in rows])
+    torch.testing.assert_close(found.reshape(20, 20), jacobian @ jacobian.T, atol=1e-9, rtol=1e-9)
+    assert (found - expected).abs().max() > 0.1
+
+
+def test_adaptive_kernel_counts_what_lies_outside_the_basis():
+    network = dense(inputs=30)
+    draw = generator(5)
+    inputs = torch.randn(6, 30, generator=draw, dtype=torch.float64)
+    narrow = AdaptiveModel(network, row_space(inputs[:4]))
+    randomise(narrow)
+    wide = AdaptiveModel(network)
+    first = next(iter(wide.displacements))
+    with torch.no_grad():
+        for name, parameter in wide.displacements.named_parameters():
+            given = narrow.displacements.get_parameter(name)
+            if name == f"{first}.shift1":
+                given = narrow.basis @ given @ narrow.basis.T
+            elif name == f"{first}.core":
+                given = narrow.basis @ given
+            parameter.copy_(given)
+    others = torch.randn(5, 30, generator=draw, dtype=torch.float64)
+    torch.testing.assert_close(adaptive_kernel(narrow, others), adaptive_kernel(wide, others))
+
+
+def test_adaptive_kernel_of_convolutions_is_refused():
+    with pytest.raises(ValueError, match="'conv1' is no linear layer"):
+        adaptive_kernel(AdaptiveModel(convolutional()), torch.zeros(2, 3, 16, 16).double())
 
 
 def test_both_orders_of_the_product_agree():

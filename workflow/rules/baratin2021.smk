@@ -31,25 +31,6 @@ rule train_baratin2021_eigenfunctions:
         " > {log:q} 2>&1"
 
 
-rule keep_baratin2021_images:
-    input:
-        images=lambda wildcards: first_images("baratin2021", wildcards.figure),
-    output:
-        images="<results>/tables/baratin2021/{figure}.npz",
-    log:
-        "<logs>/collect/baratin2021.{figure}.images.log",
-    benchmark:
-        "<benchmarks>/collect/baratin2021.{figure}.images.tsv"
-    conda:
-        "../../environment.yml"
-    threads: 1
-    resources:
-        mem_mb=100,
-        runtime=5,
-    shell:
-        "cp {input.images:q} {output.images:q} > {log:q} 2>&1"
-
-
 for figure in (
     "fig1_eigenfunctions",
     "a1_half_disk",

@@ -30,7 +30,10 @@ except (ValueError, OSError) as error:
 
 RESULTS = f"{config['results']}/{config['scale']}"
 
-WITH_IMAGES = {"baratin2021": ("fig1_eigenfunctions", "a1_half_disk")}
+WITH_IMAGES = {
+    "baratin2021": ("fig1_eigenfunctions", "a1_half_disk"),
+    "lejeune2024": ("fig1_kernel_alignment", "fig3_kernel_diagonal"),
+}
 
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={str(ROOT / 'src')!r}; ")
 

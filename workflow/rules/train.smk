@@ -48,3 +48,22 @@ rule train_run:
         " --data {input.arrays:q} --manifest {input.manifests:q}"
         " --out {output.measurements:q} --checkpoint {params.checkpoint:q}"
         " --device {resources.device:q} --threads {threads} > {log:q} 2>&1"
+
+
+rule keep_images:
+    input:
+        images=lambda wildcards: first_images(wildcards.paper, wildcards.figure),
+    output:
+        images="<results>/tables/{paper}/{figure}.npz",
+    log:
+        "<logs>/collect/{paper}.{figure}.images.log",
+    benchmark:
+        "<benchmarks>/collect/{paper}.{figure}.images.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=100,
+        runtime=5,
+    shell:
+        "cp {input.images:q} {output.images:q} > {log:q} 2>&1"

@@ -65,7 +65,8 @@ def load_task(
     """Load a random subset of a prepared dataset, standardised per channel.
 
     x ← (x / 255 − μ_c) / σ_c with mean and standard deviation over all training pixels of the
-    channel; not ``standardized``, x ← x / 255. The subset and the label noise (training labels only) depend on run and seed.
+    channel; not ``standardized``, x ← x / 255. The subset and the label noise (training labels
+    only) depend on run and seed.
 
     Args:
         path: Array file made by :mod:`feature_alignment.data.prepare`.

@@ -153,7 +153,9 @@ class Run:
                 rows += [{**asdict(entry), **constant} for entry in error.measurements]
                 self._write(kept, rows, conditions)
                 where = "".join(f", {name} {value}" for name, value in constant.items())
-                message = f"{self.name}, seed {self.seed}{where}: {error}. Measurements so far: {kept}"
+                message = (
+                    f"{self.name}, seed {self.seed}{where}: {error}. Measurements so far: {kept}"
+                )
                 raise DivergenceError(message, error.measurements) from error
             rows += [{**asdict(entry), **constant} for entry in measurements]
         self._write(self.out, rows, conditions)

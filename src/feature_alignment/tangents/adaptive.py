@@ -21,6 +21,7 @@ References:
 import torch
 from torch import Tensor, nn
 
+from feature_alignment.tangents.capture import layer_passes
 from feature_alignment.tangents.linearized import TangentModel
 
 
@@ -69,7 +70,7 @@ class AdaptiveLinear(nn.Module):
 
 
 class AdaptiveConv2d(nn.Module):
-    """A convolution by D, with M1 − I (P, P), M2 − I (in, in), W (P, in, out), M3 − I (out, out).
+    """A convolution by D, with M1 − I (P, P), M2 − I (in, in), W (out, in, P), M3 − I (out, out).
 
     P is the number of kernel positions.
     """
@@ -87,7 +88,7 @@ class AdaptiveConv2d(nn.Module):
         }
         self.shift1 = _zeros(layer, positions, positions)
         self.shift2 = _zeros(layer, inputs, inputs)
-        self.core = _zeros(layer, positions, inputs, outputs)
+        self.core = _zeros(layer, outputs, inputs, positions)
         self.shift3 = _zeros(layer, outputs, outputs)
         self.core_bias = _zeros(layer, outputs) if layer.bias is not None else None
 
@@ -98,15 +99,55 @@ class AdaptiveConv2d(nn.Module):
     @property
     def weight(self) -> Tensor:
         """D as the weight of a convolution, (out, in, height, width)."""
-        over_positions = self.core + (self.shift1 @ self.core.flatten(1)).view_as(self.core)
-        over_inputs = over_positions + self.shift2 @ over_positions
-        kernel = over_inputs + over_inputs @ self.shift3
-        return kernel.permute(2, 1, 0).unflatten(2, self.window)
+        outputs, inputs, positions = self.core.shape
+        rows = self.core.reshape(-1, positions)
+        rows = torch.addmm(rows, rows, self.shift1.T).view(outputs, inputs, positions)
+        rows = rows.transpose(0, 1).reshape(inputs, -1)  # matrix products, not one per position
+        rows = torch.addmm(rows, self.shift2, rows).view(inputs, outputs, positions)
+        rows = rows.transpose(0, 1).reshape(outputs, -1)
+        rows = torch.addmm(rows, self.shift3.T, rows)
+        return rows.view(outputs, inputs, *self.window)
 
     @property
     def bias(self) -> Tensor | None:
         """d, (out,)."""
         return _moved_bias(self.core_bias, self.shift3)
+
+
+@torch.no_grad()
+def adaptive_kernel(model: AdaptiveModel, inputs: Tensor) -> Tensor:
+    """Compute the kernel of the adapted tangent features, those of W and b for the M as they are.
+
+    Of a linear layer that saw h and whose outputs have the gradients g, the features of W are
+    (h M1)ᵀ (g M2ᵀ), so that its kernel is ((h M1)(h M1)ᵀ + 1) ⊙ (g M2ᵀ)(g M2ᵀ)ᵀ, the 1 for b.
+
+    Args:
+        model: Of linear layers.
+        inputs: (n, …), as the base takes them.
+
+    Returns:
+        (n, C, n, C). At the start it is the base's tangent kernel.
+
+    Raises:
+        ValueError: If a layer is not linear.
+    """
+    passes, outputs = layer_passes(model.base, inputs)
+    n, classes = outputs.shape
+    total = outputs.new_zeros(classes * n, classes * n)
+    for place, layer in enumerate(passes):
+        factors = model.displacements[layer.name]
+        if not isinstance(factors, AdaptiveLinear):
+            raise ValueError(f"{layer.name!r} is no linear layer; its adapted kernel is not known")
+        seen = layer.inputs
+        if place == 0 and model.basis is not None:
+            seen = seen + seen @ model.basis @ factors.shift1 @ model.basis.T
+        else:
+            seen = seen + seen @ factors.shift1
+        gradients = layer.gradients + layer.gradients @ factors.shift2.T
+        products = seen @ seen.T + (factors.core_bias is not None)
+        rows = gradients.flatten(0, 1)
+        total += (rows @ rows.T) * products.repeat(classes, classes)
+    return total.view(classes, n, classes, n).permute(1, 0, 3, 2)
 
 
 def _zeros(like: nn.Module, *shape: int) -> nn.Parameter:

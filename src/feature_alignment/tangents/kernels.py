@@ -210,6 +210,20 @@ def _per_example(layer: LayerPass) -> Iterator[Tensor]:
         yield _normalisation_gradients(layer)
 
 
+def per_example_gradients(layer: LayerPass) -> Iterator[Tensor]:
+    """Yield ∂f_c(x_i)/∂(weight, bias) of a linear or convolutional layer, (n, P), for each c.
+
+    Parameters in the order of the flattened weight, then the bias.
+    """
+    [(patches, gradients)] = _patches(layer)
+    for part in gradients:
+        products = part @ patches.transpose(1, 2)
+        if layer.module.bias is not None:
+            yield torch.cat([products[:, :, :-1].flatten(1), products[:, :, -1]], dim=1)
+        else:
+            yield products.flatten(1)
+
+
 def _layer_kernel(layer: LayerPass, budget: int) -> Tensor | None:
     """Return the kernel as (C, n, C, n), ``None`` if no output depends on the layer."""
     if layer.gradients is None:

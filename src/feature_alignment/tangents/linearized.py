@@ -5,8 +5,8 @@ For a network f of linear and convolutional layers, ReLUs and average pooling, t
     f(x; θ0) + J(x) δ,    J(x) = ∂f(x; θ)/∂θ at θ0,
 
 is linear in δ. Of the network at θ0, the *base*, a forward pass needs only its activations, which
-say what each layer saw, h_l, and which units were active, m_l. With the layer's weights W_l at θ0 and displacements D_l
-and d_l of weights and biases, the derivative along δ passes on as
+say what each layer saw, h_l, and which units were active, m_l. With the layer's weights W_l at θ0
+and displacements D_l and d_l of weights and biases, the derivative along δ passes on as
 
     t_l = m_l ⊙ (h_{l−1} D_l + d_l + t_{l−1} W_l),    t_0 = 0,
 
@@ -24,6 +24,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
+
+from feature_alignment.tangents.features import TangentFeatures
 
 BATCH = 1000
 """Examples per forward pass of the base."""
@@ -120,8 +122,13 @@ class TangentModel(nn.Module):
                 activations.append(_channels_last(values))
         return BasePass(values, _channels_last(first), tuple(activations))
 
-    def forward(self, base: BasePass) -> Tensor:
-        """Return f(x; θ0) + J(x) δ, (n, C), from the base's part for these examples."""
+    def forward(self, examples: BasePass | TangentFeatures) -> Tensor:
+        """Return f(x; θ0) + J(x) δ, (n, C), from what is stored of these examples."""
+        if isinstance(examples, TangentFeatures):
+            return examples.outputs + examples.tangent(self.displacements)
+        return examples.outputs + self._tangent(examples)
+
+    def _tangent(self, base: BasePass) -> Tensor:
         seen, tangent = _channels_first(base.inputs), None
         activations = map(_channels_first, base.activations)
         for name, module in self.base.named_children():
@@ -133,7 +140,7 @@ class TangentModel(nn.Module):
                 tangent = tangent if tangent is None else _where_active(tangent, seen)
             elif tangent is not None:
                 seen, tangent = module(seen), module(tangent)
-        return base.outputs + tangent
+        return tangent
 
     @torch.no_grad()
     def delta(self) -> dict[str, Tensor]:

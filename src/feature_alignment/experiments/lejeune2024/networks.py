@@ -13,20 +13,20 @@ def build_network(run: Run, inputs: Tensor, classes: int) -> nn.Sequential:
     """Build the run's network at initialisation.
 
     Args:
-        run: Its setting ``model`` names an ``architecture``, ``fully_connected`` with a ``depth``
+        run: Its setting ``network`` names an ``architecture``, ``fully_connected`` with a ``depth``
             (the number of linear layers) or ``cnn``.
         inputs: Images (n, channels, height, width) of the size that the network is for.
         classes: C.
     """
-    model = run.settings["model"]
+    network = run.settings["network"]
     channels, height, width = inputs.shape[1:]
     options = {
-        "width": model["width"],
-        "initialisation": model["initialisation"],
+        "width": network["width"],
+        "initialisation": network["initialisation"],
         "generator": run.generator("init"),
     }
-    if model["architecture"] == "cnn":
+    if network["architecture"] == "cnn":
         return cnn(channels, height, classes, **options)
-    hidden = model["depth"] - 1
+    hidden = network["depth"] - 1
     shape = (prod((channels, height, width)), hidden, options.pop("width"), classes)
     return mlp(*shape, bias=True, activation="relu", **options)

@@ -1,5 +1,6 @@
 """Solve ridge regression on fixed tangent features exactly: no optimiser, no early stopping."""
 
+import copy
 from collections.abc import Sequence
 from functools import partial
 
@@ -8,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from feature_alignment import command
-from feature_alignment.experiments.lejeune2024.networks import build_network
 from feature_alignment.experiments.lejeune2024.sample_complexity import Pool, error, load_pool
 from feature_alignment.experiments.run import Run, parse_run
 from feature_alignment.tangents.kernels import tangent_kernel
@@ -37,7 +37,7 @@ def regress(run: Run, pool: Pool, n: int, _: Checkpointing | None = None) -> lis
     Returns:
         ``error`` on each split, with the place of λ in ``ridges`` as the step.
     """
-    network = build_network(run, pool.train.inputs, pool.classes).double()
+    network = copy.deepcopy(pool.network).double()
     inputs = pool.train.inputs[:n].double()
     labels = pool.train.labels[:n]
     with torch.no_grad():

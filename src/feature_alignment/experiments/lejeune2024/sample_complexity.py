@@ -1,9 +1,9 @@
 """Train a network and its tangent features on few images and follow their test error."""
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import product
 
 import torch
@@ -13,7 +13,15 @@ from feature_alignment import command
 from feature_alignment.data.loading import Examples
 from feature_alignment.experiments.lejeune2024.networks import build_network
 from feature_alignment.experiments.run import Run, parse_run
-from feature_alignment.tangents.adaptive import AdaptiveModel
+from feature_alignment.measures.alignment import centered_one_hot, kernel_alignment
+from feature_alignment.measures.spectrum import eigenvalues
+from feature_alignment.tangents.adaptive import AdaptiveModel, adaptive_kernel
+from feature_alignment.tangents.features import (
+    TangentFeatures,
+    stored_values,
+    tangent_features,
+)
+from feature_alignment.tangents.kernels import center_kernel, tangent_kernel
 from feature_alignment.tangents.linearized import (
     BasePass,
     LinearizedModel,
@@ -26,11 +34,17 @@ from feature_alignment.training.optimizers import make_optimizer
 from feature_alignment.training.schedules import EveryEpochs, constant
 from feature_alignment.training.stopping import Patience
 
+Stored = Tensor | BasePass | TangentFeatures
+
 TANGENTS = {"fixed": LinearizedModel, "adaptive": AdaptiveModel}
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128)
 """Which singular values are kept, counted from the largest."""
+KERNEL_RANKS = (1, 2, 3, 5, 7, 10, 14, 20, 28, 40)
+"""Which eigenvalues of kernels are kept."""
 EVALUATION_BATCH = {False: 5000, True: 100}
 """Examples per forward pass, by whether layers are convolutional: images soon fill caches."""
+FEATURE_BUDGET_GIB = 4
+"""Most memory that stored tangent features may take."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -42,13 +56,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     run.complete_parts(conditions, {part: partial(train_on, run, pool, *part) for part in parts})
 
 
-@dataclass(frozen=True)
 class Pool:
-    """The images that training may draw from, and those that select an epoch, by split."""
+    """Images for training and for selecting an epoch, and the network that all models start at.
 
-    train: Examples
-    selection: dict[str, Examples]
-    classes: int
+    ``selection`` holds by split what selects.
+    """
+
+    def __init__(
+        self, train: Examples, selection: dict[str, Examples], classes: int, network: nn.Sequential
+    ):
+        self.train, self.selection = train, selection
+        self.classes, self.network = classes, network
+        self.convolutional = any(isinstance(module, nn.Conv2d) for module in network)
+
+    @cached_property
+    def features(self) -> dict[str, TangentFeatures] | None:
+        """Tangent features of all images by split, ``None`` if they would not fit."""
+        splits = {"train": self.train, **self.selection}
+        count = sum(map(len, splits.values()))
+        size = count * stored_values(self.network, self.train.inputs) * self.train.inputs.itemsize
+        if size > FEATURE_BUDGET_GIB * 2**30:
+            return None
+        return {name: tangent_features(self.network, e.inputs) for name, e in splits.items()}
 
 
 def load_pool(run: Run) -> Pool:
@@ -77,7 +106,9 @@ def load_pool(run: Run) -> Pool:
         selection["held_out"] = Examples(
             everything.inputs[available:], everything.labels[available:]
         )
-    return Pool(everything.first(available), selection, task.classes)
+    train = everything.first(available)
+    network = build_network(run, train.inputs, task.classes).to(run.device)
+    return Pool(train, selection, task.classes, network)
 
 
 def train_on(
@@ -92,7 +123,8 @@ def train_on(
     ``held_out``), after every ``stop.every`` epochs until patience is over with all; at the end on
     ``train``, the images of the last epoch. ``distinct_images``, how many different images the
     training has seen, at the same times. ``singular_value_k``, for each layer at the end, the k-th
-    singular value of the displacement of its weights, k in :data:`RANKS`.
+    singular value of the displacement of its weights, k in :data:`RANKS`; and what
+    :func:`kernel_readings` reads.
 
     Batches have gcd(n, ``batch_size``) images, so that all are of one size.
 
@@ -101,15 +133,12 @@ def train_on(
         with selection on the test set; see ``docs/papers/lejeune2024.md``.
     """
     settings = run.settings
-    network = build_network(run, pool.train.inputs, pool.classes).to(run.device)
     order = epoch_order(run, len(pool.train), n)
-    used = pool.train if settings["subset"] == "fresh" else pool.train.first(n)
-    start = {name: value.clone() for name, value in network.state_dict().items()}
-    model, prepared = prepare(kind, network, used.inputs)
-    inputs = prepared(used.inputs)
+    drawn_from = len(pool.train) if settings["subset"] == "fresh" else n
+    labels = pool.train.labels[:drawn_from]
+    model, inputs, selecting = prepare(kind, pool, drawn_from)
     selection = {
-        split: (prepared(examples.inputs), examples.labels)
-        for split, examples in pool.selection.items()
+        split: (selecting[split], examples.labels) for split, examples in pool.selection.items()
     }
     stop = Patience(
         lambda: {split: error(model, *examples) for split, examples in selection.items()},
@@ -123,7 +152,7 @@ def train_on(
     measurements = train(
         model,
         inputs,
-        used.labels,
+        labels,
         loss=LOSSES["cross_entropy"],
         optimizer=make_optimizer(
             settings["optimizer"],
@@ -143,8 +172,9 @@ def train_on(
     )
     chosen = order(int(measurements[-1].epoch) - 1)
     final = [
-        Reading("error", error(model, inputs[chosen], used.labels[chosen]), split="train"),
-        *singular_values(displacement(model, start)),
+        Reading("error", error(model, inputs[chosen], labels[chosen]), split="train"),
+        *singular_values(displacement(model, pool.network)),
+        *kernel_readings(run, model, pool),
     ]
     return [
         *measurements,
@@ -163,28 +193,36 @@ def epoch_order(run: Run, pool: int, n: int) -> Callable[[int], Tensor]:
     return lambda epoch: shuffled(epoch)[:n]
 
 
-def prepare(
-    kind: str, network: nn.Sequential, inputs: Tensor
-) -> tuple[nn.Module, Callable[[Tensor], Tensor | BasePass]]:
-    """Return the model to train, and what makes its inputs of images.
+def prepare(kind: str, pool: Pool, count: int) -> tuple[nn.Module, Stored, dict[str, Stored]]:
+    """Return the model to train, its training inputs and those that select, by split.
+
+    The tangent features of a fully connected network are trained in the row space of the training
+    images; those of a convolutional one are stored if they fit.
 
     Args:
         kind: ``full`` for the network itself, or a key of :data:`TANGENTS`.
-        network: The network at initialisation.
-        inputs: The images that training draws from, whose row space is enough.
+        pool: Images and network.
+        count: How many of the first training images training may draw from.
     """
-    images = isinstance(network[0], nn.Conv2d)
+    images = pool.train.inputs[:count]
     if kind == "full":
-        model, prepared = network, lambda given: given
-    else:
-        basis = None if images else row_space(inputs)
-        model = TANGENTS[kind](network, basis)
-        prepared = model.base_pass
-    return model.to(memory_format=torch.channels_last) if images else model, prepared
+        model = copy.deepcopy(pool.network)
+        prepared = {split: examples.inputs for split, examples in pool.selection.items()}
+        return _by_channel(model, pool), images, prepared
+    basis = None if pool.convolutional else row_space(images)
+    model = _by_channel(TANGENTS[kind](pool.network, basis), pool)
+    if pool.convolutional and pool.features is not None:
+        return model, pool.features["train"][:count], pool.features
+    prepared = {split: model.base_pass(e.inputs) for split, e in pool.selection.items()}
+    return model, model.base_pass(images), prepared
+
+
+def _by_channel(model: nn.Module, pool: Pool) -> nn.Module:
+    return model.to(memory_format=torch.channels_last) if pool.convolutional else model
 
 
 @torch.no_grad()
-def error(model: nn.Module, inputs: Tensor | BasePass, labels: Tensor) -> float:
+def error(model: nn.Module, inputs: Stored, labels: Tensor) -> float:
     """Compute the share of examples whose largest output is not that of their label."""
     convolutional = any(isinstance(module, nn.Conv2d) for module in model.modules())
     size = EVALUATION_BATCH[convolutional]
@@ -193,11 +231,12 @@ def error(model: nn.Module, inputs: Tensor | BasePass, labels: Tensor) -> float:
     return int(wrong) / len(labels)
 
 
-def displacement(model: nn.Module, start: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return how far the weights of each layer are from their start, by layer."""
+def displacement(model: nn.Module, network: nn.Module) -> dict[str, Tensor]:
+    """Return how far the weights of each layer are from the network's, by layer."""
     if isinstance(model, TangentModel):
         moved = model.delta()
     else:
+        start = network.state_dict()
         moved = {name: value - start[name] for name, value in model.state_dict().items()}
     suffix = ".weight"
     return {name.removesuffix(suffix): w for name, w in moved.items() if name.endswith(suffix)}
@@ -210,6 +249,33 @@ def singular_values(weights: dict[str, Tensor]) -> Iterator[Reading]:
         for rank in RANKS:
             if rank <= len(values):
                 yield Reading(f"singular_value_{rank}", values[rank - 1].item(), layer=layer)
+
+
+def kernel_readings(run: Run, model: nn.Module, pool: Pool) -> Iterator[Reading]:
+    """Yield what the tangent kernel of a trained model has to do with the labels.
+
+    The kernel is that of the network as it is, of the fixed features, which is the network's at
+    initialisation, or of the adapted features. On the first ``kernel_examples`` test images (0 for
+    no kernel): ``kernel_alignment``, centred, with the labels; and ``eigenvalue_share_k``, the k-th
+    eigenvalue divided by the trace, not centred, k in :data:`KERNEL_RANKS`.
+    """
+    count = run.settings["kernel_examples"]
+    if not count:
+        return
+    images = pool.selection["test"].first(count, "kernel_examples")
+    if isinstance(model, AdaptiveModel):
+        kernel = adaptive_kernel(model, images.inputs)
+    else:
+        network = model.base if isinstance(model, TangentModel) else model
+        kernel = tangent_kernel(network, images.inputs)
+    targets = centered_one_hot(images.labels, pool.classes)
+    alignment = kernel_alignment(center_kernel(kernel), targets)
+    yield Reading("kernel_alignment", alignment, split="test")
+    spectrum = eigenvalues(kernel)
+    for rank in KERNEL_RANKS:
+        if rank <= len(spectrum):
+            share = float(spectrum[rank - 1] / spectrum.sum())
+            yield Reading(f"eigenvalue_share_{rank}", share, split="test")
 
 
 def distinct_images(

@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -52,9 +53,7 @@ def complete(run: Run) -> None:
         measurements, kernels[target] = teach(run, lesson, target, checkpointing)
         return measurements
 
-    run.complete_parts(
-        "target", {target: lambda to, target=target: student(target, to) for target in TARGETS}
-    )
+    run.complete_parts(["target"], {(target,): partial(student, target) for target in TARGETS})
     save_kernels(run.out.with_suffix(".npz"), lesson.outputs, kernels)
 
 
@@ -104,7 +103,8 @@ def prepare_lesson(run: Run) -> Lesson:
     if not ((shown < NEAR).any() and (shown > FAR).any()):
         raise ValueError(
             f"none of the {len(shown)} images that kernels are measured on has |y| < {NEAR}, or "
-            f"none has |y| > {FAR}; raise measure.kernel_examples"
+            f"none has |y| > {FAR}; raise measure.kernel_examples, or make the teacher smaller "
+            "(for the first) or larger (for the second)"
         )
     return Lesson(inputs, labels, outputs)
 
@@ -129,12 +129,12 @@ def _two_classes(run: Run) -> tuple[Tensor, Tensor]:
         )
     chosen = found[:count]
     pixels = task.train.inputs[chosen].flatten(1)
-    pixels = pixels - pixels.mean(dim=1, keepdim=True)
-    lengths = torch.linalg.vector_norm(pixels, dim=1, keepdim=True)
-    if not lengths.all():
+    if (pixels == pixels[:, :1]).all(dim=1).any():
         raise ValueError(f"an image of {name} is constant: it cannot be scaled to length 1")
+    pixels = pixels - pixels.mean(dim=1, keepdim=True)
+    pixels = pixels / torch.linalg.vector_norm(pixels, dim=1, keepdim=True)
     labels = torch.where(task.train.labels[chosen] == second, 1.0, -1.0)
-    return (pixels / lengths).to(run.device), labels.to(run.device)
+    return pixels.to(run.device), labels.to(run.device)
 
 
 @torch.no_grad()

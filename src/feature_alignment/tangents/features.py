@@ -1,0 +1,147 @@
+"""Tangent features of a network, stored: what a linearised network needs of each example.
+
+    f(x; θ0) + Σ_l ⟨∂f/∂(W_l, d_l), (D_l, d_l)⟩
+
+takes one small product per layer and example, where a forward pass along displacements
+(:mod:`feature_alignment.tangents.linearized`) takes two layers each, and training as many again.
+A layer's features are held in whichever form is smaller:
+
+- *explicit*: the gradients of the outputs with respect to its parameters, (C, P) per example;
+- *factored*: what the layer saw, h, and the gradients with respect to its outputs, g (C, …), with
+  ⟨∂f_c/∂W, D⟩ = g_c · (h D).
+
+Layers near the images have few parameters and many outputs, those behind them the reverse.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from feature_alignment.tangents.capture import LayerPass, layer_passes
+from feature_alignment.tangents.kernels import per_example_gradients
+
+BATCH = 50
+"""Examples per pass through the network."""
+
+
+@dataclass(frozen=True)
+class Explicit:
+    """Gradients with respect to weight and bias of one layer, (n, C, P)."""
+
+    gradients: Tensor
+
+    def __getitem__(self, chosen: Tensor | slice) -> "Explicit":
+        """Return the features of the chosen examples."""
+        return Explicit(self.gradients[chosen])
+
+    def along(self, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return the derivatives of the outputs along a displacement, (n, C)."""
+        parts = [weight.flatten()] if bias is None else [weight.flatten(), bias]
+        return self.gradients @ torch.cat(parts)
+
+
+@dataclass(frozen=True)
+class Factored:
+    """What one layer saw, (n, …), and gradients with respect to its outputs, (n, C, units)."""
+
+    layer: nn.Linear | nn.Conv2d
+    seen: Tensor
+    gradients: Tensor
+
+    def __getitem__(self, chosen: Tensor | slice) -> "Factored":
+        """Return the features of the chosen examples."""
+        return Factored(self.layer, self.seen[chosen], self.gradients[chosen])
+
+    def along(self, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return the derivatives of the outputs along a displacement, (n, C)."""
+        if isinstance(self.layer, nn.Linear):
+            moved = nn.functional.linear(self.seen, weight, bias)
+        else:
+            moved = self.layer._conv_forward(self.seen, weight, bias)
+        return torch.bmm(self.gradients, moved.flatten(1)[:, :, None])[:, :, 0]
+
+
+@dataclass(frozen=True)
+class TangentFeatures:
+    """Outputs f(x; θ0), (n, C), and features by layer of n examples; indexed by example."""
+
+    outputs: Tensor
+    layers: dict[str, Explicit | Factored]
+
+    def __len__(self) -> int:
+        return len(self.outputs)
+
+    def __getitem__(self, chosen: Tensor | slice) -> "TangentFeatures":
+        """Return the features of the chosen examples."""
+        layers = {name: features[chosen] for name, features in self.layers.items()}
+        return TangentFeatures(self.outputs[chosen], layers)
+
+    def split(self, size: int) -> Iterator["TangentFeatures"]:
+        """Yield the examples in parts of ``size``, as views."""
+        for start in range(0, len(self), size):
+            yield self[start : start + size]
+
+    def tangent(self, displacements: nn.ModuleDict) -> Tensor:
+        """Return J(x) δ, (n, C), for displacements with ``weight`` and ``bias`` by layer."""
+        return sum(
+            features.along(displacements[name].weight, displacements[name].bias)
+            for name, features in self.layers.items()
+        )
+
+
+def tangent_features(network: nn.Module, inputs: Tensor) -> TangentFeatures:
+    """Compute the tangent features of a network of linear and convolutional layers.
+
+    One forward and C backward passes per batch.
+
+    Args:
+        network: Its parameters belong to Linear and Conv2d modules without groups, in any graph.
+        inputs: (n, …), passed to ``network``, which returns (n, C).
+
+    Raises:
+        ValueError: If the network has other layers; see also
+            :func:`feature_alignment.tangents.capture.layer_passes`.
+    """
+    parts = [_features(*layer_passes(network, part)) for part in inputs.split(BATCH)]
+    layers = {name: _joined([part.layers[name] for part in parts]) for name in parts[0].layers}
+    return TangentFeatures(torch.cat([part.outputs for part in parts]), layers)
+
+
+def stored_values(network: nn.Module, inputs: Tensor) -> int:
+    """Return how many numbers :func:`tangent_features` stores per example."""
+    features = tangent_features(network, inputs[:1])
+    total = features.outputs.numel()
+    for layer in features.layers.values():
+        total += layer.gradients.numel()
+        total += layer.seen.numel() if isinstance(layer, Factored) else 0
+    return total
+
+
+@torch.no_grad()
+def _features(passes: list[LayerPass], outputs: Tensor) -> TangentFeatures:
+    return TangentFeatures(outputs, {layer.name: _layer_features(layer) for layer in passes})
+
+
+def _layer_features(layer: LayerPass) -> Explicit | Factored:
+    module = layer.module
+    if not isinstance(module, nn.Linear | nn.Conv2d) or getattr(module, "groups", 1) != 1:
+        raise ValueError(
+            f"{layer.name!r} is {module}; stored features are known for Linear and Conv2d without "
+            "groups"
+        )
+    if layer.gradients is None:
+        raise ValueError(f"no output depends on {layer.name!r}")
+    outputs = len(layer.gradients)
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    if outputs * parameters < layer.inputs[0].numel() + layer.gradients[:, 0].numel():
+        return Explicit(torch.stack(list(per_example_gradients(layer)), dim=1))
+    return Factored(module, layer.inputs, layer.gradients.transpose(0, 1).flatten(2).contiguous())
+
+
+def _joined(parts: list[Explicit | Factored]) -> Explicit | Factored:
+    gradients = torch.cat([part.gradients for part in parts])
+    if isinstance(parts[0], Explicit):
+        return Explicit(gradients)
+    return Factored(parts[0].layer, torch.cat([part.seen for part in parts]), gradients)
