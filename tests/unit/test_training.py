@@ -12,7 +12,7 @@ from feature_alignment.training.loop import Checkpointing, DivergenceError, Read
 from feature_alignment.training.losses import binary_cross_entropy, centered_mse, cross_entropy
 from feature_alignment.training.optimizers import OPTIMIZERS as OPTIMIZERS_BY_NAME
 from feature_alignment.training.optimizers import make_optimizer
-from feature_alignment.training.stopping import LossBelow
+from feature_alignment.training.stopping import LossBelow, Patience
 
 N, FEATURES, CLASSES = 23, 5, 3
 
@@ -41,8 +41,8 @@ def weights(model):
     return [Reading(name, value.sum().item()) for name, value in model.named_parameters()]
 
 
-def run(examples, **changed):
-    model = network()
+def run(examples, model=None, **changed):
+    model = model or network()
     options = {
         "loss": cross_entropy,
         "optimizer": torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9),
@@ -178,6 +178,42 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, examples, kind, kil
     whole, found = run(examples, make_optimizer=OPTIMIZERS[kind], stop=LossBelow(**stop))
     assert resumed_found == found
     for one, other in zip(resumed.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_a_resumed_run_in_another_memory_layout_equals_an_uninterrupted_one(
+    tmp_path, examples, name
+):
+    _, labels = examples
+    draw = torch.Generator().manual_seed(1)
+    images = torch.randn(N, 3, 4, 4, generator=draw)
+
+    def trained(loss=cross_entropy, checkpointing=None):
+        torch.manual_seed(5)
+        model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Flatten(), nn.Linear(20, CLASSES))
+        model = model.to(memory_format=torch.channels_last)
+        optimizer = make_optimizer(
+            name, model.parameters(), learning_rate=0.1, momentum=0.9, weight_decay=0.0
+        )
+        options = {"optimizer": optimizer, "loss": loss, "checkpointing": checkpointing}
+        run((images, labels), instruments=[], **options, model=model)
+        return model
+
+    steps = []
+
+    def killing(outputs, labels):
+        steps.append(1)
+        if len(steps) == 5:
+            raise Killed
+        return cross_entropy(outputs, labels)
+
+    saving = Checkpointing(tmp_path / "state", "same", interval_s=0)
+    with pytest.raises(Killed):
+        trained(killing, saving)
+    for one, other in zip(
+        trained(checkpointing=saving).parameters(), trained().parameters(), strict=True
+    ):
         assert torch.equal(one, other)
 
 
@@ -486,3 +522,63 @@ def test_evaluation_weighs_a_smaller_last_batch_rightly(examples):
     assert batched["loss"] == pytest.approx(whole["loss"], rel=1e-6)
     assert batched["accuracy"] == whole["accuracy"]
     assert whole["accuracy"] == (model(examples[0]).argmax(1) == examples[1]).double().mean()
+
+
+def test_patience_is_over_when_every_error_has_stopped_falling():
+    first = iter([0.5, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4])
+    second = iter([0.5, 0.5, 0.5, 0.5, 0.2, 0.2, 0.2, 0.05])
+    stop = Patience(lambda: {"a": next(first), "b": next(second)}, patience=2)
+    found = []
+    for _ in range(8):
+        stop.after_step(1.0)
+        found.append(stop.after_epoch())
+        if found[-1]:
+            break
+    # a: best at 2, over at 5; b: best at 1, over at 4, and stays over when it falls later
+    assert found == [False, False, False, False, True]
+    assert stop.errors() == {"a": 0.4, "b": 0.2}
+
+
+def test_patience_measures_every_few_epochs_and_waits_for_its_least_epochs():
+    taken = []
+
+    def measure():
+        taken.append(1)
+        return {"a": 0.5}
+
+    stop = Patience(measure, patience=2, least_epochs=8, every=2)
+    ends = [epoch for epoch in range(1, 12) if stop.after_epoch() or len(taken) > 4]
+    assert ends[0] == 8
+    assert len(taken[:4]) == 4
+
+
+@pytest.mark.parametrize("kill_at", [3, 9, 14])
+def test_patience_survives_a_resumption(tmp_path, examples, kill_at):
+    values = [0.5, 0.6, 0.3, 0.4, 0.35, 0.4, 0.5, 0.5]
+    steps = []
+
+    def make(saving=None, loss=cross_entropy):
+        stop = Patience(lambda: {"a": values[stop.epoch]}, patience=2)
+
+        def report(_):
+            return [Reading("error", value, split=name) for name, value in stop.errors().items()]
+
+        options = {"stop": stop, "epochs": 7, "instruments": [report]}
+        return run(examples, loss=loss, checkpointing=saving, **options)
+
+    def killing(outputs, labels):
+        steps.append(1)
+        if len(steps) == kill_at:
+            raise Killed
+        return cross_entropy(outputs, labels)
+
+    model, found = make()
+    assert [m.value for m in found] == values[:6]
+    saving = Checkpointing(tmp_path / "state", "same", interval_s=0)
+    with pytest.raises(Killed):
+        make(saving, killing)
+    resumed, again = make(saving)
+    assert again == found
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.parameters(), resumed.parameters(), strict=True)
+    )

@@ -195,6 +195,7 @@ def test_weights_have_the_stated_deviation(architecture, initialisation):
                 "pytorch": 1 / (3 * fan_in),
                 "he_normal": 2 / fan_in,
                 "xavier_normal": 2 / (fan_in + fan_out),
+                "lecun_normal": 1 / fan_in,
             }[initialisation]
             # the relative error of a deviation is about 1/√(2 m) for m draws
             tolerance = 5 / math.sqrt(2 * weight.numel())

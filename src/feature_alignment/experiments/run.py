@@ -17,7 +17,7 @@ from feature_alignment import provenance
 from feature_alignment.data.loading import Task, load_task
 from feature_alignment.randomness import generator
 from feature_alignment.storage import read_json
-from feature_alignment.tables import tidy, write_table
+from feature_alignment.tables import meta_path, tidy, write_table
 from feature_alignment.training.loop import Checkpointing, DivergenceError, Measurement
 
 log = logging.getLogger(__name__)
@@ -145,10 +145,11 @@ class Run:
     ) -> None:
         kept = self.checkpoint.with_suffix(".partial.csv")
         rows: list[dict] = []
+        checkpoints = {values: checkpoint_of(values) for values in parts}
         for values, train in parts.items():
             constant = dict(zip(conditions, values, strict=True))
             try:
-                measurements = train(checkpoint_of(values))
+                measurements = train(checkpoints[values])
             except DivergenceError as error:
                 rows += [{**asdict(entry), **constant} for entry in error.measurements]
                 self._write(kept, rows, conditions)
@@ -159,8 +160,9 @@ class Run:
                 raise DivergenceError(message, error.measurements) from error
             rows += [{**asdict(entry), **constant} for entry in measurements]
         self._write(self.out, rows, conditions)
-        for stale in self.checkpoint.parent.glob(f"{self.checkpoint.stem}.*"):
-            stale.unlink()
+        finished = [checkpoint.path for checkpoint in checkpoints.values()]
+        for stale in (*finished, kept, meta_path(kept)):
+            stale.unlink(missing_ok=True)
 
     def _write(self, path: Path, rows: Iterable[Mapping], conditions: Sequence[str]) -> None:
         identity = {"paper": self.spec["paper"], "run": self.spec["run"], "seed": self.seed}

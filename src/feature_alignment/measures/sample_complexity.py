@@ -60,14 +60,17 @@ def examples_to_reach(error: float, curve: Mapping[int, float]) -> float:
     Returns:
         0 if the curve is there before its first number of examples, infinity if it never is.
     """
-    sizes = np.array(sorted(curve), dtype=float)
+    sizes = np.log(sorted(curve))
     errors = np.minimum.accumulate([curve[size] for size in sorted(curve)])
     if error > errors[0]:
         return 0.0
     if error < errors[-1]:
         return math.inf
-    falling = np.append(True, np.diff(errors) < 0)  # the first of equal errors counts
-    return float(np.exp(np.interp(-error, -errors[falling], np.log(sizes[falling]))))
+    first = int(np.argmax(errors <= error))
+    if errors[first] == error:
+        return math.exp(sizes[first])
+    share = (errors[first - 1] - error) / (errors[first - 1] - errors[first])
+    return math.exp(sizes[first - 1] + share * (sizes[first] - sizes[first - 1]))
 
 
 def sample_ratio(first: Mapping[int, float], second: Mapping[int, float]) -> float:

@@ -85,11 +85,24 @@ def load(
     state = _rejoined("optimizer/", contents["optimizer"]["plain"], tensors)
     groups = contents["optimizer"]["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+    _lay_out_like_parameters(optimizer)
     torch.set_rng_state(tensors["random/cpu"])
     if "random/cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["random/cuda"])
     observed = _rejoined("observer/", contents["observers"], tensors)
     return contents["progress"], [observed[index] for index in sorted(observed)]
+
+
+def _lay_out_like_parameters(optimizer: torch.optim.Optimizer) -> None:
+    """Give the optimizer's state the memory layout of its parameters, say ``channels_last``.
+
+    Fused optimizers go through memory in order and would silently pair different elements.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                like = torch.empty_like(parameter, dtype=value.dtype, device=value.device)
+                state[name] = like.detach().copy_(value)
 
 
 def _part_with_tensors(

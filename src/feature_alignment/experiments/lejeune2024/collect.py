@@ -104,10 +104,12 @@ def sample_complexity(collection: Collection) -> Table:
     ``distinct_images`` seen up to the selected epoch and, per image of the x axis,
     ``distinct_ratio``; ``published_error``, what the paper's figure shows. Differences of models
     on the same images: ``adaptive_minus_fixed``, ``fixed_minus_full``; of the selections,
-    ``selection_cost``, corrected minus corrected-oracle.
+    ``selection_cost``, corrected minus corrected-oracle. The model ``ridge`` is ridge regression
+    on the fixed features, see :func:`robustness`.
     """
-    rows = list(selected(collection))
-    return table([*rows, *differences(rows)])
+    trained, solved = by_kind(collection)
+    rows = list(selected(trained))
+    return table([*rows, *differences(rows), *ridge_errors(solved)])
 
 
 def sample_ratios(collection: Collection) -> Table:
@@ -118,10 +120,18 @@ def sample_ratios(collection: Collection) -> Table:
     images of the adaptive features, ``sample_ratio``, or where their error is outside the curve of
     the fixed ones the bounds ``sample_ratio_below`` and ``sample_ratio_above``. Over seeds, with
     bootstrap intervals: ``mean_ratio_low`` and ``mean_ratio_high``, ``sample_ratio_low`` and
-    ``sample_ratio_high``. ``published_ratio``: the same of the paper's figure.
+    ``sample_ratio_high``. With the prefix ``published_`` the same of the paper's figure; with
+    ``exact_`` the same for exact ridge regression on the fixed features in place of their training.
     """
-    rows = list(selected(collection))
-    return table([*ratios(rows, "error", ""), *ratios(rows, "published_error", "published_")])
+    trained, solved = by_kind(collection)
+    rows = [*selected(trained), *ridge_errors(solved)]
+    return table(
+        [
+            *ratios(rows, "error", ""),
+            *ratios(rows, "published_error", "published_"),
+            *ratios(rows, "error", "exact_", fixed="ridge"),
+        ]
+    )
 
 
 def optimisation_speed(collection: Collection) -> Table:
@@ -157,9 +167,7 @@ def robustness(collection: Collection) -> Table:
     select, ``oracle_error`` with the one that the test images do; ``ridge_minus_fixed``, error
     minus that of the fixed features trained on the same images.
     """
-    is_ridge = {run: "ridges" in spec["settings"] for run, spec in collection.specs.items()}
-    trained = of_runs(collection, [run for run, ridge in is_ridge.items() if not ridge])
-    solved = of_runs(collection, [run for run, ridge in is_ridge.items() if ridge])
+    trained, solved = by_kind(collection)
     rows = [row for row in selected(trained) if row["protocol"] == "corrected"]
     ridges = list(ridge_errors(solved))
     sizes = set.intersection(
@@ -209,6 +217,13 @@ def table(rows: Sequence[Mapping], *conditions: str) -> Table:
 def is_last(measured: Table) -> pd.Series:
     """Say which measurements are of the last step of their run, seed and target."""
     return measured["step"] == measured.groupby(["run", "seed", "target"])["step"].transform("max")
+
+
+def by_kind(collection: Collection) -> tuple[Collection, Collection]:
+    """Return the collections of trained models and of ridge regressions."""
+    solved = [run for run, spec in collection.specs.items() if "ridges" in spec["settings"]]
+    trained = [run for run in collection.specs if run not in solved]
+    return of_runs(collection, trained), of_runs(collection, solved)
 
 
 def of_runs(collection: Collection, runs: Sequence[str]) -> Collection:
@@ -300,7 +315,9 @@ def differences(rows: Sequence[Mapping]) -> list[dict]:
     return found
 
 
-def ratios(rows: Sequence[Mapping], measure: str, prefix: str) -> list[dict]:
+def ratios(
+    rows: Sequence[Mapping], measure: str, prefix: str, fixed: str = "fixed"
+) -> list[dict]:
     """Return ratios of the images that fixed and adaptive features need, from one error measure."""
     errors = pd.DataFrame([row for row in rows if row["measure"] == measure])
     if errors.empty:
@@ -309,19 +326,21 @@ def ratios(rows: Sequence[Mapping], measure: str, prefix: str) -> list[dict]:
     keys = ["paper", "dataset", "protocol", "variant"]
     for place, own in errors.groupby([*keys, "seed"], sort=False):
         identity = dict(zip([*keys, "seed"], place, strict=True))
-        fixed, adaptive = (
+        curve, adaptive = (
             own[own["model"] == model].set_index("n_train")["value"].to_dict()
-            for model in ("fixed", "adaptive")
+            for model in (fixed, "adaptive")
         )
-        value = sample_ratio(fixed, adaptive)
+        if not curve or not adaptive:
+            continue
+        value = sample_ratio(curve, adaptive)
         per_seed.append({**identity, "measure": f"{prefix}mean_ratio", "value": value})
         for n, error in adaptive.items():
-            needed = examples_to_reach(error, fixed)
+            needed = examples_to_reach(error, curve)
             name, ratio = "sample_ratio", needed / n
-            if needed < min(fixed):
-                name, ratio = "sample_ratio_below", min(fixed) / n
-            elif needed > max(fixed):
-                name, ratio = "sample_ratio_above", max(fixed) / n
+            if needed < min(curve):
+                name, ratio = "sample_ratio_below", min(curve) / n
+            elif needed > max(curve):
+                name, ratio = "sample_ratio_above", max(curve) / n
             entry = {"n_train": n, "measure": f"{prefix}{name}", "value": ratio}
             per_seed.append({**identity, **entry})
     return per_seed + intervals(per_seed, [*keys, "n_train", "measure"])
@@ -332,7 +351,7 @@ def intervals(rows: Sequence[Mapping], keys: Sequence[str]) -> list[dict]:
     found = []
     for place, own in pd.DataFrame(rows).groupby(list(keys), sort=False, dropna=False):
         identity = dict(zip(keys, place, strict=True))
-        if identity["measure"] in ("mean_ratio", "sample_ratio"):
+        if identity["measure"].endswith(("mean_ratio", "sample_ratio")):
             ends = geometric_interval(own["value"].tolist())
             for end, value in zip(("low", "high"), ends, strict=True):
                 name = f"{identity['measure']}_{end}"
