@@ -1,7 +1,7 @@
 """A table for every figure, made as the workflow makes it, from measurements of made-up runs."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from feature_alignment.experiments.baratin2021.collect_complexity import complex
 from feature_alignment.experiments.baratin2021.eigenfunctions import RINGS
 from feature_alignment.experiments.beaglehole2024 import collect as beaglehole2024
 from feature_alignment.experiments.collecting import Collection
+from feature_alignment.experiments.lejeune2024 import collect as lejeune2024
 from feature_alignment.experiments.lejeune2024.penalties import curves
 from feature_alignment.experiments.lou2022 import collect as lou2022
 from feature_alignment.tables import read_table, tidy, write_table
@@ -22,10 +23,10 @@ SEEDS = range(2)
 LAYERS = ("conv1", "norm1", "conv2", "linear1")
 
 
-def as_read(rows: Iterable[Mapping]) -> pd.DataFrame:
+def as_read(rows: Iterable[Mapping], conditions: Sequence[str] = ()) -> pd.DataFrame:
     """Return rows as a table that has been written and read back, as all tables are."""
     with tempfile.TemporaryDirectory() as folder:
-        write_table(Path(folder) / "table.csv", tidy(rows), {})
+        write_table(Path(folder) / "table.csv", tidy(rows, conditions), {})
         return read_table(Path(folder) / "table.csv")
 
 
@@ -34,13 +35,14 @@ def collection(
     rows: Iterable[Mapping],
     settings: Mapping[str, dict],
     paper: str = "baratin2021",
+    conditions: Sequence[str] = (),
 ) -> Collection:
     """Return measurements of a paper's runs, whose settings are given by name."""
     specs = {
         run: {"paper": paper, "run": run, "scale": "smoke", "settings": chosen}
         for run, chosen in settings.items()
     }
-    return Collection(figure, as_read(rows), specs, (), Path("unused"))
+    return Collection(figure, as_read(rows, conditions), specs, (), Path("unused"))
 
 
 def readings(runs: Iterable[str], steps: Iterable[int], places: Iterable[tuple]) -> Iterator[dict]:
@@ -233,6 +235,138 @@ def hierarchies(figure: str) -> Collection:
     return lou_collection(figure, [{**row, "paper": "lou2022"} for row in rows], settings)
 
 
+STUDENT_MEASURES = (
+    "loss",
+    "path_identity_error",
+    "teacher_loss",
+    "teacher_sign_agreement",
+    *(f"{kind}_{at}" for kind in ("diagonal", "peak") for at in ("near", "far", "ratio")),
+    *(f"{c}cosine_{k}" for c in ("", "centered_") for k in ("initial", "averaged", "final")),
+)
+
+
+def tangent_settings(subset: str, dataset: str = "digits", **changes: object) -> dict:
+    """Return the settings of a run of lejeune2024's figure 4 that its collector looks at."""
+    published = {
+        "sizes": [10, 100],
+        "full": [0.3, 0.1],
+        "fixed": [0.5, 0.3],
+        "adaptive": [0.4, 0.2],
+    }
+    settings = {
+        "dataset": {"name": dataset},
+        "subset": subset,
+        "variant": "baseline",
+        "stop": {"patience": 20, "least_epochs": 0},
+        "published": published if subset == "fresh" or "ridges" in changes else None,
+    }
+    return settings | changes
+
+
+TANGENT_RUNS = {
+    "digits_published": tangent_settings("fresh"),
+    "digits_corrected": tangent_settings("one"),
+    "patches_corrected": tangent_settings("one", "photo_patches"),
+    "digits_other": tangent_settings("one", variant="other"),
+    "digits_ridge": tangent_settings("one", ridges=[0.1, 1.0]),
+    "students": {},
+}
+TANGENT_FIGURES = {
+    "fig1_kernel_alignment": ["students"],
+    "fig3_kernel_diagonal": ["students"],
+    "n1_learned_displacements": ["digits_corrected"],
+    "n2_kernel_spectra": ["students", "digits_corrected"],
+    "fig4_sample_complexity": [
+        "digits_published",
+        "digits_corrected",
+        "patches_corrected",
+        "digits_ridge",
+    ],
+    "c1_sample_ratios": [
+        "digits_published",
+        "digits_corrected",
+        "patches_corrected",
+        "digits_ridge",
+    ],
+    "c2_optimisation_speed": ["digits_published", "digits_corrected", "patches_corrected"],
+    "c3_robustness": ["digits_corrected", "digits_other", "digits_ridge"],
+}
+
+
+def tangent_rows(run: str) -> Iterator[dict]:
+    """Yield made-up measurements of one of lejeune2024's runs."""
+    draw = np.random.default_rng(list(run.encode()))
+    for seed in SEEDS:
+        common = {"paper": "lejeune2024", "run": run, "seed": seed}
+        if run == "students":
+            for target in ("smooth", "sign"):
+                end = {**common, "target": target, "step": 9, "epoch": 3.0, "split": "train"}
+                yield {**end, "step": 0, "measure": "loss", "value": 1.0}
+                for measure in STUDENT_MEASURES:
+                    yield {**end, "measure": measure, "value": draw.uniform(0.1, 0.9)}
+                for kernel in ("initial", "averaged", "final"):
+                    for rank in range(1, 6):
+                        value = draw.uniform(0.5, 1) / rank**2
+                        shown = {"layer": str(rank), "measure": f"eigenvalue_{kernel}"}
+                        yield {**end, **shown, "value": value}
+            continue
+        models = ("full", "fixed", "adaptive")
+        for n in (10, 100):
+            if "ridge" in run:
+                for step in (0, 1):
+                    for split in ("test", "held_out", "train"):
+                        place = {"n_train": n, "step": step, "epoch": 0.0, "split": split}
+                        value = (0.5 + 0.1 * step) / n**0.1 + 0.01 * draw.uniform()
+                        yield {**common, **place, "measure": "error", "value": value}
+                continue
+            for hardness, model in enumerate(models):
+                trained = {**common, "n_train": n, "model": model}
+                for epoch in range(4):
+                    now = {**trained, "epoch": float(epoch), "step": 2 * epoch}
+                    level = (0.3 + 0.1 * hardness) * (1 + 1 / (1 + epoch)) / n**0.2
+                    splits = ("test",) if "published" in run else ("test", "held_out")
+                    for split in splits:
+                        value = level * draw.uniform(0.95, 1.05)
+                        yield {**now, "split": split, "measure": "error", "value": value}
+                    seen = {"split": "train", "measure": "distinct_images"}
+                    yield {**now, **seen, "value": n * max(1, epoch)}
+                yield {**now, "split": "train", "measure": "error", "value": 0.01}
+                for layer in ("linear1", "linear2"):
+                    for rank in (1, 2, 4):
+                        spectrum = {"layer": layer, "measure": f"singular_value_{rank}"}
+                        yield {**now, **spectrum, "value": draw.uniform(1, 2) / rank}
+                shown = {**now, "split": "test"}
+                yield {**shown, "measure": "kernel_alignment", "value": draw.uniform()}
+                for rank in (1, 2, 4):
+                    value = draw.uniform(0.5, 1) / rank
+                    yield {**shown, "measure": f"eigenvalue_share_{rank}", "value": value}
+
+
+def tangent_collection(figure: str) -> Collection:
+    """Measurements of the runs behind one of lejeune2024's figures."""
+    runs = TANGENT_FIGURES[figure]
+    rows = [row for run in runs for row in tangent_rows(run)]
+    conditions = [c for c in ("target", "model", "n_train") if any(c in row for row in rows)]
+    settings = {run: TANGENT_RUNS[run] for run in runs}
+    return collection(figure, rows, settings, "lejeune2024", conditions)
+
+
+def student_images() -> dict[str, np.ndarray]:
+    """Return what ``experiments/lejeune2024/teacher_student.py`` leaves beside its table."""
+    draw = np.random.default_rng(0)
+    return {
+        "y": np.linspace(-1, 1, 8, dtype=np.float32),
+        "targets": np.array(["smooth", "sign"]),
+        "change": draw.standard_normal((2, 8), dtype=np.float32),
+        "kernel_initial": draw.standard_normal((8, 8)).astype(np.float16),
+        "kernel_averaged": draw.standard_normal((2, 8, 8)).astype(np.float16),
+        "kernel_final": draw.standard_normal((2, 8, 8)).astype(np.float16),
+        "diagonal_initial": draw.uniform(1, 2, 8).astype(np.float32),
+        "diagonal_averaged": draw.uniform(1, 2, (2, 8)).astype(np.float32),
+        "diagonal_final": draw.uniform(1, 2, (2, 8)).astype(np.float32),
+    }
+
+
 @cache
 def tables() -> dict[tuple[str, str], pd.DataFrame]:
     """Return a table for every figure, by paper and figure."""
@@ -247,6 +381,8 @@ def tables() -> dict[tuple[str, str], pd.DataFrame]:
         found["beaglehole2024", figure] = make(ours)
     for figure, collect in lou2022.FIGURES.items():
         found["lou2022", figure] = collect(hierarchies(figure))
+    for figure, collect in lejeune2024.FIGURES.items():
+        found["lejeune2024", figure] = collect(tangent_collection(figure))
     found["lejeune2024", "fig2_penalties"] = tidy(curves(np.linspace(0, 5, 11)), ["v"])
     return found
 
@@ -263,6 +399,9 @@ def disk_images() -> dict[str, np.ndarray]:
 
 
 IMAGES = {
-    ("baratin2021", figure): disk_images for figure in ("fig1_eigenfunctions", "a1_half_disk")
+    ("baratin2021", "fig1_eigenfunctions"): disk_images,
+    ("baratin2021", "a1_half_disk"): disk_images,
+    ("lejeune2024", "fig1_kernel_alignment"): student_images,
+    ("lejeune2024", "fig3_kernel_diagonal"): student_images,
 }
 """The arrays of each figure that shows some."""

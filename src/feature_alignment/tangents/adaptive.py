@@ -46,16 +46,30 @@ class AdaptiveLinear(nn.Module):
         self.shift2 = _zeros(layer, outputs, outputs)
         self.core_bias = _zeros(layer, outputs) if layer.bias is not None else None
 
-    def forward(self, seen: Tensor) -> Tensor:
-        """Return the displacement's part of the layer's outputs, by the cheaper order."""
+    def moved(self, seen: Tensor, *, keep: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return h D + d by the cheaper order of the products.
+
+        To ``keep`` for gradients are h M1 and h M1 W + b, for which there is one order.
+        """
         n, (inputs, outputs) = len(seen), self.core.shape
         factor_by_factor = n * (inputs**2 + outputs**2)
         product_first = inputs * outputs * (inputs + outputs)
-        if factor_by_factor > product_first:
-            return nn.functional.linear(seen, self.weight, self.bias)
-        moved = torch.addmm(seen, seen, self.shift1)
-        moved = _affine(moved, self.core, self.core_bias)
-        return torch.addmm(moved, moved, self.shift2)
+        if factor_by_factor > product_first and not keep:
+            return nn.functional.linear(seen, self.weight, self.bias), ()
+        first = torch.addmm(seen, seen, self.shift1)
+        second = _affine(first, self.core, self.core_bias)
+        return torch.addmm(second, second, self.shift2), (first, second)
+
+    def gradients(self, seen: Tensor, kept: tuple[Tensor, ...], outer: Tensor) -> list[Tensor]:
+        """Return the gradients of M1, W, M2 and b from that of h D + d."""
+        first, second = kept
+        inner = torch.addmm(outer, outer, self.shift2.T)
+        found = [seen.T @ (inner @ self.core.T), first.T @ inner, second.T @ outer]
+        return found if self.core_bias is None else [*found, inner.sum(dim=0)]
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """Return h D + d."""
+        return self.moved(seen)[0]
 
     @property
     def weight(self) -> Tensor:

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from feature_alignment.tangents.dense import dense_tangent, where_active
 from feature_alignment.tangents.features import TangentFeatures
 
 BATCH = 1000
@@ -96,6 +97,9 @@ class TangentModel(nn.Module):
             narrow = skip_init(nn.Linear, **shape, bias=first.bias is not None)
             self.displacements[name] = self.displacement(narrow.to(first.weight))
 
+        ends_linear = isinstance(list(self.base)[-1], nn.Linear)
+        self.dense = ends_linear and all(isinstance(part, nn.Linear) for part in layers.values())
+
     @staticmethod
     def displacement(layer: nn.Linear | nn.Conv2d) -> nn.Module:
         """Return the zero displacement of a layer."""
@@ -129,6 +133,10 @@ class TangentModel(nn.Module):
         return examples.outputs + self._tangent(examples)
 
     def _tangent(self, base: BasePass) -> Tensor:
+        if self.dense:
+            weights = [module.weight for module in self.base if isinstance(module, nn.Linear)]
+            seen = [base.inputs, *base.activations]
+            return dense_tangent(list(self.displacements.values()), weights, seen)
         seen, tangent = _channels_first(base.inputs), None
         activations = map(_channels_first, base.activations)
         for name, module in self.base.named_children():
@@ -137,7 +145,7 @@ class TangentModel(nn.Module):
                 tangent = moved if tangent is None else _add_layer(moved, module, tangent)
             elif isinstance(module, nn.ReLU):
                 seen = next(activations)
-                tangent = tangent if tangent is None else _where_active(tangent, seen)
+                tangent = tangent if tangent is None else where_active(tangent, seen)
             elif tangent is not None:
                 seen, tangent = module(seen), module(tangent)
         return tangent
@@ -163,10 +171,36 @@ class LinearizedModel(TangentModel):
     @staticmethod
     def displacement(layer: nn.Linear | nn.Conv2d) -> nn.Module:
         """Return a layer of the same shape, with weights and bias zero."""
+        if isinstance(layer, nn.Linear):
+            return FreeLinear(layer)
         copied = copy.deepcopy(layer).requires_grad_()
         for parameter in copied.parameters():
             nn.init.zeros_(parameter)
         return copied
+
+
+class FreeLinear(nn.Module):
+    """h ↦ h D + d, with D stored as the weight of a linear layer, (out, in), and d (out,)."""
+
+    def __init__(self, layer: nn.Linear):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros_like(layer.weight))
+        self.bias = None if layer.bias is None else nn.Parameter(torch.zeros_like(layer.bias))
+
+    def moved(self, seen: Tensor, *, keep: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return h D + d, and nothing to keep."""
+        del keep
+        return nn.functional.linear(seen, self.weight, self.bias), ()
+
+    def gradients(self, seen: Tensor, kept: tuple[Tensor, ...], outer: Tensor) -> list[Tensor]:
+        """Return the gradients of weight and bias from that of h D + d."""
+        del kept
+        weight = outer.T @ seen
+        return [weight] if self.bias is None else [weight, outer.sum(dim=0)]
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """Return h D + d."""
+        return self.moved(seen)[0]
 
 
 def displacement_of(module: nn.Module) -> tuple[Tensor, Tensor | None]:
@@ -225,14 +259,6 @@ def _add_layer(moved: Tensor, layer: nn.Module, tangent: Tensor) -> Tensor:
     if isinstance(layer, nn.Linear):
         return torch.addmm(moved, tangent, layer.weight.T)
     return moved + layer._conv_forward(tangent, layer.weight, None)
-
-
-def _where_active(tangent: Tensor, activation: Tensor) -> Tensor:
-    """Return the derivative along ``tangent`` of the ReLU that returned ``activation``.
-
-    A product with booleans takes several times as long.
-    """
-    return torch.ops.aten.threshold_backward(tangent, activation, 0)
 
 
 def _channels_last(values: Tensor) -> Tensor:

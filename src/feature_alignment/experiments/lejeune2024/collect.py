@@ -22,7 +22,27 @@ PROTOCOLS = {
     "one": {"corrected": "held_out", "corrected-oracle": "test"},
 }
 """By the setting ``subset``: the protocols that a training serves, and what selects its epoch."""
-ERRORS = (0.7, 0.65, 0.6, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.12, 0.1, 0.07, 0.05)
+BASELINE = "baseline"
+"""The variant with the paper's settings."""
+ERRORS = (
+    0.9,
+    0.85,
+    0.8,
+    0.75,
+    0.7,
+    0.65,
+    0.6,
+    0.5,
+    0.4,
+    0.3,
+    0.25,
+    0.2,
+    0.15,
+    0.12,
+    0.1,
+    0.07,
+    0.05,
+)
 """Test errors whose first epoch is looked for."""
 
 
@@ -165,7 +185,8 @@ def robustness(collection: Collection) -> Table:
     Measures of :func:`sample_complexity`, protocols with a held-out set alone. Ridge regression on
     the tangent kernel is the model ``ridge``: ``error`` with the ridge that the held-out images
     select, ``oracle_error`` with the one that the test images do; ``ridge_minus_fixed``, error
-    minus that of the fixed features trained on the same images.
+    minus that of the fixed features trained on the same images. ``adaptive_minus_baseline`` is the
+    error of adaptive features minus that of fixed ones in the baseline, on the same images.
     """
     trained, solved = by_kind(collection)
     rows = [row for row in selected(trained) if row["protocol"] == "corrected"]
@@ -175,7 +196,15 @@ def robustness(collection: Collection) -> Table:
     )
     rows += differences(rows)
     kept = [row for row in rows if row["n_train"] in sizes]
-    return table([*kept, *ridges, *ridge_distances(rows, ridges)])
+    adapted = [row for row in kept if row.get("model") == "adaptive"]
+    return table(
+        [
+            *kept,
+            *ridges,
+            *distances(ridges, rows, "ridge_minus_fixed"),
+            *distances(adapted, rows, "adaptive_minus_baseline"),
+        ]
+    )
 
 
 def learned_displacements(collection: Collection) -> Table:
@@ -315,9 +344,7 @@ def differences(rows: Sequence[Mapping]) -> list[dict]:
     return found
 
 
-def ratios(
-    rows: Sequence[Mapping], measure: str, prefix: str, fixed: str = "fixed"
-) -> list[dict]:
+def ratios(rows: Sequence[Mapping], measure: str, prefix: str, fixed: str = "fixed") -> list[dict]:
     """Return ratios of the images that fixed and adaptive features need, from one error measure."""
     errors = pd.DataFrame([row for row in rows if row["measure"] == measure])
     if errors.empty:
@@ -377,17 +404,17 @@ def ridge_errors(collection: Collection) -> Iterator[dict]:
             yield {**identity, **entry}
 
 
-def ridge_distances(trained: Sequence[Mapping], ridges: Sequence[Mapping]) -> list[dict]:
-    """Return the error of ridge regression minus that of training, on the same images."""
-    keys = ("seed", "dataset", "variant", "n_train")
+def distances(rows: Sequence[Mapping], trained: Sequence[Mapping], name: str) -> list[dict]:
+    """Return errors minus those of fixed features trained in the baseline on the same images."""
+    keys = ("seed", "dataset", "n_train")
     errors = {
         tuple(row[key] for key in keys): row["value"]
         for row in trained
-        if row["measure"] == "error" and row["model"] == "fixed"
+        if row["measure"] == "error" and (row["model"], row["variant"]) == ("fixed", BASELINE)
     }
     return [
-        {**row, "measure": "ridge_minus_fixed", "value": row["value"] - errors[place]}
-        for row in ridges
+        {**row, "measure": name, "value": row["value"] - errors[place]}
+        for row in rows
         if row["measure"] == "error" and (place := tuple(row[key] for key in keys)) in errors
     ]
 

@@ -35,8 +35,9 @@ def figure(table: pd.DataFrame) -> Figure:
                 colour = COLOURS[model]
                 style.draw_band(panel, errors, "n_train", colour, NAMES[model], marker="o", ms=3)
                 published = rows[rows["measure"] == "published_error"]
-                label = "the paper's figure" if model == "full" else None
-                style.draw_band(panel, published, "n_train", colour, label, linestyle="--")
+                if not published.empty:
+                    label = "the paper's figure" if model == "full" else None
+                    style.draw_band(panel, published, "n_train", colour, label, linestyle="--")
             panel.set_xlabel("images (per epoch)" if protocol == "published" else "images")
         row[0].set_ylabel(f"{style.DATASET_NAMES[dataset]}\ntest error")
         handles = max((panel.get_legend_handles_labels() for panel in row), key=lambda h: len(h[0]))
