@@ -376,6 +376,8 @@ def ratios(rows: Sequence[Mapping], measure: str, prefix: str, fixed: str = "fix
 def intervals(rows: Sequence[Mapping], keys: Sequence[str]) -> list[dict]:
     """Return bootstrap intervals over seeds of the ratios that are no bounds."""
     found = []
+    if not rows:
+        return found
     for place, own in pd.DataFrame(rows).groupby(list(keys), sort=False, dropna=False):
         identity = dict(zip(keys, place, strict=True))
         if identity["measure"].endswith(("mean_ratio", "sample_ratio")):
