@@ -12,10 +12,12 @@ from torch.func import functional_call, jvp
 from feature_alignment.experiments.lejeune2024 import ridge, sample_complexity
 from feature_alignment.experiments.lejeune2024.sample_complexity import load_pool, train_on
 from feature_alignment.measures.sample_complexity import (
+    Ratio,
     early_stopping,
     examples_to_reach,
     geometric_interval,
-    sample_ratio,
+    mean_ratio,
+    ratio_at,
 )
 from feature_alignment.tables import read_table
 from feature_alignment.tangents.features import TangentFeatures
@@ -108,14 +110,21 @@ def test_a_shifted_power_law_has_the_ratio_of_its_shift(factor):
     sizes = [2**k * 100 for k in range(6)]
     second = {n: 0.9 - 0.1 * math.log(n / 100) for n in sizes}
     first = {n: 0.9 - 0.1 * math.log(n / factor / 100) for n in sizes}
-    assert sample_ratio(first, second) == pytest.approx(factor)
-    assert sample_ratio(second, first) == pytest.approx(1 / factor)
+    for found, expected in (
+        (mean_ratio(first, second), factor),
+        (mean_ratio(second, first), 1 / factor),
+        (ratio_at(800, first, second), factor),
+    ):
+        assert found.side == "at"
+        assert found.value == pytest.approx(expected)
 
 
 def test_without_a_common_error_the_ratio_is_a_bound():
     worse, better = {100: 0.9, 400: 0.8}, {100: 0.5, 400: 0.3}
-    assert sample_ratio(worse, better) == 4
-    assert sample_ratio(better, worse) == 0.25
+    assert mean_ratio(worse, better) == Ratio(4, "above")
+    assert mean_ratio(better, worse) == Ratio(0.25, "below")
+    assert ratio_at(400, worse, better) == Ratio(1, "above")
+    assert ratio_at(400, better, worse) == Ratio(0.25, "below")
 
 
 def test_bootstrap_intervals_cover_the_mean():

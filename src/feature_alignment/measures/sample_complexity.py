@@ -73,12 +73,20 @@ def examples_to_reach(error: float, curve: Mapping[int, float]) -> float:
     return math.exp(sizes[first - 1] + share * (sizes[first] - sizes[first - 1]))
 
 
-def sample_ratio(first: Mapping[int, float], second: Mapping[int, float]) -> float:
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio, or a bound on it: ``side`` is ``at``, ``above`` or ``below``."""
+
+    value: float
+    side: str
+
+
+def mean_ratio(first: Mapping[int, float], second: Mapping[int, float]) -> Ratio:
     """Return how many times the examples of the second learner the first needs for its errors.
 
     The geometric mean of n_first(e) / n_second(e) over the errors e that both curves reach, all
     weighted alike; below 1 if the first needs fewer. If one curve lies wholly below the other,
-    no error is common: the first and last number of examples give a bound, which is returned.
+    no error is common, and the first and last number of examples give a bound.
 
     Args:
         first: From the number of examples to the error.
@@ -90,13 +98,32 @@ def sample_ratio(first: Mapping[int, float], second: Mapping[int, float]) -> flo
     start = {name: curve[min(curve)] for name, curve in (("first", first), ("second", second))}
     high, low = min(start.values()), max(min(first.values()), min(second.values()))
     if low >= high:
-        lies_above = min(first.values()) >= start["second"]
-        return max(first) / min(second) if lies_above else min(first) / max(second)
+        if min(first.values()) >= start["second"]:
+            return Ratio(max(first) / min(second), "above")
+        return Ratio(min(first) / max(second), "below")
     logarithms = [
         math.log(examples_to_reach(error, first) / examples_to_reach(error, second))
         for error in np.linspace(high, low, GRID)
     ]
-    return math.exp(float(np.mean(logarithms)))
+    return Ratio(math.exp(float(np.mean(logarithms))), "at")
+
+
+def ratio_at(n: int, first: Mapping[int, float], second: Mapping[int, float]) -> Ratio:
+    """Return how many times n the first learner needs for the error of the second at n.
+
+    A bound where the first curve starts below that error or never reaches it.
+
+    Args:
+        n: A number of examples of the second curve.
+        first: From the number of examples to the error.
+        second: The same for the other learner.
+    """
+    needed = examples_to_reach(second[n], first)
+    if needed == 0:
+        return Ratio(min(first) / n, "below")
+    if math.isinf(needed):
+        return Ratio(max(first) / n, "above")
+    return Ratio(needed / n, "at")
 
 
 def geometric_interval(ratios: Sequence[float]) -> tuple[float, float]:

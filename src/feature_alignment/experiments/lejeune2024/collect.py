@@ -8,9 +8,9 @@ from feature_alignment import command
 from feature_alignment.experiments.collecting import Collection, collect_figure, with_column
 from feature_alignment.measures.sample_complexity import (
     early_stopping,
-    examples_to_reach,
     geometric_interval,
-    sample_ratio,
+    mean_ratio,
+    ratio_at,
 )
 from feature_alignment.tables import tidy
 
@@ -135,10 +135,10 @@ def sample_complexity(collection: Collection) -> Table:
 def sample_ratios(collection: Collection) -> Table:
     """Return how many times as many images the fixed features need as the adaptive ones.
 
-    Per seed: ``mean_ratio`` over the errors that both reach, see
-    :func:`feature_alignment.measures.sample_complexity.sample_ratio`; and, for each number of
-    images of the adaptive features, ``sample_ratio``, or where their error is outside the curve of
-    the fixed ones the bounds ``sample_ratio_below`` and ``sample_ratio_above``. Over seeds, with
+    Per seed: ``mean_ratio`` over the errors that both reach and, for each number of images of the
+    adaptive features, ``sample_ratio``, see
+    :mod:`feature_alignment.measures.sample_complexity`; where the curves give a bound alone, its
+    measure ends in ``_below`` (the ratio is at most that) or ``_above``. Over seeds, with
     bootstrap intervals: ``mean_ratio_low`` and ``mean_ratio_high``, ``sample_ratio_low`` and
     ``sample_ratio_high``. With the prefix ``published_`` the same of the paper's figure; with
     ``exact_`` the same for exact ridge regression on the fixed features in place of their training.
@@ -344,9 +344,9 @@ def differences(rows: Sequence[Mapping]) -> list[dict]:
     return found
 
 
-def ratios(rows: Sequence[Mapping], measure: str, prefix: str, fixed: str = "fixed") -> list[dict]:
+def ratios(rows: Sequence[Mapping], error: str, prefix: str, fixed: str = "fixed") -> list[dict]:
     """Return ratios of the images that fixed and adaptive features need, from one error measure."""
-    errors = pd.DataFrame([row for row in rows if row["measure"] == measure])
+    errors = pd.DataFrame([row for row in rows if row["measure"] == error])
     if errors.empty:
         return []
     per_seed = []
@@ -359,17 +359,13 @@ def ratios(rows: Sequence[Mapping], measure: str, prefix: str, fixed: str = "fix
         )
         if not curve or not adaptive:
             continue
-        value = sample_ratio(curve, adaptive)
-        per_seed.append({**identity, "measure": f"{prefix}mean_ratio", "value": value})
-        for n, error in adaptive.items():
-            needed = examples_to_reach(error, curve)
-            name, ratio = "sample_ratio", needed / n
-            if needed < min(curve):
-                name, ratio = "sample_ratio_below", min(curve) / n
-            elif needed > max(curve):
-                name, ratio = "sample_ratio_above", max(curve) / n
-            entry = {"n_train": n, "measure": f"{prefix}{name}", "value": ratio}
-            per_seed.append({**identity, **entry})
+        found = {"mean_ratio": {None: mean_ratio(curve, adaptive)}}
+        found["sample_ratio"] = {n: ratio_at(n, curve, adaptive) for n in adaptive}
+        for name, by_size in found.items():
+            for n, ratio in by_size.items():
+                measure = f"{prefix}{name}" + ("" if ratio.side == "at" else f"_{ratio.side}")
+                place = {} if n is None else {"n_train": n}
+                per_seed.append({**identity, **place, "measure": measure, "value": ratio.value})
     return per_seed + intervals(per_seed, [*keys, "n_train", "measure"])
 
 

@@ -5,13 +5,21 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from feature_alignment import command
 from feature_alignment.plots import style
-from feature_alignment.plots.lejeune2024.models import PROTOCOLS
+from feature_alignment.plots.lejeune2024.models import image_axis
 
-MARKS = {"sample_ratio": "o", "sample_ratio_above": "^", "sample_ratio_below": "v"}
-LABELS = {"sample_ratio_above": "at least", "sample_ratio_below": "at most"}
+MARKS = {"": "o", "_above": "^", "_below": "v"}
+LABELS = {"": "", "_above": ", at least", "_below": ", at most"}
+COMPARISONS = (  # prefix of the measures, protocol, how it is called
+    ("published_", "published", "the paper's\nfigure"),
+    ("", "published", "new images\nevery epoch"),
+    ("", "corrected", "one subset"),
+    ("", "corrected-oracle", "one subset,\non test"),
+    ("exact_", "corrected", "one subset,\nexact ridge"),
+)
 CLAIMED = 10
 
 
@@ -21,42 +29,50 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def figure(table: pd.DataFrame) -> Figure:
-    """Draw a column per protocol and a colour per dataset, seeds as points, with intervals."""
+    """Draw mean ratios by comparison, and with one subset ratios by number of images."""
     datasets = list(table["dataset"].unique())
-    drawn, [panels] = style.panels(1, len(PROTOCOLS), sharey=True)
-    for panel, (protocol, name) in zip(panels, PROTOCOLS.items(), strict=True):
-        panel.set(xscale="log", yscale="log", title=name, xlabel="images of adaptive features")
-        for dataset, colour in zip(datasets, ("blue", "orange"), strict=False):
-            own = table[(table["dataset"] == dataset) & (table["protocol"] == protocol)]
-            _draw(panel, own, style.COLOURS[colour], style.DATASET_NAMES[dataset])
+    drawn, [[means, sizes]] = style.panels(1, 2, width_ratios=[3, 2], sharey=True)
+    for place, dataset in enumerate(datasets):
+        colour = style.COLOURS[("blue", "orange")[place]]
+        name = style.DATASET_NAMES[dataset]
+        own = table[table["dataset"] == dataset]
+        for x, (prefix, protocol, _) in enumerate(COMPARISONS):
+            rows = own[own["protocol"] == protocol].assign(n_train=x + 0.2 * (place - 0.5))
+            _draw(means, rows, f"{prefix}mean_ratio", colour, name if x == 2 else None)
+        rows = own[own["protocol"] == "corrected"]
+        _draw(sizes, rows, "sample_ratio", colour, name)
+    for panel in (means, sizes):
+        panel.set(yscale="log")
         panel.axhline(1, color="0.3", linewidth=0.8)
         panel.axhline(CLAIMED, color="0.3", linewidth=0.8, linestyle="--")
         panel.legend(fontsize=6)
-    panels[0].set_ylabel("images fixed / images adaptive\nat equal test error")
+    means.set_ylabel("images fixed / images adaptive\nat equal test error")
+    means.set_xticks(range(len(COMPARISONS)), [name for *_, name in COMPARISONS], fontsize=6)
+    means.set_title("mean over the errors that both reach")
+    sizes.set_title("one subset, selected on held-out")
+    image_axis(sizes, table["n_train"].dropna().unique())
+    sizes.set_xlabel("images of adaptive features")
+    means.set_yticks([0.2, 0.5, 1, 2, 5, 10])
+    means.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    means.yaxis.set_minor_formatter(NullFormatter())
     return drawn
 
 
-def _draw(panel: Axes, own: pd.DataFrame, colour: str, name: str) -> None:
+def _draw(panel: Axes, own: pd.DataFrame, measure: str, colour: str, name: str | None) -> None:
+    """Draw seeds as points, bounds as triangles, and the interval over seeds as a bar."""
     measured = own.groupby("measure")
-    for measure, mark in MARKS.items():
-        if measure not in measured.groups:
-            continue
-        rows = measured.get_group(measure)
-        label = f"{name}, {LABELS[measure]}" if measure in LABELS else name
-        panel.plot(
-            rows["n_train"], rows["value"], mark, color=colour, ms=3.5, alpha=0.7, label=label
-        )
-    if "sample_ratio_low" in measured.groups:
+    for ending, mark in MARKS.items():
+        if measure + ending in measured.groups:
+            rows = measured.get_group(measure + ending)
+            label = None if name is None else name + LABELS[ending]
+            options = {"color": colour, "ms": 3.5, "alpha": 0.7, "label": label}
+            panel.plot(rows["n_train"], rows["value"], mark, **options)
+    if f"{measure}_low" in measured.groups:
         low, high = (
-            measured.get_group(f"sample_ratio_{end}").set_index("n_train")["value"]
+            measured.get_group(f"{measure}_{end}").set_index("n_train")["value"]
             for end in ("low", "high")
         )
         panel.vlines(low.index, low, high[low.index], color=colour, linewidth=1.5)
-    if "published_sample_ratio" in measured.groups:
-        rows = measured.get_group("published_sample_ratio")
-        style.draw_band(
-            panel, rows, "n_train", colour, f"{name}, the paper's figure", linestyle="--"
-        )
 
 
 if __name__ == "__main__":

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from feature_alignment import command
 from feature_alignment.plots import style
-from feature_alignment.plots.lejeune2024.models import COLOURS, NAMES
+from feature_alignment.plots.lejeune2024.models import COLOURS, NAMES, error_axis, error_ticks
 
 PROTOCOLS = {"published": "new images every epoch", "corrected": "one subset"}
 
@@ -24,21 +23,20 @@ def figure(table: pd.DataFrame) -> Figure:
     epochs = table[table["measure"] == "epochs_to_error"]
     rows = list(epochs.groupby(["dataset", "protocol"], sort=False))
     columns = max(own["n_train"].nunique() for _, own in rows)
-    drawn, grid = style.panels(len(rows), columns, sharey=True)
+    drawn, grid = style.panels(len(rows), columns, sharey=True, sharex="row")
     for panels, ((dataset, protocol), own) in zip(grid, rows, strict=True):
         sizes = sorted(own["n_train"].unique())
         for panel, n in zip(panels, sizes, strict=False):
-            panel.set(xscale="log", yscale="log", title=f"{PROTOCOLS[protocol]}, n = {n}")
+            panel.set(yscale="log", title=f"{PROTOCOLS[protocol]}, n = {n}")
+            error_axis(panel, "x")
             for model, colour in COLOURS.items():
                 chosen = own[(own["n_train"] == n) & (own["model"] == model)]
                 if not chosen.empty:
                     mark = {"marker": "o", "ms": 2.5}
                     style.draw_band(panel, chosen, "test_error", colour, NAMES[model], **mark)
-            panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            panel.xaxis.set_minor_formatter(NullFormatter())
-            panel.set_xticks([0.05, 0.1, 0.2, 0.4, 0.7])
-            panel.invert_xaxis()
             panel.set_xlabel("test error")
+        panels[0].set_xticks(error_ticks(own["test_error"].min(), own["test_error"].max()))
+        panels[0].invert_xaxis()
         panels[0].set_ylabel(f"{style.DATASET_NAMES[dataset]}\nepochs to reach it")
         panels[0].legend(fontsize=6)
         for panel in panels[len(sizes) :]:

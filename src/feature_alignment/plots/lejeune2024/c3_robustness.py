@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def figure(table: pd.DataFrame) -> Figure:
     """Draw a column per number of images and a line per variant, seeds as points."""
     errors = table[table["measure"] == "error"]
-    sizes = sorted(errors["n_train"].unique())
+    sizes = sorted(errors.loc[errors["model"] != "ridge", "n_train"].unique())
     variants = list(errors["variant"].unique())
     drawn, [panels] = style.panels(1, len(sizes), sharey=True)
     for panel, n in zip(panels, sizes, strict=True):

@@ -7,7 +7,14 @@ from matplotlib.figure import Figure
 
 from feature_alignment import command
 from feature_alignment.plots import style
-from feature_alignment.plots.lejeune2024.models import COLOURS, NAMES, PROTOCOLS
+from feature_alignment.plots.lejeune2024.models import (
+    COLOURS,
+    NAMES,
+    PROTOCOLS,
+    error_axis,
+    error_ticks,
+    image_axis,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -20,9 +27,13 @@ def figure(table: pd.DataFrame) -> Figure:
     datasets = list(table["dataset"].unique())
     drawn, grid = style.panels(len(datasets), len(PROTOCOLS), sharey="row", sharex="row")
     for row, dataset in zip(grid, datasets, strict=True):
+        shown = table[(table["dataset"] == dataset) & (table["measure"] == "error")]
+        sizes = shown["n_train"].unique()
         for panel, (protocol, name) in zip(row, PROTOCOLS.items(), strict=True):
             own = table[(table["dataset"] == dataset) & (table["protocol"] == protocol)]
-            panel.set(xscale="log", yscale="log", title=name)
+            panel.set(title=name)
+            error_axis(panel, "y")
+            image_axis(panel, sizes)
             if own.empty:
                 panel.text(
                     0.5, 0.5, "not run at this scale", ha="center", transform=panel.transAxes
@@ -35,13 +46,16 @@ def figure(table: pd.DataFrame) -> Figure:
                 colour = COLOURS[model]
                 style.draw_band(panel, errors, "n_train", colour, NAMES[model], marker="o", ms=3)
                 published = rows[rows["measure"] == "published_error"]
-                if not published.empty:
+                if protocol == "published" and not published.empty:
                     label = "the paper's figure" if model == "full" else None
                     style.draw_band(panel, published, "n_train", colour, label, linestyle="--")
             panel.set_xlabel("images (per epoch)" if protocol == "published" else "images")
+        row[0].set_yticks(error_ticks(shown["value"].min(), shown["value"].max()))
         row[0].set_ylabel(f"{style.DATASET_NAMES[dataset]}\ntest error")
-        handles = max((panel.get_legend_handles_labels() for panel in row), key=lambda h: len(h[0]))
-        row[-1].legend(*handles, fontsize=6)
+    known = {}
+    for panel in (panel for row in grid for panel in row):
+        known |= dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
+    drawn.legend(known.values(), known, fontsize=7, ncols=len(known), loc="outside upper center")
     return drawn
 
 

@@ -10,6 +10,9 @@ from feature_alignment import command
 from feature_alignment.plots import style
 from feature_alignment.plots.lejeune2024.models import COLOURS, NAMES
 
+SMALLEST = 1e-3
+"""Square matrices have singular values far below, which rounding makes."""
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Draw the figure; see ``--help`` for the arguments."""
@@ -34,6 +37,8 @@ def figure(table: pd.DataFrame) -> Figure:
                 style.draw_band(panel, rows, "rank", colour, layer, marker="o", ms=2.5)
             panel.set_xlabel("rank")
         panels[0].set_ylabel("singular value")
+        for panel in panels:
+            panel.set_ylim(SMALLEST, None)
     grid[0][-1].legend(fontsize=6)
     return drawn
 
