@@ -258,6 +258,7 @@ def tangent_settings(subset: str, dataset: str = "digits", **changes: object) ->
         "subset": subset,
         "variant": "baseline",
         "stop": {"patience": 20, "least_epochs": 0},
+        "epochs": 1000,
         "published": published if subset == "fresh" or "ridges" in changes else None,
     }
     return settings | changes

@@ -154,3 +154,27 @@ def test_the_claims_of_every_paper_are_well_formed(path):
     claims = read_claims([path], SCHEMA)
     assert all(claim["id"].startswith(f"{path.stem}.") for claim in claims)
     assert all(claim["evidence"]["table"].startswith(f"{path.stem}/") for claim in claims)
+
+
+def test_where_some_seeds_have_a_bound_alone_the_verdict_is_open(audit, tmp_path):
+    rows = [
+        {"seed": seed, "epoch": 1, "noise": 0, "measure": measure, "value": 5.0}
+        for seed, measure in enumerate(("m", "m", "m_above", "other"))
+    ]
+    write_table(tmp_path / "toy" / "bounds.csv", tidy(rows, ["noise"]), {})
+    evidence = {"table": "toy/bounds"}
+    test = {"criterion": "at_least", "y": "m", "bound": 1, "x": "epoch"}
+    options = {"table": "toy/bounds.csv"}
+    [row] = audit({"evidence": evidence, "test": test}, **options)
+    assert (row["verdict"], row["estimate"], row["low"], row["n"]) == (
+        "inconclusive",
+        None,
+        None,
+        1,
+    )
+    [row] = audit({"evidence": evidence | {"where": "seed < 2"}, "test": test}, **options)
+    assert row["verdict"] == "supported"
+    [row] = audit({"evidence": evidence, "test": test}, scale="smoke", **options)
+    assert row["verdict"] == "not run"
+    with pytest.raises(ValueError, match="no rows with measure 'm_over'"):
+        audit({"evidence": evidence, "test": test | {"y": "m_over"}}, **options)

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from tiny_runs import Killed, changed, descend, kill_at, make_run, random_dataset, table_bytes
+from tiny_runs import Killed, changed, descend, kill_at, make_run, random_dataset
 from torch.func import functional_call, jvp
 
 from feature_alignment.experiments.lejeune2024 import ridge, sample_complexity
@@ -21,6 +21,7 @@ from feature_alignment.measures.sample_complexity import (
 )
 from feature_alignment.tables import read_table
 from feature_alignment.tangents.features import TangentFeatures
+from feature_alignment.tangents.kernels import tangent_kernel
 from feature_alignment.training.loop import Checkpointing, DivergenceError
 
 # torch's forward differentiation compiles its own rules in a way that it calls deprecated.
@@ -119,6 +120,12 @@ def test_a_shifted_power_law_has_the_ratio_of_its_shift(factor):
         assert found.value == pytest.approx(expected)
 
 
+def test_a_curve_that_rises_at_first_has_common_errors_too():
+    found = mean_ratio({125: 0.4, 500: 0.45}, {125: 0.5, 500: 0.3})
+    assert found.side == "at"
+    assert found.value == pytest.approx(0.5)
+
+
 def test_without_a_common_error_the_ratio_is_a_bound():
     worse, better = {100: 0.9, 400: 0.8}, {100: 0.5, 400: 0.3}
     assert mean_ratio(worse, better) == Ratio(4, "above")
@@ -151,9 +158,36 @@ def test_training_is_that_of_the_outputs_written_out(kind, tmp_path, dataset):
         (images[batch], labels[batch]) for epoch in range(4) for batch in order(epoch).split(5)
     ]
     descend(run, model, batches)
+    if kind == "full":
+        weights = dict(model.named_parameters())
+        moved = {name: weights[name] - value for name, value in pool.network.named_parameters()}
+    else:
+        moved = model.delta()
+    shown = {(m.layer, m.measure): m.value for m in found if "singular" in m.measure}
+    expected = {
+        (name.removesuffix(".weight"), f"singular_value_{rank}"): value
+        for name, weight in moved.items()
+        if name.endswith("weight")
+        for rank, value in enumerate(torch.linalg.svdvals(weight.detach()).tolist(), start=1)
+    }
+    assert len(shown) >= 3
+    for place, value in shown.items():
+        # in float32; the smallest singular values are the differences of larger numbers
+        assert value == pytest.approx(expected[place], rel=2e-3, abs=2e-5)
     for split, examples in pool.selection.items():
         wrong = (model(examples.inputs).argmax(dim=1) != examples.labels).double().mean().item()
         assert errors(found, split)[4.0] == pytest.approx(wrong)
+
+
+def test_the_models_part_ways(tmp_path, dataset):
+    run = make(tmp_path, dataset)
+    pool = load_pool(run)
+    values = []
+    for kind in KINDS:
+        found = train_on(run, pool, kind, 10, nowhere(run).part(kind))
+        values.append([m.value for m in found if "singular" in m.measure])
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert np.abs(np.array(values[one]) - values[other]).max() > 1e-3
 
 
 def written_out(kind, network):
@@ -311,16 +345,53 @@ def test_the_table_tells_models_and_sizes_apart(tmp_path, dataset):
 
 
 def test_divergence_keeps_the_finished_parts(tmp_path, dataset):
+    run = make(tmp_path, dataset, models=["fixed"], sizes=[5, 10])
+    train_one = sample_complexity.train_on
+
+    def diverging(run, pool, kind, n, checkpointing):
+        if n == 10:
+            raise DivergenceError("the loss became nan; lower the learning rate", [])
+        return train_one(run, pool, kind, n, checkpointing)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sample_complexity, "train_on", diverging)
+        with pytest.raises(DivergenceError, match="model fixed, n_train 10: the loss"):
+            sample_complexity_main(run)
+    kept = read_table(run.checkpoint.with_suffix(".partial.csv"), ["model", "n_train"])
+    assert set(kept["n_train"]) == {5}
+    assert len(kept) > 10
+
+
+def test_a_rate_too_high_is_a_divergence(tmp_path, dataset):
     run = make(tmp_path, dataset, models=["fixed"], learning_rate=1e38, sizes=[10])
     with pytest.raises(DivergenceError, match="model fixed, n_train 10.*lower the learning rate"):
         sample_complexity_main(run)
-    kept = read_table(run.checkpoint.with_suffix(".partial.csv"), ["model", "n_train"])
-    assert len(kept)
 
 
 def test_more_images_than_the_pool_has_are_an_error(tmp_path, dataset):
     with pytest.raises(ValueError, match="sizes go up to 40, but dataset.n_train is 20"):
         load_pool(make(tmp_path, dataset, sizes=[40]))
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"held_out": 0}, "raise held_out above 0"),
+        ({"kernel_examples": 31}, "kernel_examples is 31, of 30 test images"),
+        ({"network": CNN}, "kernel_examples is 6, of 30 test images"),
+    ],
+)
+def test_what_cannot_be_measured_is_an_error_before_training(changes, message, tmp_path, dataset):
+    with pytest.raises(ValueError, match=message):
+        load_pool(make(tmp_path, dataset, **changes))
+
+
+def test_adam_is_given_all_inputs(tmp_path, dataset):
+    pool = load_pool(make(tmp_path, dataset))
+    narrow, _, _ = sample_complexity.prepare("fixed", pool, 10, in_row_space=True)
+    wide, _, _ = sample_complexity.prepare("fixed", pool, 10, in_row_space=False)
+    assert narrow.displacements["linear1"].weight.shape == (6, 10)
+    assert wide.displacements["linear1"].weight.shape == (6, 256)
 
 
 RIDGE = {key: value for key, value in SETTINGS.items() if key not in ("optimizer", "stop")}
@@ -345,11 +416,16 @@ def test_ridge_is_the_minimum_over_displacements(weight, tmp_path, dataset):
         return torch.stack(rows)
 
     features = jacobian(inputs)
-    residuals = (torch.eye(3, dtype=torch.float64)[labels] - network(inputs)).detach().flatten()
+    residuals = (torch.eye(3, dtype=torch.float64)[labels] - network(inputs)).detach()
     penalty = weight * features.square().sum(dim=1).mean()
     size = features.shape[1]
     normal = features.T @ features + penalty * torch.eye(size, dtype=torch.float64)
-    delta = torch.linalg.solve(normal, features.T @ residuals)
+    delta = torch.linalg.solve(normal, features.T @ residuals.flatten())
+    kernel = tangent_kernel(network, inputs).reshape(30, 30)
+    coefficients = ridge.dual_solution(kernel, residuals, weight)
+    dual = ridge.feature_sum(network, inputs, coefficients)
+    solved = torch.cat([part.flatten() for part in dual.values()])
+    torch.testing.assert_close(solved, delta, atol=1e-9, rtol=1e-9)
     for split, examples in pool.selection.items():
         images = examples.inputs.double()
         outputs = network(images).detach() + (jacobian(images) @ delta).view(len(images), -1)
@@ -357,8 +433,33 @@ def test_ridge_is_the_minimum_over_displacements(weight, tmp_path, dataset):
         assert errors(found, split)[0.0] == pytest.approx(wrong)
 
 
-def test_ridge_program_writes_errors_by_ridge(tmp_path, dataset):
+def test_ridge_is_of_the_residuals(tmp_path, dataset, monkeypatch):
+    seen = []
+    solve = ridge.dual_solution
+
+    def watched(kernel, residuals, weight):
+        seen.append(residuals)
+        return solve(kernel, residuals, weight)
+
+    monkeypatch.setattr(ridge, "dual_solution", watched)
+    run = make_run("ridge", {**RIDGE, "ridges": [0.1]}, tmp_path, dataset, paper="lejeune2024")
+    pool = load_pool(run)
+    ridge.regress(run, pool, 10)
+    outputs = copy.deepcopy(pool.network).double()(pool.train.inputs[:10].double())
+    one_hot = torch.eye(3, dtype=torch.float64)[pool.train.labels[:10]]
+    torch.testing.assert_close(seen[0], (one_hot - outputs).detach())
+
+
+def test_ridge_program_writes_errors_by_ridge(tmp_path, dataset, monkeypatch):
     run = make_run(
         "ridge", {**RIDGE, "ridges": [1e-3, 0.1]}, tmp_path, dataset, paper="lejeune2024"
     )
-    assert table_bytes(run, lambda run, _: ridge.regress(run, load_pool(run), 10))
+    monkeypatch.setattr(ridge, "parse_run", lambda *_: run)
+    ridge.main([])
+    table = read_table(run.out, ["n_train"])
+    found = table[table["measure"] == "error"]
+    assert len(found) == 2 * 2 * 3
+    assert set(found["n_train"]) == {10, 20}
+    assert set(found["split"]) == {"train", "test", "held_out"}
+    weights = table[table["measure"] == "ridge"].set_index(["n_train", "step"])["value"]
+    assert weights.to_dict() == {(10, 0): 1e-3, (10, 1): 0.1, (20, 0): 1e-3, (20, 1): 0.1}

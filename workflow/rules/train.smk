@@ -36,7 +36,7 @@ rule train_run:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=16000 if config["scale"] == "paper" else 3000,
         runtime=240,
         device="cpu",
     params:

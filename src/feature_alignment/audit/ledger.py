@@ -11,12 +11,14 @@ import pandas as pd
 
 from feature_alignment import command
 from feature_alignment.audit.claims import read_claims
-from feature_alignment.audit.criteria import CRITERIA, Outcome
+from feature_alignment.audit.criteria import CRITERIA, INCONCLUSIVE, Outcome
 from feature_alignment.spec import SCALES
 from feature_alignment.storage import replacing, sha256, write_json, write_text
 from feature_alignment.tables import read_table
 
 NOT_RUN = "not run"
+BOUNDS = ("_above", "_below")
+"""Endings of measures that are bounds on the measure before them, where it could not be had."""
 VERDICTS = ("supported", "contradicted", "inconclusive", NOT_RUN)
 
 
@@ -95,7 +97,8 @@ def _evidence(table: pd.DataFrame, where: str | None, test: Mapping) -> pd.DataF
             raise ValueError(f"no column {column!r}; the table has: {', '.join(table.columns)}")
     named = [test[key] for key in ("y", "greater", "lesser", "first", "second") if key in test]
     measures = {name for name in named if isinstance(name, str)}
-    unknown = sorted(measures - set(table["measure"]))
+    bounded = table["measure"].str.replace(f"({'|'.join(BOUNDS)})$", "", regex=True)
+    unknown = sorted(measures - {*table["measure"], *bounded})
     if unknown:
         known = ", ".join(sorted(table["measure"].unique()))
         raise ValueError(f"no rows with measure {unknown[0]!r}; there are: {known}")
@@ -109,6 +112,10 @@ def _evidence(table: pd.DataFrame, where: str | None, test: Mapping) -> pd.DataF
 
 def _result(rows: pd.DataFrame, test: Mapping) -> dict:
     options = {key: value for key, value in test.items() if key != "criterion"}
+    bounds = rows[rows["measure"].isin([f"{test.get('y')}{ending}" for ending in BOUNDS])]
+    if not bounds.empty:  # a mean over the seeds that have a value would be one of a selection
+        found = {"verdict": INCONCLUSIVE, "estimate": None, "low": None, "high": None}
+        return {**found, "n": bounds["seed"].nunique()}
     outcome: Outcome = CRITERIA[test["criterion"]](rows, **options)
     return {
         "verdict": outcome.verdict,

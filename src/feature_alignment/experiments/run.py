@@ -115,12 +115,14 @@ class Run:
             DivergenceError: If the training diverged; the measurements taken before lie beside
                 the checkpoint, where the message says.
         """
-        self._complete((), {(): train}, lambda _: self.checkpointing())
+        self._complete((), {(): train}, {(): self.checkpointing()}, lambda: None)
 
     def complete_parts(
         self,
         conditions: Sequence[str],
         parts: Mapping[tuple, Callable[[Checkpointing], list[Measurement]]],
+        *,
+        beside: Callable[[], None] = lambda: None,
     ) -> None:
         """Run several trainings one after the other and write their measurements as one table.
 
@@ -130,22 +132,24 @@ class Run:
         Args:
             conditions: Names of the columns that tell the parts apart.
             parts: From the values in those columns to the training, as in :meth:`complete`.
+            beside: Writes what lies beside the table, while the checkpoints are still there.
 
         Raises:
             DivergenceError: As in :meth:`complete`; what is kept has the finished parts too.
         """
         whole = self.checkpointing()
-        self._complete(conditions, parts, lambda values: whole.part(".".join(map(str, values))))
+        checkpoints = {values: whole.part(".".join(map(str, values))) for values in parts}
+        self._complete(conditions, parts, checkpoints, beside)
 
     def _complete(
         self,
         conditions: Sequence[str],
         parts: Mapping[tuple, Callable[[Checkpointing], list[Measurement]]],
-        checkpoint_of: Callable[[tuple], Checkpointing],
+        checkpoints: Mapping[tuple, Checkpointing],
+        beside: Callable[[], None],
     ) -> None:
         kept = self.checkpoint.with_suffix(".partial.csv")
         rows: list[dict] = []
-        checkpoints = {values: checkpoint_of(values) for values in parts}
         for values, train in parts.items():
             constant = dict(zip(conditions, values, strict=True))
             try:
@@ -159,6 +163,7 @@ class Run:
                 )
                 raise DivergenceError(message, error.measurements) from error
             rows += [{**asdict(entry), **constant} for entry in measurements]
+        beside()
         self._write(self.out, rows, conditions)
         finished = [checkpoint.path for checkpoint in checkpoints.values()]
         for stale in (*finished, kept, meta_path(kept)):

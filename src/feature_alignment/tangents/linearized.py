@@ -74,7 +74,8 @@ class TangentModel(nn.Module):
             basis: Q, (inputs, r) with orthonormal columns, in whose coordinates the first layer,
                 which must be linear, is displaced: D_1 = Q D, r rows instead of one per input.
                 With the row space of the training inputs, gradient descent takes the same way
-                (see :func:`row_space`). ``None`` for all inputs.
+                (see :func:`row_space`); optimisers that look at coordinates, as Adam does, do
+                not. ``None`` for all inputs.
 
         Raises:
             ValueError: If the network has another kind of module, or the basis does not fit.

@@ -1,5 +1,6 @@
 """Collect the tables of lejeune2024's figures from the measurements of the runs."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
@@ -22,6 +23,7 @@ PROTOCOLS = {
     "one": {"corrected": "held_out", "corrected-oracle": "test"},
 }
 """By the setting ``subset``: the protocols that a training serves, and what selects its epoch."""
+PAPERS_STOPPING = {"patience": 20, "least_epochs": 0}
 BASELINE = "baseline"
 """The variant with the paper's settings."""
 ERRORS = (
@@ -120,12 +122,14 @@ def sample_complexity(collection: Collection) -> Table:
     """Return test errors by dataset, protocol, model and number of images.
 
     Per seed: ``error`` on the test set at the selected epoch, ``selected_epoch``,
-    ``stopped_epoch``, ``last_error`` where training stopped, ``train_error`` there,
-    ``distinct_images`` seen up to the selected epoch and, per image of the x axis,
+    ``stopped_epoch``, ``last_error`` where this selection stops, ``train_error`` at the end of the
+    training, when all selections have stopped, ``cut_off``, 1 where that was the last epoch
+    allowed, ``distinct_images`` seen up to the selected epoch and, per image of the x axis,
     ``distinct_ratio``; ``published_error``, what the paper's figure shows. Differences of models
     on the same images: ``adaptive_minus_fixed``, ``fixed_minus_full``; of the selections,
-    ``selection_cost``, corrected minus corrected-oracle. The model ``ridge`` is ridge regression
-    on the fixed features, see :func:`robustness`.
+    ``selection_cost``, corrected minus corrected-oracle. The latter stops as the paper does, so
+    that it differs from the published protocol by its images alone. The model ``ridge`` is ridge
+    regression on the fixed features, see :func:`robustness`.
     """
     trained, solved = by_kind(collection)
     rows = list(selected(trained))
@@ -135,21 +139,22 @@ def sample_complexity(collection: Collection) -> Table:
 def sample_ratios(collection: Collection) -> Table:
     """Return how many times as many images the fixed features need as the adaptive ones.
 
-    Per seed: ``mean_ratio`` over the errors that both reach and, for each number of images of the
-    adaptive features, ``sample_ratio``, see
+    Per seed: ``mean_ratio`` over the errors that both reach, ``log10_mean_ratio``, its logarithm,
+    and, for each number of images of the adaptive features, ``sample_ratio``, see
     :mod:`feature_alignment.measures.sample_complexity`; where the curves give a bound alone, its
     measure ends in ``_below`` (the ratio is at most that) or ``_above``. Over seeds, with
     bootstrap intervals: ``mean_ratio_low`` and ``mean_ratio_high``, ``sample_ratio_low`` and
-    ``sample_ratio_high``. With the prefix ``published_`` the same of the paper's figure; with
-    ``exact_`` the same for exact ridge regression on the fixed features in place of their training.
+    ``sample_ratio_high``. With the prefix ``published_`` the same of the paper's figure, of which
+    all numbers of images are taken; with ``exact_`` the same for exact ridge regression on the
+    fixed features in place of their training.
     """
     trained, solved = by_kind(collection)
     rows = [*selected(trained), *ridge_errors(solved)]
     return table(
         [
-            *ratios(rows, "error", ""),
-            *ratios(rows, "published_error", "published_"),
-            *ratios(rows, "error", "exact_", fixed="ridge"),
+            *ratios(rows, ""),
+            *published_ratios(trained),
+            *ratios(rows, "exact_", fixed="ridge"),
         ]
     )
 
@@ -170,7 +175,7 @@ def optimisation_speed(collection: Collection) -> Table:
                 value = {"measure": "epochs_to_error", "value": reached[0]}
                 rows.append({**identity, **condition, **value})
     keys = ["paper", "seed", "dataset", "protocol", "variant", "n_train", "test_error"]
-    epochs = pd.DataFrame(rows).pivot_table(index=keys, columns="model", values="value")
+    epochs = pd.DataFrame(rows).pivot(index=keys, columns="model", values="value")
     ratio = (epochs["fixed"] / epochs["adaptive"]).dropna()
     rows += [
         {**dict(zip(keys, place, strict=True)), "measure": "epochs_ratio", "value": value}
@@ -208,19 +213,12 @@ def robustness(collection: Collection) -> Table:
 
 
 def learned_displacements(collection: Collection) -> Table:
-    """Return ``singular_value`` of each layer's displacement by ``rank``.
-
-    ``relative_singular_value`` is the same, divided by the largest.
-    """
+    """Return ``singular_value`` of each layer's displacement at the end, by ``rank``."""
     measured = with_settings(collection)
     found = measured["measure"].str.extract(r"^singular_value_(\d+)$")[0]
     chosen = measured[found.notna()].assign(measure="singular_value")
     chosen = with_column(chosen, "rank", found.dropna().astype(int))
-    chosen = chosen.drop(columns="subset")
-    keys = ["run", "seed", "model", "n_train", "layer"]
-    largest = chosen.groupby(keys)["value"].transform("max")
-    relative = chosen.assign(measure="relative_singular_value", value=chosen["value"] / largest)
-    return pd.concat([chosen, relative], ignore_index=True)
+    return chosen.drop(columns="subset").reset_index(drop=True)
 
 
 FIGURES = {
@@ -282,7 +280,7 @@ def curves(collection: Collection) -> Iterator[tuple[dict, Mapping, Table]]:
     for place, rows in with_settings(collection).groupby(identity, sort=False):
         named = dict(zip(identity, place, strict=True))
         errors = rows[rows["measure"] == "error"]
-        curve = errors.pivot_table(index="epoch", columns="split", values="value")
+        curve = errors.pivot(index="epoch", columns="split", values="value")
         distinct = rows[rows["measure"] == "distinct_images"].set_index("epoch")["value"]
         yield named, collection.specs[named["run"]]["settings"], curve.assign(distinct=distinct)
 
@@ -292,12 +290,9 @@ def selected(collection: Collection) -> Iterator[dict]:
     for identity, settings, curve in curves(collection):
         trained = curve[curve.index > 0]
         for protocol, split in PROTOCOLS[identity["subset"]].items():
-            chosen = early_stopping(
-                trained.index.tolist(),
-                trained[split].tolist(),
-                patience=settings["stop"]["patience"],
-                least_epochs=settings["stop"]["least_epochs"],
-            )
+            own = {name: settings["stop"][name] for name in ("patience", "least_epochs")}
+            stopping = PAPERS_STOPPING if protocol == "corrected-oracle" else own
+            chosen = early_stopping(trained.index.tolist(), trained[split].tolist(), **stopping)
             n = identity["n_train"]
             distinct = trained["distinct"][chosen.epoch]
             values = {
@@ -306,6 +301,7 @@ def selected(collection: Collection) -> Iterator[dict]:
                 "stopped_epoch": chosen.stopped,
                 "last_error": trained["test"][chosen.stopped],
                 "train_error": trained["train"].iloc[-1],
+                "cut_off": float(trained.index[-1] == settings["epochs"]),
                 "distinct_images": distinct,
                 "distinct_ratio": distinct / n,
                 "published_error": published_error(settings, identity["model"], n),
@@ -336,7 +332,7 @@ def differences(rows: Sequence[Mapping]) -> list[dict]:
     ):
         other = "protocol" if column == "model" else "model"
         index = [*keys, other, "run"]
-        wide = errors.pivot_table(index=index, columns=column, values="value")
+        wide = errors.pivot(index=index, columns=column, values="value")
         if {greater, lesser} <= set(wide.columns):
             for place, value in (wide[greater] - wide[lesser]).dropna().items():
                 identity = dict(zip(index, place, strict=True))
@@ -344,39 +340,64 @@ def differences(rows: Sequence[Mapping]) -> list[dict]:
     return found
 
 
-def ratios(rows: Sequence[Mapping], error: str, prefix: str, fixed: str = "fixed") -> list[dict]:
-    """Return ratios of the images that fixed and adaptive features need, from one error measure."""
-    errors = pd.DataFrame([row for row in rows if row["measure"] == error])
-    if errors.empty:
-        return []
-    per_seed = []
+def ratios(rows: Sequence[Mapping], prefix: str, fixed: str = "fixed") -> list[dict]:
+    """Return ratios of the images that fixed and adaptive features need, and their intervals."""
     keys = ["paper", "dataset", "protocol", "variant"]
+    errors = pd.DataFrame([row for row in rows if row["measure"] == "error"])
+    found = []
     for place, own in errors.groupby([*keys, "seed"], sort=False):
         identity = dict(zip([*keys, "seed"], place, strict=True))
-        curve, adaptive = (
-            own[own["model"] == model].set_index("n_train")["value"].to_dict()
-            for model in (fixed, "adaptive")
-        )
-        if not curve or not adaptive:
-            continue
-        found = {"mean_ratio": {None: mean_ratio(curve, adaptive)}}
-        found["sample_ratio"] = {n: ratio_at(n, curve, adaptive) for n in adaptive}
-        for name, by_size in found.items():
-            for n, ratio in by_size.items():
-                measure = f"{prefix}{name}" + ("" if ratio.side == "at" else f"_{ratio.side}")
-                place = {} if n is None else {"n_train": n}
-                per_seed.append({**identity, **place, "measure": measure, "value": ratio.value})
-    return per_seed + intervals(per_seed, [*keys, "n_train", "measure"])
+        by_model = {
+            model: rows.set_index("n_train")["value"].to_dict()
+            for model, rows in own.groupby("model")
+        }
+        if {fixed, "adaptive"} <= set(by_model):
+            measured = compared(by_model[fixed], by_model["adaptive"], prefix)
+            found += [{**identity, **row} for row in measured]
+    return found + intervals(found, [*keys, "n_train", "measure"])
+
+
+def published_ratios(collection: Collection) -> list[dict]:
+    """Return the same of the paper's figure, from all its numbers of images, without a seed."""
+    found = {}
+    for spec in collection.specs.values():
+        settings = spec["settings"]
+        if settings["published"] is not None:
+            curves = {
+                model: dict(
+                    zip(settings["published"]["sizes"], settings["published"][model], strict=True)
+                )
+                for model in ("fixed", "adaptive")
+            }
+            place = (spec["paper"], settings["dataset"]["name"])
+            found[place] = compared(curves["fixed"], curves["adaptive"], "published_")
+    return [
+        {"paper": paper, "dataset": dataset, "protocol": "published", **row}
+        for (paper, dataset), rows in found.items()
+        for row in rows
+    ]
+
+
+def compared(fixed: Mapping, adaptive: Mapping, prefix: str) -> Iterator[dict]:
+    """Yield the ratios of two curves, over all errors and at each number of images."""
+    mean = mean_ratio(fixed, adaptive)
+    ending = "" if mean.side == "at" else f"_{mean.side}"
+    yield {"measure": f"{prefix}mean_ratio{ending}", "value": mean.value}
+    yield {"measure": f"{prefix}log10_mean_ratio{ending}", "value": math.log10(mean.value)}
+    for n in adaptive:
+        ratio = ratio_at(n, fixed, adaptive)
+        ending = "" if ratio.side == "at" else f"_{ratio.side}"
+        yield {"n_train": n, "measure": f"{prefix}sample_ratio{ending}", "value": ratio.value}
 
 
 def intervals(rows: Sequence[Mapping], keys: Sequence[str]) -> list[dict]:
     """Return bootstrap intervals over seeds of the ratios that are no bounds."""
     found = []
-    if not rows:
-        return found
-    for place, own in pd.DataFrame(rows).groupby(list(keys), sort=False, dropna=False):
+    ratios = pd.DataFrame(rows, columns=[*keys, "value"])
+    for place, own in ratios.groupby(list(keys), sort=False, dropna=False):
         identity = dict(zip(keys, place, strict=True))
-        if identity["measure"].endswith(("mean_ratio", "sample_ratio")):
+        is_ratio = identity["measure"].endswith(("mean_ratio", "sample_ratio"))
+        if is_ratio and "log10" not in identity["measure"]:
             ends = geometric_interval(own["value"].tolist())
             for end, value in zip(("low", "high"), ends, strict=True):
                 name = f"{identity['measure']}_{end}"
@@ -389,7 +410,7 @@ def ridge_errors(collection: Collection) -> Iterator[dict]:
     keys = ["paper", "run", "seed", "dataset", "variant", "n_train"]
     measured = with_settings(collection)
     for place, rows in measured[measured["measure"] == "error"].groupby(keys, sort=False):
-        wide = rows.pivot_table(index="step", columns="split", values="value")
+        wide = rows.pivot(index="step", columns="split", values="value")
         identity = {**dict(zip(keys, place, strict=True)), "model": "ridge", "split": "test"}
         for measure, split in (("error", "held_out"), ("oracle_error", "test")):
             value = wide["test"][wide[split].idxmin()]

@@ -43,7 +43,7 @@ KERNEL_RANKS = (1, 2, 3, 5, 7, 10, 14, 20, 28, 40)
 """Which eigenvalues of kernels are kept."""
 EVALUATION_BATCH = {False: 5000, True: 100}
 """Examples per forward pass, by whether layers are convolutional: images soon fill caches."""
-FEATURE_BUDGET_GIB = 4
+FEATURE_BUDGET_GIB = 1
 """Most memory that stored tangent features may take."""
 
 
@@ -89,7 +89,9 @@ def load_pool(run: Run) -> Pool:
     ones select; the test images select besides, as an oracle would.
 
     Raises:
-        ValueError: If a size is larger than ``dataset.n_train``.
+        ValueError: If a size is larger than ``dataset.n_train``, one subset has no held-out images
+            beside it, or ``kernel_examples`` asks for kernels of a CNN, or of more images than
+            there are.
     """
     settings = run.settings
     available, held_out = settings["dataset"]["n_train"], settings["held_out"]
@@ -97,6 +99,16 @@ def load_pool(run: Run) -> Pool:
         raise ValueError(
             f"sizes go up to {max(settings['sizes'])}, but dataset.n_train is {available}; lower "
             "the sizes or raise dataset.n_train"
+        )
+    if settings["subset"] == "one" and not held_out:
+        raise ValueError("one subset needs images that select: raise held_out above 0")
+    wanted = settings.get("kernel_examples", 0)
+    if wanted > settings["dataset"]["n_test"] or (
+        wanted and settings["network"]["architecture"] == "cnn"
+    ):
+        raise ValueError(
+            f"kernel_examples is {wanted}, of {settings['dataset']['n_test']} test images; adapted "
+            "kernels are known for fully connected networks: set it to 0, or lower it"
         )
     task = run.task(n_train=available + held_out, standardized=False)
     test = task.test.to(run.device)
@@ -120,7 +132,7 @@ def train_on(
     trains the network; ``fixed`` and ``adaptive`` train its tangent features.
 
     Measures: ``error``, the share misclassified, on each split that selects (``test``,
-    ``held_out``), after every ``stop.every`` epochs until patience is over with all; at the end on
+    ``held_out``), after every ``stop.every`` epochs until patience is over with all; at that end on
     ``train``, the images of the last epoch. ``distinct_images``, how many different images the
     training has seen, at the same times. ``singular_value_k``, for each layer at the end, the k-th
     singular value of the displacement of its weights, k in :data:`RANKS`; and what
@@ -136,7 +148,8 @@ def train_on(
     order = epoch_order(run, len(pool.train), n)
     drawn_from = len(pool.train) if settings["subset"] == "fresh" else n
     labels = pool.train.labels[:drawn_from]
-    model, inputs, selecting = prepare(kind, pool, drawn_from)
+    in_row_space = settings["optimizer"] == "sgd"
+    model, inputs, selecting = prepare(kind, pool, drawn_from, in_row_space=in_row_space)
     selection = {
         split: (selecting[split], examples.labels) for split, examples in pool.selection.items()
     }
@@ -193,7 +206,9 @@ def epoch_order(run: Run, pool: int, n: int) -> Callable[[int], Tensor]:
     return lambda epoch: shuffled(epoch)[:n]
 
 
-def prepare(kind: str, pool: Pool, count: int) -> tuple[nn.Module, Stored, dict[str, Stored]]:
+def prepare(
+    kind: str, pool: Pool, count: int, *, in_row_space: bool
+) -> tuple[nn.Module, Stored, dict[str, Stored]]:
     """Return the model to train, its training inputs and those that select, by split.
 
     The tangent features of a fully connected network are trained in the row space of the training
@@ -203,13 +218,14 @@ def prepare(kind: str, pool: Pool, count: int) -> tuple[nn.Module, Stored, dict[
         kind: ``full`` for the network itself, or a key of :data:`TANGENTS`.
         pool: Images and network.
         count: How many of the first training images training may draw from.
+        in_row_space: Whether that changes nothing, as with SGD; Adam looks at coordinates.
     """
     images = pool.train.inputs[:count]
     if kind == "full":
         model = copy.deepcopy(pool.network)
         prepared = {split: examples.inputs for split, examples in pool.selection.items()}
         return _by_channel(model, pool), images, prepared
-    basis = None if pool.convolutional else row_space(images)
+    basis = row_space(images) if in_row_space and not pool.convolutional else None
     model = _by_channel(TANGENTS[kind](pool.network, basis), pool)
     if pool.convolutional and pool.features is not None:
         return model, pool.features["train"][:count], pool.features

@@ -53,8 +53,11 @@ def complete(run: Run) -> None:
         measurements, kernels[target] = teach(run, lesson, target, checkpointing)
         return measurements
 
-    run.complete_parts(["target"], {(target,): partial(student, target) for target in TARGETS})
-    save_kernels(run.out.with_suffix(".npz"), lesson.outputs, kernels)
+    run.complete_parts(
+        ["target"],
+        {(target,): partial(student, target) for target in TARGETS},
+        beside=lambda: save_kernels(run.out.with_suffix(".npz"), lesson.outputs, kernels),
+    )
 
 
 @dataclass(frozen=True)
