@@ -153,7 +153,7 @@ def sample_ratios(collection: Collection) -> Table:
     return table(
         [
             *ratios(rows, ""),
-            *published_ratios(trained),
+            *published_ratios(collection),
             *ratios(rows, "exact_", fixed="ridge"),
         ]
     )
