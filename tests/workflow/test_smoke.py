@@ -119,7 +119,8 @@ def test_a_setting_re_runs_that_run_and_what_reads_it(edited):
 
 def test_another_seed_keeps_those_that_are_there(finished):
     jobs = finished.planned(*SMOKE, "seeds=3")
-    assert jobs["train_run"] + jobs["train_baratin2021_eigenfunctions"] == len(SEEDED)
+    trained = [count for rule, count in jobs.items() if rule.startswith("train_")]
+    assert sum(trained) == len(SEEDED)
 
 
 def test_device_and_data_folder_re_run_nothing(finished):
