@@ -35,6 +35,7 @@ SETTINGS = {
     "dataset": {"name": "digits", "n_train": 20, "n_test": 30, "label_noise": 0.0},
     "held_out": 10,
     "sizes": [10, 20],
+    "further_sizes": {},
     "models": ["full", "fixed", "adaptive"],
     "network": {
         "architecture": "fully_connected",
@@ -360,6 +361,36 @@ def test_divergence_keeps_the_finished_parts(tmp_path, dataset):
     kept = read_table(run.checkpoint.with_suffix(".partial.csv"), ["model", "n_train"])
     assert set(kept["n_train"]) == {5}
     assert len(kept) > 10
+
+
+def test_single_models_take_further_sizes(tmp_path, dataset):
+    run = make(
+        tmp_path, dataset, sizes=[5], further_sizes={"fixed": [10]}, models=["fixed", "full"]
+    )
+    sample_complexity_main(run)
+    table = read_table(run.out, ["model", "n_train"])
+    assert set(zip(table["model"], table["n_train"], strict=True)) == {
+        ("fixed", 5),
+        ("full", 5),
+        ("fixed", 10),
+    }
+
+
+@pytest.mark.parametrize(
+    "further, message",
+    [
+        (
+            {"adaptive": [10]},
+            "further_sizes has adaptive; expected some of the models, fixed, full",
+        ),
+        ({"full": [10, 20]}, "further_sizes of full has 20, which is in sizes"),
+        ({"full": [40]}, "sizes go up to 40, but dataset.n_train is 20"),
+    ],
+)
+def test_further_sizes_that_do_not_fit_are_an_error(further, message, tmp_path, dataset):
+    run = make(tmp_path, dataset, sizes=[20], models=["fixed", "full"], further_sizes=further)
+    with pytest.raises(ValueError, match=message):
+        sample_complexity_main(run)
 
 
 def test_a_rate_too_high_is_a_divergence(tmp_path, dataset):

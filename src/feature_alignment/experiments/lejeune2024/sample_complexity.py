@@ -2,9 +2,11 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import product
+from itertools import chain, product
 
 import torch
 from torch import Tensor, nn
@@ -51,9 +53,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run one curve; see ``--help`` for the arguments."""
     run = parse_run("feature_alignment.experiments.lejeune2024.sample_complexity", __doc__, argv)
     pool = load_pool(run)
-    parts = product(run.settings["models"], run.settings["sizes"])
-    conditions = ("model", "n_train")
-    run.complete_parts(conditions, {part: partial(train_on, run, pool, *part) for part in parts})
+    parts = {part: partial(train_on, run, pool, *part) for part in trainings(run.settings)}
+    run.complete_parts(("model", "n_train"), parts)
+
+
+def trainings(settings: Mapping) -> list[tuple[str, int]]:
+    """Return what to train, a model on a number of images: all pairs, then the ``further_sizes``.
+
+    Raises:
+        ValueError: If a model that is not trained has further sizes, or a size comes twice.
+    """
+    further = settings["further_sizes"]
+    if unknown := sorted(further.keys() - set(settings["models"])):
+        raise ValueError(
+            f"further_sizes has {', '.join(unknown)}; expected some of the models, "
+            f"{', '.join(settings['models'])}"
+        )
+    pairs = list(product(settings["models"], settings["sizes"]))
+    pairs += [(model, size) for model, sizes in further.items() for size in sizes]
+    if twice := [pair for pair, count in Counter(pairs).items() if count > 1]:
+        model, size = twice[0]
+        raise ValueError(f"further_sizes of {model} has {size}, which is in sizes; remove it there")
+    return pairs
 
 
 class Pool:
@@ -68,6 +89,7 @@ class Pool:
         self.train, self.selection = train, selection
         self.classes, self.network = classes, network
         self.convolutional = any(isinstance(module, nn.Conv2d) for module in network)
+        self._base_passes: dict[tuple[int, bool], BasePasses] = {}
 
     @cached_property
     def features(self) -> dict[str, TangentFeatures] | None:
@@ -78,6 +100,36 @@ class Pool:
         if size > FEATURE_BUDGET_GIB * 2**30:
             return None
         return {name: tangent_features(self.network, e.inputs) for name, e in splits.items()}
+
+    def base_passes(self, count: int, *, in_row_space: bool) -> "BasePasses":
+        """Return what the network makes of the first ``count`` training images and of the others.
+
+        Computed once for all tangent models of as many images.
+
+        Args:
+            count: How many of the first training images training may draw from.
+            in_row_space: Whether the first layer's inputs are in coordinates of their row space.
+        """
+        key = count, in_row_space
+        if key not in self._base_passes:
+            images = self.train.inputs[:count]
+            basis = row_space(images) if in_row_space else None
+            base = _by_channel(LinearizedModel(self.network, basis), self)
+            selection = {split: base.base_pass(e.inputs) for split, e in self.selection.items()}
+            self._base_passes[key] = BasePasses(basis, base.base_pass(images), selection)
+        return self._base_passes[key]
+
+
+@dataclass(frozen=True)
+class BasePasses:
+    """What tangent models need of the network: of training images and of those that select.
+
+    ``basis`` is that of the first layer's inputs, ``None`` for their own coordinates.
+    """
+
+    basis: Tensor | None
+    train: BasePass
+    selection: dict[str, BasePass]
 
 
 def load_pool(run: Run) -> Pool:
@@ -95,10 +147,11 @@ def load_pool(run: Run) -> Pool:
     """
     settings = run.settings
     available, held_out = settings["dataset"]["n_train"], settings["held_out"]
-    if max(settings["sizes"]) > available:
+    largest = max(chain(settings["sizes"], *settings.get("further_sizes", {}).values()))
+    if largest > available:
         raise ValueError(
-            f"sizes go up to {max(settings['sizes'])}, but dataset.n_train is {available}; lower "
-            "the sizes or raise dataset.n_train"
+            f"sizes go up to {largest}, but dataset.n_train is {available}; lower the sizes or "
+            "raise dataset.n_train"
         )
     if settings["subset"] == "one" and not held_out:
         raise ValueError("one subset needs images that select: raise held_out above 0")
@@ -225,12 +278,12 @@ def prepare(
         model = copy.deepcopy(pool.network)
         prepared = {split: examples.inputs for split, examples in pool.selection.items()}
         return _by_channel(model, pool), images, prepared
-    basis = row_space(images) if in_row_space and not pool.convolutional else None
-    model = _by_channel(TANGENTS[kind](pool.network, basis), pool)
     if pool.convolutional and pool.features is not None:
+        model = _by_channel(TANGENTS[kind](pool.network), pool)
         return model, pool.features["train"][:count], pool.features
-    prepared = {split: model.base_pass(e.inputs) for split, e in pool.selection.items()}
-    return model, model.base_pass(images), prepared
+    passes = pool.base_passes(count, in_row_space=in_row_space and not pool.convolutional)
+    model = _by_channel(TANGENTS[kind](pool.network, passes.basis), pool)
+    return model, passes.train, passes.selection
 
 
 def _by_channel(model: nn.Module, pool: Pool) -> nn.Module:
