@@ -1,12 +1,13 @@
 """Time and memory of the pre-activation covariance against torch.func's vmap(jacrev).
 
     python benchmarks/preactivation_covariance.py
+    python benchmarks/preactivation_covariance.py --network vgg11
 
 Both compute K_l of every hidden layer of one network, on the same inputs, in one run: ours with
-one forward and one backward pass for all layers, the peer with the Jacobian of the outputs with
-respect to every pre-activation, example by example under vmap, in chunks. Each contender runs in
-a process of its own, so that peak memory is its own; times are process CPU seconds, the median of
-the repeats after one warm-up.
+one forward pass for all layers and one backward pass for all (MLP) or for each (VGG-11) of the
+outputs, the peer with the Jacobian of the outputs with respect to every pre-activation, example by
+example under vmap, in chunks. Each contender runs in a process of its own, so that peak memory is
+its own; times are process CPU seconds, the median of the repeats after one warm-up.
 """
 
 import argparse
@@ -20,18 +21,31 @@ import torch
 from torch import Tensor, nn
 
 from feature_alignment.models.mlp import mlp
-from feature_alignment.tangents.preactivations import preactivation_covariances
+from feature_alignment.models.vgg import vgg
+from feature_alignment.tangents.preactivations import graph_covariances, preactivation_covariances
+
+DEFAULTS = {
+    "mlp": {"examples": 10_000, "width": 256, "chunk": 256, "peer_chunk": 256},
+    "vgg11": {"examples": 1000, "width": 16, "chunk": 50, "peer_chunk": 20},
+}
+"""Sizes by network, for options that are not given; chunks as fast as any that were tried."""
 
 
 def ours(network: nn.Sequential, inputs: Tensor, chunk: int) -> dict[str, Tensor]:
     """Compute K_l with the project's instrument."""
+    if any(isinstance(module, nn.Conv2d) for module in network):
+        return graph_covariances(network, inputs.split(chunk))
     return preactivation_covariances(network, inputs.split(chunk))
 
 
 def peer(network: nn.Sequential, inputs: Tensor, chunk: int) -> dict[str, Tensor]:
     """Compute K_l by adding a shift to every pre-activation and differentiating in the shifts."""
-    linears = [name for name, module in network.named_children() if isinstance(module, nn.Linear)]
-    hidden = linears[:-1]
+    layers = {
+        name: module
+        for name, module in network.named_children()
+        if isinstance(module, nn.Linear | nn.Conv2d)
+    }
+    *hidden, _ = layers
 
     def shifted(shifts: dict[str, Tensor], x: Tensor) -> Tensor:
         x = x[None]
@@ -39,12 +53,19 @@ def peer(network: nn.Sequential, inputs: Tensor, chunk: int) -> dict[str, Tensor
             x = module(x) + shifts[name] if name in shifts else module(x)
         return x[0]
 
-    zeros = {name: torch.zeros(network.get_submodule(name).out_features) for name in hidden}
+    zeros, x = {}, inputs[:1]
+    with torch.no_grad():
+        for name, module in network.named_children():
+            x = module(x)
+            if name in hidden:
+                zeros[name] = torch.zeros_like(x[0])
     jacobians = torch.func.vmap(torch.func.jacrev(shifted), in_dims=(None, 0))
     totals = {name: torch.zeros(len(zero), len(zero)) for name, zero in zeros.items()}
     for x in inputs.split(chunk):
         for name, jacobian in jacobians(zeros, x).items():
-            rows = jacobian.detach().flatten(0, 1)
+            jacobian = jacobian.detach()
+            jacobian = jacobian.flatten(3) if jacobian.ndim > 3 else jacobian[..., None]
+            rows = jacobian.movedim(2, 3).flatten(0, 2)  # examples, outputs and positions
             totals[name] += rows.T @ rows
     return totals
 
@@ -55,17 +76,30 @@ CONTENDERS: dict[str, Callable] = {"ours": ours, "vmap(jacrev)": peer}
 def problem(arguments: argparse.Namespace) -> tuple[nn.Sequential, Tensor]:
     """Return the network and its inputs."""
     draw = torch.Generator().manual_seed(0)
-    network = mlp(
-        arguments.inputs,
-        arguments.hidden_layers,
-        arguments.width,
+    if arguments.network == "mlp":
+        network = mlp(
+            arguments.inputs,
+            arguments.hidden_layers,
+            arguments.width,
+            arguments.outputs,
+            bias=False,
+            activation="relu",
+            initialisation="he_normal",
+            generator=draw,
+        )
+        return network, torch.randn(arguments.examples, arguments.inputs, generator=draw)
+    network = vgg(
+        arguments.network,
+        3,
         arguments.outputs,
-        bias=False,
-        activation="relu",
-        initialisation="he_normal",
+        width=arguments.width,
+        batch_norm=False,
+        initialisation="torchvision_vgg",
         generator=draw,
-    )
-    return network, torch.randn(arguments.examples, arguments.inputs, generator=draw)
+        hidden_layers=2,
+        dropout=0.5,
+    ).eval()
+    return network, torch.randn(arguments.examples, 3, 32, 32, generator=draw)
 
 
 def measure(name: str, arguments: argparse.Namespace, answers: multiprocessing.Queue) -> None:
@@ -88,16 +122,20 @@ def measure(name: str, arguments: argparse.Namespace, answers: multiprocessing.Q
 def main() -> None:
     """Run the benchmark and print times, memory and ratios."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--examples", type=int, default=10_000)
-    parser.add_argument("--inputs", type=int, default=3072)
-    parser.add_argument("--hidden-layers", type=int, default=5)
-    parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--network", choices=DEFAULTS, default="mlp")
+    parser.add_argument("--examples", type=int, help="10000 for the MLP, 1000 for VGG-11")
+    parser.add_argument("--inputs", type=int, default=3072, help="of the MLP")
+    parser.add_argument("--hidden-layers", type=int, default=5, help="of the MLP")
+    parser.add_argument("--width", type=int, help="256 for the MLP, 16 for VGG-11")
     parser.add_argument("--outputs", type=int, default=10)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--chunk", type=int, default=256, help="examples at once, ours")
-    parser.add_argument("--peer-chunk", type=int, default=256, help="examples at once, the peer")
+    parser.add_argument("--chunk", type=int, help="examples at once, ours")
+    parser.add_argument("--peer-chunk", type=int, help="examples at once, the peer")
     arguments = parser.parse_args()
+    for option, value in DEFAULTS[arguments.network].items():
+        if getattr(arguments, option) is None:
+            setattr(arguments, option, value)
 
     spawn = multiprocessing.get_context("spawn")
     results = {}
@@ -108,10 +146,12 @@ def main() -> None:
         results[name] = answers.get()
         process.join()
 
+    size = f"{arguments.network} of width {arguments.width}"
+    if arguments.network == "mlp":
+        size = f"{arguments.hidden_layers} x {arguments.width}, input {arguments.inputs}"
     print(
-        f"K_l of {arguments.hidden_layers} x {arguments.width}, input {arguments.inputs}, "
-        f"C = {arguments.outputs}, n = {arguments.examples}, {arguments.threads} thread(s), "
-        f"float32, torch {torch.__version__}"
+        f"K_l of {size}, C = {arguments.outputs}, n = {arguments.examples}, "
+        f"{arguments.threads} thread(s), float32, torch {torch.__version__}"
     )
     print(f"{'contender':<14}{'CPU s':>8}{'added peak MiB':>16}")
     for name, (seconds, added, _) in results.items():
@@ -120,7 +160,7 @@ def main() -> None:
     worst = max(
         float(torch.linalg.norm(torch.from_numpy(mine[key] - theirs[key])))
         / float(torch.linalg.norm(torch.from_numpy(theirs[key])))
-        for key in mine
+        for key in theirs
     )
     print(
         f"ratio: {other / own:.2f}x the time, {other_memory / max(own_memory, 1):.1f}x the memory"

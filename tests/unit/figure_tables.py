@@ -170,21 +170,119 @@ def regression() -> pd.DataFrame:
     return tidy(supernat.curves(spec), supernat.CONDITIONS)
 
 
-def ansatz() -> pd.DataFrame:
-    """Return measurements of beaglehole2024's networks."""
-    rows = []
+NETWORKS = {
+    "mlp": {"dataset": {"name": "digits"}, "model": {"hidden_layers": 2}},
+    "vgg": {"dataset": {"name": "photo_patches"}, "model": {"architecture": "vgg11"}},
+}
+
+
+def ansatz_collection(figure: str) -> Collection:
+    """Measurements of beaglehole2024's runs."""
+    kinds = {
+        "b4_convolutions": ("vgg", [{}], ("conv1", "conv2", "conv3", "conv4", "conv5")),
+        "b5_initial_scale": ("mlp", [{"gain": 0.5}, {"gain": 2.0}], ("linear1", "linear2")),
+        "b7_speed_limits": ("mlp", tasks_and_methods(), ("linear1", "linear2")),
+        "b7c_favoured_layers": ("mlp", image_methods(), ("linear1", "linear2")),
+    }
+    if figure == "b6_early_alignment":
+        return early_alignment(figure)
+    if figure == "c1_exponents":
+        parts = [kinds[name] for name in ("b5_initial_scale", "b4_convolutions")]
+    else:
+        parts = [kinds.get(figure, ("mlp", [{}], ("linear1", "linear2")))]
+    rows, columns = [], []
+    for run, conditions, layers in parts:
+        columns += [name for name in conditions[0] if name not in columns]
+        for condition in conditions:
+            rows += [{**row, **condition} for row in ansatz_rows(run, layers)]
+    settings = {run: NETWORKS[run] for run, _, _ in parts}
+    return collection(figure, rows, settings, "beaglehole2024", columns)
+
+
+def tasks_and_methods() -> list[dict]:
+    """Return the conditions of trainings with speed limits."""
+    methods = ("sgd", "favoured", "equal")
+    tasks = ((3, 8), (4, 8))
+    return [{"rank": r, "dimension": d, "method": m} for r, d in tasks for m in methods]
+
+
+def image_methods() -> list[dict]:
+    """Return the conditions of trainings in which one layer after the other is favoured."""
+    return [{"method": method} for method in ("sgd", "equal", "layer 1", "layer 2")]
+
+
+def ansatz_rows(run: str, layers: Iterable[str]) -> Iterator[dict]:
+    """Yield measurements of one training of beaglehole2024 for every seed; losses fall."""
+    draw = np.random.default_rng(len(run))
+    powers = [
+        f"{kind}_power_{power}_{form}"
+        for kind in ("uc_nfa", "c_nfa")
+        for power in beaglehole2024.EXPONENTS
+        for form in ("pearson", "cosine")
+    ]
+    of_layers = [*beaglehole2024.CORRELATIONS, *beaglehole2024.NULLS, *powers]
+    of_layers += ["weight_change", "centred_share", "nfm_share", "agop_share"]
     for seed in SEEDS:
-        for epoch in range(4):
-            common = {"seed": seed, "step": epoch, "epoch": epoch, "dataset": "digits", "run": "r"}
+        for epoch in range(5):
+            common = {"paper": "beaglehole2024", "run": run, "seed": seed}
+            common |= {"step": epoch, "epoch": epoch}
             for split in ("train", "test"):
-                for measure in ("loss", "accuracy"):
-                    value = 0.5 / (1 + epoch) + 0.01 * seed
-                    rows.append({**common, "split": split, "measure": measure, "value": value})
-            for layer in ("linear1", "linear2"):
-                for measure in (*beaglehole2024.CORRELATIONS, "weight_change"):
-                    value = 0.5 + 0.1 * epoch + 0.01 * seed
-                    rows.append({**common, "layer": layer, "measure": measure, "value": value})
-    return tidy(rows, ["dataset"])
+                for measure in ("loss", "relative_loss", "accuracy"):
+                    value = (0.5 + 0.01 * seed) / (1 + epoch) + draw.uniform(0, 0.001)
+                    yield {**common, "split": split, "measure": measure, "value": value}
+            for layer in layers:
+                for measure in of_layers:
+                    value = 0.4 + 0.1 * epoch + draw.uniform(0, 0.05)
+                    yield {
+                        **common,
+                        "split": "train",
+                        "layer": layer,
+                        "measure": measure,
+                        "value": value,
+                    }
+
+
+def early_alignment(figure: str) -> Collection:
+    """Measurements of quadratic networks at their first step."""
+    draw = np.random.default_rng(0)
+    measures = ["observed_cosine", "predicted_cosine", "relative_error", "unrelated_cosine"]
+    measures += ["observed_pearson", "unrelated_pearson", "trained_cosine", "trained_error"]
+    rows = [
+        {
+            "paper": "beaglehole2024",
+            "run": "early",
+            "seed": seed,
+            "step": 0,
+            "epoch": 0.0,
+            "dimension": 16,
+            "width": width,
+            "examples": 64,
+            "alpha": alpha,
+            "epsilon": epsilon,
+            "readout": readout,
+            "measure": measure,
+            "value": draw.uniform(0.1, 0.9),
+        }
+        for seed in SEEDS
+        for width in (4, 16)
+        for alpha in (0.0, 1.0)
+        for epsilon in (0.0, 0.5, 1.0)
+        for readout in ("normal", "student_t")
+        for measure in measures
+    ]
+    conditions = ("dimension", "width", "examples", "alpha", "epsilon", "readout")
+    return collection(figure, rows, {"early": {}}, "beaglehole2024", conditions)
+
+
+def speed_limit_images() -> dict[str, np.ndarray]:
+    """Return what ``experiments/beaglehole2024/speed_limits.py`` leaves beside its table."""
+    draw = np.random.default_rng(0)
+    return {
+        "rank": np.array(3),
+        "methods": np.array(["sgd", "favoured", "equal"]),
+        "nfm": draw.standard_normal((3, 8, 8), dtype=np.float32),
+        "agop": draw.standard_normal((3, 8, 8), dtype=np.float32),
+    }
 
 
 def lou_collection(
@@ -359,12 +457,10 @@ def student_images() -> dict[str, np.ndarray]:
         "y": np.linspace(-1, 1, 8, dtype=np.float32),
         "targets": np.array(["smooth", "sign"]),
         "change": draw.standard_normal((2, 8), dtype=np.float32),
-        "kernel_initial": draw.standard_normal((8, 8)).astype(np.float16),
         "kernel_averaged": draw.standard_normal((2, 8, 8)).astype(np.float16),
         "kernel_final": draw.standard_normal((2, 8, 8)).astype(np.float16),
         "diagonal_initial": draw.uniform(1, 2, 8).astype(np.float32),
         "diagonal_averaged": draw.uniform(1, 2, (2, 8)).astype(np.float32),
-        "diagonal_final": draw.uniform(1, 2, (2, 8)).astype(np.float32),
     }
 
 
@@ -377,9 +473,8 @@ def tables() -> dict[tuple[str, str], pd.DataFrame]:
     }
     found["baratin2021", "fig5_supernat"] = regression()
     found["baratin2021", "fig6_complexity"] = complexity(sweeps("fig6_complexity"))
-    ours = beaglehole2024.since_first_epoch(ansatz())
-    for figure, make in beaglehole2024.FIGURES.items():
-        found["beaglehole2024", figure] = make(ours)
+    for figure, collect in beaglehole2024.FIGURES.items():
+        found["beaglehole2024", figure] = collect(ansatz_collection(figure))
     for figure, collect in lou2022.FIGURES.items():
         found["lou2022", figure] = collect(hierarchies(figure))
     for figure, collect in lejeune2024.FIGURES.items():
@@ -402,6 +497,7 @@ def disk_images() -> dict[str, np.ndarray]:
 IMAGES = {
     ("baratin2021", "fig1_eigenfunctions"): disk_images,
     ("baratin2021", "a1_half_disk"): disk_images,
+    ("beaglehole2024", "b7_speed_limits"): speed_limit_images,
     ("lejeune2024", "fig1_kernel_alignment"): student_images,
     ("lejeune2024", "fig3_kernel_diagonal"): student_images,
 }

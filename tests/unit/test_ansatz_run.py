@@ -3,7 +3,7 @@ import torch
 from test_preactivations import INPUTS, network
 
 from feature_alignment.data.loading import Examples
-from feature_alignment.experiments.beaglehole2024.ansatz import ansatz
+from feature_alignment.experiments.beaglehole2024.instruments import ansatz
 from feature_alignment.measures.ansatz import ansatz_correlations
 from feature_alignment.tangents.preactivations import preactivation_covariances
 from feature_alignment.training.evaluate import fit

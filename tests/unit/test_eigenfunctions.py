@@ -314,15 +314,6 @@ def test_a_killed_run_leaves_nothing_and_starts_anew(finished, tmp_path):
     assert run.out.read_bytes() == finished[0].out.read_bytes()
 
 
-@pytest.fixture
-def restored_torch():
-    """Undo what a program does to torch for its whole process."""
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(False)
-
-
 @pytest.mark.usefixtures("restored_torch")
 def test_the_program_writes_table_and_images(finished, tmp_path):
     run = finished[0]

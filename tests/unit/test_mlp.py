@@ -43,6 +43,7 @@ def test_without_bias_there_is_none():
         ("pytorch", 1 / math.sqrt(3 * 300)),
         ("he_normal", math.sqrt(2 / 300)),
         ("xavier_normal", math.sqrt(2 / 700)),
+        ("torchvision_vgg", 0.01),
     ],
 )
 def test_weights_have_the_stated_deviation(initialisation, deviation):

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from figure_tables import IMAGES, ansatz, tables
+from figure_tables import IMAGES, ansatz_collection, tables
 from matplotlib.collections import PathCollection
 
 from conftest import ROOT
@@ -109,6 +109,7 @@ def test_the_values_matter_to_all_that_is_drawn(paper, figure):
     [
         ("baratin2021", "fig1_eigenfunctions", ("outputs", "eigenfunctions")),
         ("baratin2021", "a1_half_disk", ("outputs", "eigenfunctions")),
+        ("beaglehole2024", "b7_speed_limits", ("nfm", "agop")),
         ("lejeune2024", "fig1_kernel_alignment", ("kernel_averaged", "kernel_final")),
         ("lejeune2024", "fig3_kernel_diagonal", ("diagonal_averaged", "diagonal_initial", "y")),
     ],
@@ -219,8 +220,8 @@ def test_the_footer_tells_scale_seeds_and_copies_of_data():
 
 
 def test_collected_epochs_start_after_the_first_and_stages_are_marked():
-    table = collect.since_first_epoch(ansatz())
-    assert sorted(table["epoch"].unique()) == [0, 1, 2]
-    ends = collect.initial_and_final(table)
-    assert ends.groupby("stage")["epoch"].unique().to_dict() == {"initial": [0], "final": [2]}
+    table = collect.emergence(ansatz_collection("b1_nfa_emergence"))
+    assert sorted(table["epoch"].unique()) == [0, 1, 2, 3]
+    ends = collect.stages(table)
+    assert ends.groupby("stage")["epoch"].unique().to_dict() == {"initial": [0], "final": [3]}
     assert len(ends) == 2 * 2 * 2 * len(collect.CORRELATIONS)

@@ -16,6 +16,7 @@ from feature_alignment.data.prepare import summary
 from feature_alignment.data.stand_ins import digits
 from feature_alignment.experiments.lejeune2024 import teacher_student
 from feature_alignment.experiments.lejeune2024.teacher_student import (
+    Kernels,
     build_student,
     complete,
     prepare_lesson,
@@ -400,8 +401,7 @@ def test_the_table_is_that_of_the_kernels_written_out(finished, lesson, target):
 
 
 def test_images_are_the_kernels_in_the_order_of_the_teacher(finished, lesson):
-    run, _ = finished
-    with np.load(run.out.with_suffix(".npz"), allow_pickle=False) as arrays:
+    with np.load(finished[0].out.with_suffix(".npz"), allow_pickle=False) as arrays:
         images = dict(arrays)
     y = lesson.outputs[:SHOWN]
     order = sorted(range(SHOWN), key=lambda k: y[k].item())
@@ -410,15 +410,34 @@ def test_images_are_the_kernels_in_the_order_of_the_teacher(finished, lesson):
     for place, target in enumerate(TARGETS):
         kernels, change, _ = written_out(finished, lesson, target)
         np.testing.assert_allclose(images["change"][place], change[order], atol=1e-6)
-        for state, kernel in kernels.items():
-            shown, diagonal = images[f"kernel_{state}"], images[f"diagonal_{state}"]
-            assert (shown.dtype, diagonal.dtype) == (np.float16, np.float32)
-            if state != "initial":
-                shown, diagonal = shown[place], diagonal[place]
-            ordered = kernel[order][:, order].numpy()
-            np.testing.assert_allclose(shown, ordered, rtol=1e-3, atol=1e-3)  # float16
-            np.testing.assert_allclose(diagonal, ordered.diagonal(), rtol=1e-6)
-    assert len(images) == 9
+        kernels = {state: kernel[order][:, order].numpy() for state, kernel in kernels.items()}
+        for state in ("averaged", "final"):
+            shown = images[f"kernel_{state}"]
+            assert shown.dtype == np.float16
+            np.testing.assert_allclose(shown[place], kernels[state], rtol=1e-3, atol=1e-3)
+        diagonals = images["diagonal_initial"], images["diagonal_averaged"][place]
+        for diagonal, state in zip(diagonals, ("initial", "averaged"), strict=True):
+            assert diagonal.dtype == np.float32
+            np.testing.assert_allclose(diagonal, kernels[state].diagonal(), rtol=1e-6)
+    assert len(images) == 7
+
+
+def test_images_of_many_examples_are_thinned(tmp_path, monkeypatch):
+    monkeypatch.setattr(teacher_student, "DRAWN", 3)
+    y = torch.tensor([0.0, 6, 1, 5, 2, 4, 3])
+    pairs = y[:, None] + 10 * y
+    kernels = Kernels(pairs, pairs + 100, pairs + 200, change=y + 7, path_change=y)
+    teacher_student.save_kernels(tmp_path / "thin.npz", y, {"smooth": kernels, "sign": kernels})
+    with np.load(tmp_path / "thin.npz", allow_pickle=False) as images:
+        assert images["y"].tolist() == [0, 1, 2, 3, 4, 5, 6]
+        assert images["diagonal_averaged"][1].tolist() == [100, 111, 122, 133, 144, 155, 166]
+        assert images["change"][1].tolist() == [7, 10, 13]
+        assert images["kernel_averaged"][1].tolist() == [
+            [100, 130, 160],
+            [103, 133, 163],
+            [106, 136, 166],
+        ]
+        assert images["kernel_final"].shape == (2, 3, 3)
 
 
 def test_the_seed_alone_decides_table_and_images(finished, small_digits, tmp_path):
@@ -478,15 +497,6 @@ def test_a_constant_image_is_an_error(small_digits, tmp_path):
     manifest = {**small_digits.manifest, "sha256": sha256(file)}
     with pytest.raises(ValueError, match="an image of digits is constant"):
         prepare_lesson(tiny(tmp_path, Dataset(file, manifest)))
-
-
-@pytest.fixture
-def restored_torch():
-    """Undo what a program does to torch for its whole process."""
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(False)
 
 
 @pytest.mark.usefixtures("restored_torch")

@@ -124,6 +124,102 @@ def test_resnet18_has_the_known_number_of_parameters():
     assert count == 11_689_512 - 64 * 3 * 40 - 513 * 990
 
 
+def with_classifier(*, width=64, seed=0, **options):
+    """Return VGG-11 with the classifier of the published network, for 32 × 32 pixels."""
+    options = {"hidden_layers": 2, "dropout": 0.5, "outputs": 1000} | options
+    return vgg(
+        "vgg11",
+        3,
+        width=width,
+        batch_norm=False,
+        initialisation="torchvision_vgg",
+        generator=torch.Generator().manual_seed(seed),
+        **options,
+    )
+
+
+def kinds(network):
+    """Return the modules without children as (kind, shapes of parameters)."""
+    leaves = [module for module in network.modules() if not list(module.children())]
+    return [(type(module).__name__, shapes(module)) for module in leaves]
+
+
+def test_vgg_with_a_classifier_has_the_published_layers():
+    ours, theirs = kinds(with_classifier()), kinds(published("vgg11"))
+    features = len(published("vgg11").features)
+    assert ours[:features] == theirs[:features]
+    # between: flatten here, pooling to 7 × 7 pixels there, whose first linear layer sees 49 times
+    # as many inputs
+    assert (ours[features], theirs[features]) == (("Flatten", []), ("AdaptiveAvgPool2d", []))
+    assert ours[features + 1] == ("Linear", [(4096, 512), (4096,)])
+    assert theirs[features + 1] == ("Linear", [(4096, 512 * 49), (4096,)])
+    assert ours[features + 2 :] == theirs[features + 2 :]
+    dropouts = [m.p for m in with_classifier(width=1) if isinstance(m, nn.Dropout)]
+    assert dropouts == [m.p for m in published("vgg11").classifier if isinstance(m, nn.Dropout)]
+
+
+def test_vgg_with_a_classifier_starts_like_the_published_network():
+    ours = with_classifier()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        theirs = torchvision.models.vgg11()
+    pairs = zip(ours.named_parameters(), theirs.parameters(), strict=True)
+    for (name, mine), other in pairs:
+        if name.endswith("bias"):
+            assert not mine.any()
+            assert not other.any()
+        else:
+            # the relative error of a deviation is about 1/√(2 m) for m draws
+            tolerance = 5 * math.sqrt(1 / (2 * mine.numel()) + 1 / (2 * other.numel()))
+            assert mine.std().item() == pytest.approx(other.std().item(), rel=tolerance), name
+
+
+def test_vgg_classifier_is_named_by_depth_and_grows_with_the_width():
+    network = with_classifier(width=2, outputs=7)
+    names = list(dict(network.named_children()))
+    assert names[names.index("flatten") + 1 :] == [
+        *("linear1", "activation9", "dropout1"),
+        *("linear2", "activation10", "dropout2"),
+        "linear3",
+    ]
+    assert shapes(network)[-6::2] == [(128, 16), (128, 128), (7, 128)]
+    without = with_classifier(width=2, dropout=0.0)
+    assert not [module for module in without if isinstance(module, nn.Dropout)]
+    inputs = torch.randn(3, 3, 32, 32)
+    torch.testing.assert_close(network.eval()[:-1](inputs), without[:-1](inputs), rtol=0, atol=0)
+
+
+def test_vgg_classifier_drops_units_in_training():
+    network = with_classifier(width=2)
+    inputs = torch.randn(2, 3, 32, 32)
+    assert not torch.equal(network(inputs), network(inputs))
+    assert torch.equal(network.eval()(inputs), network(inputs))
+
+
+def test_vgg_without_hidden_layers_draws_as_ever():
+    network = build("vgg11", width=2, initialisation="he_normal")
+    draw = torch.Generator().manual_seed(0)
+    for module in network:
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            expected = torch.empty_like(module.weight, requires_grad=False)
+            expected.normal_(0, math.sqrt(2 / module.weight[0].numel()), generator=draw)
+            assert torch.equal(module.weight, expected)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"hidden_layers": -1, "dropout": 0.0}, "hidden_layers of at least 0, got -1"),
+        ({"dropout": 1.0}, r"dropout in \[0, 1\).*got 1.0"),
+        ({"dropout": -0.1}, r"dropout in \[0, 1\).*got -0.1"),
+        ({"hidden_layers": 0}, "0 without hidden layers.*got 0.5 with 0"),
+    ],
+)
+def test_vgg_classifiers_that_make_no_sense_are_errors(options, message):
+    with pytest.raises(ValueError, match=message):
+        with_classifier(width=1, **options)
+
+
 @pytest.mark.parametrize("architecture", ["vgg11", "vgg16_bn"])
 def test_vgg_computes_what_the_published_features_do(architecture):
     network = build(architecture).eval()
@@ -196,6 +292,7 @@ def test_weights_have_the_stated_deviation(architecture, initialisation):
                 "he_normal": 2 / fan_in,
                 "xavier_normal": 2 / (fan_in + fan_out),
                 "lecun_normal": 1 / fan_in,
+                "torchvision_vgg": 1e-4 if isinstance(module, nn.Linear) else 2 / fan_out,
             }[initialisation]
             # the relative error of a deviation is about 1/√(2 m) for m draws
             tolerance = 5 / math.sqrt(2 * weight.numel())

@@ -1,36 +1,3 @@
-ruleorder: train_baratin2021_eigenfunctions > train_run
-
-
-rule train_baratin2021_eigenfunctions:
-    input:
-        spec="<results>/specs/baratin2021/{run}.json",
-    output:
-        measurements="<results>/runs/baratin2021/{run}/{seed}.csv",
-        meta="<results>/runs/baratin2021/{run}/{seed}.meta.json",
-        images="<results>/runs/baratin2021/{run}/{seed}.npz",
-    log:
-        "<logs>/train_run/baratin2021.{run}.{seed}.log",
-    benchmark:
-        "<benchmarks>/train_run/baratin2021.{run}.{seed}.tsv"
-    wildcard_constraints:
-        run="disk|half_disk",
-    conda:
-        "../../environment.yml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=60,
-        device="cpu",
-    params:
-        code=code_hash("feature_alignment.experiments.baratin2021.eigenfunctions"),
-        checkpoint=f"{RESULTS}/checkpoints/baratin2021/{{run}}/{{seed}}.safetensors",
-    shell:
-        "python -m feature_alignment.experiments.baratin2021.eigenfunctions --spec {input.spec:q}"
-        " --seed {wildcards.seed} --out {output.measurements:q}"
-        " --checkpoint {params.checkpoint:q} --device {resources.device:q} --threads {threads}"
-        " > {log:q} 2>&1"
-
-
 for figure in (
     "fig1_eigenfunctions",
     "a1_half_disk",

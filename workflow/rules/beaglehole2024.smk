@@ -1,4 +1,4 @@
-for figure in ("b1_nfa_emergence", "b2_loss_and_weight_change", "b3_initial_and_final"):
+for figure in EXPERIMENTS["beaglehole2024"].figures:
 
     rule:
         name:

@@ -32,6 +32,7 @@ RESULTS = f"{config['results']}/{config['scale']}"
 
 WITH_IMAGES = {
     "baratin2021": ("fig1_eigenfunctions", "a1_half_disk"),
+    "beaglehole2024": ("b7_speed_limits",),
     "lejeune2024": ("fig1_kernel_alignment", "fig3_kernel_diagonal"),
 }
 
@@ -101,6 +102,12 @@ def measurements_of(paper, figure):
 def first_images(paper, figure):
     """The images that the first seed of a figure's first run left beside its measurements."""
     return measurements_of(paper, figure)[0].replace(".csv", ".npz")
+
+
+def runs_with_images():
+    """The runs that leave images beside their measurements."""
+    pairs = [(paper, figure) for paper in WITH_IMAGES for figure in WITH_IMAGES[paper]]
+    return sorted({Path(first_images(*pair)).parent.name for pair in pairs})
 
 
 def images_of(paper, figure):

@@ -9,6 +9,7 @@ The correlations below never form an in × in matrix. With G = W Wᵀ, u = W 1 a
 Σ NFM∘AGOP = tr(K G²), Σ NFM² = tr(G²), Σ AGOP² = tr((K G)²), Σ NFM = ‖u‖², Σ AGOP = uᵀ K u.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -63,27 +64,117 @@ def ansatz_correlations(weight: Tensor, covariance: Tensor) -> Correlations:
     References:
         beaglehole2024, uncentred and centred neural feature ansatz.
     """
+    weight, covariance = _checked(weight, covariance)
+    gram = weight @ weight.T
+    row_sums = weight.sum(dim=1)
+    product = covariance @ gram
+    return _correlations(
+        weight.shape[1] ** 2,
+        inner=(product * gram).sum(),
+        sums=(row_sums @ row_sums, row_sums @ covariance @ row_sums),
+        squares=(gram.square().sum(), (product * product.T).sum()),
+    )
+
+
+def unnormalised_alignment(weight: Tensor, covariance: Tensor) -> float:
+    """Return tr(Wᵀ W · Wᵀ K W), the inner product of NFM and AGOP, computed in float64.
+
+    Args:
+        weight: W, (out, in).
+        covariance: K, (out, out).
+    """
+    gram = weight.double() @ weight.double().T
+    return (covariance.double() @ gram * gram).sum().item()
+
+
+def power_correlations(
+    weight: Tensor, covariance: Tensor, exponents: Sequence[float]
+) -> list[Correlations]:
+    """Correlate the NFM Wᵀ W with powers of the AGOP, (Wᵀ K W)^s.
+
+    With the eigenvectors v_i and eigenvalues λ_i of the AGOP, of which there are at most as many
+    as the layer has outputs, Σ NFM∘AGOP^s = Σ_i λ_i^s ‖W v_i‖² and Σ AGOP^s = Σ_i λ_i^s (v_iᵀ 1)².
+    Eigenvalues below 1e-12 of the largest count as zero.
+
+    Args:
+        weight: W or W − W(0), (out, in).
+        covariance: K, (out, out), positive semi-definite.
+        exponents: The s, each above 0.
+
+    Returns:
+        Both correlations for each exponent, computed in float64; for s = 1 those of
+        :func:`ansatz_correlations`.
+
+    Raises:
+        ValueError: As in :func:`ansatz_correlations`, or if an exponent is not positive.
+    """
+    if min(exponents) <= 0:
+        raise ValueError(f"expected exponents above 0, got {min(exponents)}")
+    weight, covariance = _checked(weight, covariance)
+    inputs = weight.shape[1]
+    values, vectors = torch.linalg.eigh(covariance)
+    root = (vectors * values.clamp(min=0).sqrt()).T @ weight  # AGOP = rootᵀ root
+    values, vectors = torch.linalg.eigh(root @ root.T)
+    kept = values > 1e-12 * values[-1]
+    values = values[kept]
+    directions = root.T @ vectors[:, kept] / values.sqrt()  # v_i, (in, r)
+    along = (weight @ directions).square().sum(dim=0)
+    sums = directions.sum(dim=0).square()
+    gram = weight @ weight.T
+    return [
+        _correlations(
+            inputs**2,
+            inner=values**s @ along,
+            sums=(weight.sum(dim=1).square().sum(), values**s @ sums),
+            squares=(gram.square().sum(), (values ** (2 * s)).sum()),
+        )
+        for s in exponents
+    ]
+
+
+def cross_correlations(first: Tensor, second: Tensor, covariance: Tensor) -> Correlations:
+    """Correlate the NFM of one weight, W₁ᵀ W₁, with the AGOP of another, W₂ᵀ K W₂.
+
+    Args:
+        first: W₁, (out, in).
+        second: W₂, (out, in).
+        covariance: K, (out, out), positive semi-definite.
+
+    Raises:
+        ValueError: As in :func:`ansatz_correlations`.
+    """
+    first, _ = _checked(first, covariance)
+    second, covariance = _checked(second, covariance)
+    crossed = first @ second.T
+    gram = first @ first.T
+    product = covariance @ (second @ second.T)
+    sums = second.sum(dim=1)
+    return _correlations(
+        first.shape[1] ** 2,
+        inner=(crossed @ covariance * crossed).sum(),
+        sums=(first.sum(dim=1).square().sum(), sums @ covariance @ sums),
+        squares=(gram.square().sum(), (product * product.T).sum()),
+    )
+
+
+def _correlations(
+    entries: int, *, inner: Tensor, sums: tuple[Tensor, Tensor], squares: tuple[Tensor, Tensor]
+) -> Correlations:
+    """Return the correlations of two matrices from sums of products and of their own entries."""
+    cosine = inner / (squares[0] * squares[1]).sqrt()
+    variances = [s - total**2 / entries for s, total in zip(squares, sums, strict=True)]
+    pearson = (inner - sums[0] * sums[1] / entries) / (variances[0] * variances[1]).sqrt()
+    return Correlations(pearson.item(), cosine.item())
+
+
+def _checked(weight: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both in float64 and on one scale, so that squares of tiny changes do not underflow."""
     if covariance.shape != (len(weight), len(weight)):
         raise ValueError(
             f"expected a covariance of shape {(len(weight), len(weight))} for a weight of shape "
             f"{tuple(weight.shape)}, got {tuple(covariance.shape)}"
         )
-    # On one scale, so that squares of tiny weight changes do not underflow.
-    weight = _on_unit_scale(weight, "weight")
-    covariance = _on_unit_scale(covariance, "covariance")
-    entries = weight.shape[1] ** 2
-    gram = weight @ weight.T
-    row_sums = weight.sum(dim=1)
-    product = covariance @ gram
-    nfm_sum = row_sums @ row_sums
-    agop_sum = row_sums @ covariance @ row_sums
-    nfm_square = gram.square().sum()
-    agop_square = (product * product.T).sum()
-    inner = (product * gram).sum()
-    cosine = inner / (nfm_square * agop_square).sqrt()
-    variances = (nfm_square - nfm_sum**2 / entries) * (agop_square - agop_sum**2 / entries)
-    pearson = (inner - nfm_sum * agop_sum / entries) / variances.sqrt()
-    return Correlations(pearson.item(), cosine.item())
+    return _on_unit_scale(weight, "weight"), _on_unit_scale(covariance, "covariance")
 
 
 def _on_unit_scale(matrix: Tensor, name: str) -> Tensor:

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-INITIALISATIONS = ("pytorch", "he_normal", "xavier_normal", "lecun_normal")
+INITIALISATIONS = ("pytorch", "he_normal", "xavier_normal", "lecun_normal", "torchvision_vgg")
 
 STD_CUT_OFF = 0.87962566103423978
 """Standard deviation of a standard normal variable that is cut off at ±2."""
@@ -21,12 +21,14 @@ def initialise(model: nn.Module, name: str, generator: torch.Generator) -> None:
     ``he_normal``           normal with variance 2/fan_in                  zero
     ``xavier_normal``       normal with variance 2/(fan_in + fan_out)      zero
     ``lecun_normal``        normal, cut off at 2 sd, of variance 1/fan_in  zero
+    ``torchvision_vgg``     convolutions normal with variance 2/fan_out,   zero
+                            linear layers with variance 0.01²
     ======================= ============================================== =================
 
     A convolution's fan_in counts its input channels per group times the kernel's positions, its
     fan_out the output channels times the positions. Normalisation layers keep what PyTorch gives
     them: weight 1, bias 0. ``lecun_normal`` is the default of Flax, with the variance after the
-    cut.
+    cut; ``torchvision_vgg`` is that of the VGG networks of torchvision.
 
     Args:
         model: Changed in place.
@@ -58,7 +60,11 @@ def _draw(weight: Tensor, bias: Tensor | None, name: str, generator: torch.Gener
         std = 1 / math.sqrt(fan_in) / STD_CUT_OFF
         nn.init.trunc_normal_(weight, 0, std, -2 * std, 2 * std, generator=generator)
     else:
-        variance = 2 / fan_in if name == "he_normal" else 2 / (fan_in + fan_out)
+        variance = {
+            "he_normal": 2 / fan_in,
+            "xavier_normal": 2 / (fan_in + fan_out),
+            "torchvision_vgg": 0.01**2 if weight.ndim == 2 else 2 / fan_out,
+        }[name]
         weight.normal_(0, math.sqrt(variance), generator=generator)
     if bias is not None:
         bias.zero_()

@@ -25,13 +25,17 @@ def vgg(
     batch_norm: bool,
     initialisation: str,
     generator: torch.Generator,
+    hidden_layers: int = 0,
+    dropout: float = 0.0,
 ) -> nn.Sequential:
-    """Build a VGG network in the form usual for CIFAR-10, with one linear layer as its head.
+    """Build a VGG network in the form usual for CIFAR-10, by default with one linear layer as head.
 
     Stages of 3 × 3 convolutions with biases and ReLU have ``width`` · (1, 2, 4, 8, 8) channels;
     each ends with a 2 × 2 max-pooling, so that 32 × 32 pixels become one. Convolutions are the
     modules ``conv1``, ``conv2``, … in the order of depth, batch norms ``norm1``, …, and the head
-    is ``linear1``.
+    is ``linear1``. Hidden layers of the classifier come before the head: linear layers with
+    64 · ``width`` units, ReLU and dropout; they take the names ``linear1``, …, and the head is
+    then ``linear{hidden_layers + 1}``.
 
     Args:
         architecture: A key of :data:`STAGES`.
@@ -41,19 +45,34 @@ def vgg(
         batch_norm: Whether a batch norm follows each convolution.
         initialisation: See :mod:`feature_alignment.models.initialisation`.
         generator: Source of the initial weights.
+        hidden_layers: Hidden layers of the classifier; two in the published networks.
+        dropout: Probability with which each hidden unit of the classifier is dropped in training;
+            0.5 in the published networks.
 
     Returns:
         The network, on the CPU, in training mode.
 
     Raises:
-        ValueError: If the architecture or the initialisation is unknown.
+        ValueError: If the architecture or the initialisation is unknown, ``hidden_layers`` is
+            negative, or ``dropout`` is not in [0, 1) or has no hidden layer to act on.
 
     References:
-        Simonyan & Zisserman (2015), configurations A, B, D and E; baratin2021 for the head.
+        Simonyan & Zisserman (2015), configurations A, B, D and E; baratin2021 for the head alone,
+        beaglehole2024 for two hidden layers.
+
+    Departs from:
+        Simonyan & Zisserman (2015): the classifier's first layer sees one position, not 7 × 7.
     """
     if architecture not in STAGES:
         known = ", ".join(STAGES)
         raise ValueError(f"unknown architecture {architecture!r}; expected one of {known}")
+    if hidden_layers < 0:
+        raise ValueError(f"expected hidden_layers of at least 0, got {hidden_layers}")
+    if not 0 <= dropout < 1 or (dropout and not hidden_layers):
+        raise ValueError(
+            f"expected a dropout in [0, 1), and 0 without hidden layers of the classifier, got "
+            f"{dropout} with {hidden_layers} hidden layers"
+        )
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     depth = 0
     for stage, (count, growth) in enumerate(
@@ -72,7 +91,15 @@ def vgg(
             channels = wider
         layers[f"pool{stage}"] = nn.MaxPool2d(2)
     layers["flatten"] = nn.Flatten()
-    layers["linear1"] = nn.Linear(channels, outputs, device="meta").to_empty(device="cpu")
+    for place in range(1, hidden_layers + 1):
+        hidden = 64 * width
+        layers[f"linear{place}"] = nn.Linear(channels, hidden, device="meta").to_empty(device="cpu")
+        layers[f"activation{depth + place}"] = nn.ReLU()
+        if dropout:
+            layers[f"dropout{place}"] = nn.Dropout(dropout)
+        channels = hidden
+    head = nn.Linear(channels, outputs, device="meta").to_empty(device="cpu")
+    layers[f"linear{hidden_layers + 1}"] = head
     network = nn.Sequential(layers)
     initialise(network, initialisation, generator)
     return network

@@ -1,9 +1,15 @@
-"""Covariance of the gradients with respect to pre-activations."""
+"""Covariance of the gradients with respect to pre-activations.
 
-from collections.abc import Iterable
+:func:`preactivation_covariances` is for chains of linear layers, :func:`graph_covariances` for any
+network of linear and convolutional layers; where both apply they agree.
+"""
+
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
+
+from feature_alignment.tangents.capture import LayerPass, layer_passes
 
 
 @torch.no_grad()
@@ -54,6 +60,79 @@ def preactivation_covariances(
     for covariance in covariances.values():
         _mirror(covariance)
     return covariances
+
+
+def graph_covariances(model: nn.Module, batches: Iterable[Tensor]) -> dict[str, Tensor]:
+    """Compute the pre-activation covariance of every linear and convolutional layer.
+
+    With h_l(s) the output of layer l, bias included, at spatial position s,
+
+        K_l = Σ_α Σ_c Σ_s g gᵀ,   g = ∂f_c(x_α)/∂h_l(s),
+
+    summed, not averaged, over the examples α, the outputs c of the raw network (no softmax) and
+    the positions. A linear layer has one position per example, or as many as its output has rows.
+    With the weight as a matrix W_l (out, in · kernel positions), W_lᵀ K_l W_l sums
+    ∂f_c/∂p ∂f_c/∂pᵀ over every patch p that the layer sees. One forward pass and one backward
+    pass per output serve every layer.
+
+    Args:
+        model: Any module that :func:`feature_alignment.tangents.capture.layer_passes` admits, in
+            evaluation mode; normalisation layers have no covariance.
+        batches: Inputs (batch, …), ten to a hundred images each. Memory is set by the largest
+            batch, not by their number, and the result by neither: the gradients of one batch are
+            held for all outputs and layers at once, C numbers per example, unit and position.
+
+    Returns:
+        For each linear and convolutional layer that the outputs depend on, by module name in the
+        order of calls, K_l of shape (out, out) in the model's precision. The last layer is among
+        them: where its outputs are those of the network, its K is the number of examples times
+        the identity.
+
+    Raises:
+        ValueError: If a convolution has groups, whose outputs see different inputs, so that
+            W_lᵀ K_l W_l is not defined; if there is no batch or no layer to return; if
+            ``layer_passes`` does not admit the model.
+
+    References:
+        beaglehole2024, PTK feature covariance, for convolutions as in the authors' code.
+
+    Departs from:
+        beaglehole2024: their 1/n is left out, as in the summed AGOP; their code ignores the biases
+        of a convolutional network when it takes the gradients, here the network is the true one.
+    """
+    covariances: dict[str, Tensor] = {}
+    for inputs in batches:
+        # Not bound to a name, which would keep the gradients of one batch during the next.
+        for layer in layer_passes(model, inputs)[0]:
+            if layer.gradients is None or not isinstance(layer.module, nn.Linear | nn.Conv2d):
+                continue
+            width = len(layer.module.weight)
+            if layer.name not in covariances:
+                covariances[layer.name] = layer.gradients.new_zeros(width, width)
+            for rows in _rows(layer):
+                _add_gram(covariances[layer.name], rows)
+    if not covariances:
+        raise ValueError(
+            "expected at least one batch of inputs, and outputs that depend on a linear or "
+            "convolutional layer"
+        )
+    for covariance in covariances.values():
+        _mirror(covariance)
+    return covariances
+
+
+def _rows(layer: LayerPass) -> Iterator[Tensor]:
+    """Yield the gradients at every output, example and position as rows (…, out), in parts."""
+    if isinstance(layer.module, nn.Linear):
+        yield layer.gradients.flatten(0, -2)
+        return
+    if layer.module.groups != 1:
+        raise ValueError(
+            f"convolution {layer.name!r} has {layer.module.groups} groups, whose outputs see "
+            "different inputs: one covariance for all of them fits no weight matrix; use groups=1"
+        )
+    for gradients in layer.gradients:  # for one output at a time, so that the copy stays in cache
+        yield gradients.movedim(1, 0).flatten(1).T
 
 
 def _chain(

@@ -30,9 +30,13 @@ def cosine(value: float, period: int) -> LearningRate:
 
 @dataclass(frozen=True)
 class EveryEpochs:
-    """Measure before training and after every ``count``-th epoch."""
+    """Measure after ``first`` epochs and every ``count``-th one from there on.
+
+    With ``first`` 0 the first measurement comes before training.
+    """
 
     count: int = 1
+    first: int = 0
 
     def due(self, step: int, completed_epochs: int | None) -> bool:
         """Say whether to measure after ``step`` steps.
@@ -41,7 +45,9 @@ class EveryEpochs:
             step: Steps taken so far.
             completed_epochs: How many epochs just ended, ``None`` inside an epoch.
         """
-        return completed_epochs is not None and completed_epochs % self.count == 0
+        if completed_epochs is None or completed_epochs < self.first:
+            return False
+        return (completed_epochs - self.first) % self.count == 0
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ TARGETS = {"smooth": lambda outputs: outputs, "sign": torch.sign}
 """What the student is trained on, from the teacher's outputs y."""
 NEAR, FAR = 0.25, 0.75
 """Images with |y| below the first are near the teacher's boundary, above the second far from it."""
+DRAWN = 250
+"""Of how many examples at most kernels are kept for images."""
 LEADING = 50
 """How many eigenvalues of each kernel are kept."""
 
@@ -339,12 +341,13 @@ def readings(kernels: Kernels, outputs: Tensor) -> Iterator[Reading]:
 
 
 def save_kernels(path: Path, outputs: Tensor, kernels: dict[str, Kernels]) -> None:
-    """Write the kernels for images, examples in the order of the teacher's outputs y.
+    """Write what figures 1 and 3 show, examples in the order of the teacher's outputs y.
 
-    The file has ``y`` (n,), ``targets`` (2,), of both of which ``kernel_initial`` (n, n) is the
-    kernel; by target, ``kernel_averaged`` and ``kernel_final`` (2, n, n) and ``change`` (2, n),
-    f_T − f_0, of which K_y is the outer product; kernels in float16, which is enough to look at;
-    ``diagonal_initial`` (n,), ``diagonal_averaged`` and ``diagonal_final`` (2, n) in float32.
+    The file has ``y`` (n,) and ``targets`` (2,); ``diagonal_initial`` (n,), of the kernel that both
+    targets start at, and ``diagonal_averaged`` (2, n), in float32. By target and of every k-th
+    example, such that at most :data:`DRAWN` are left, ``kernel_averaged`` and ``kernel_final``
+    (2, m, m), in float16, which is enough to look at, and ``change`` (2, m), f_T − f_0, of which
+    K_y is the outer product.
 
     Args:
         path: The file, ``.npz``.
@@ -354,26 +357,21 @@ def save_kernels(path: Path, outputs: Tensor, kernels: dict[str, Kernels]) -> No
     states = list(kernels.values())
     shown = outputs[: len(states[0].change)].cpu()
     order = shown.argsort(stable=True)
-    arrays = {
-        "initial": states[0].initial,
-        "averaged": torch.stack([state.averaged for state in states]),
-        "final": torch.stack([state.final for state in states]),
-    }
-    changes = torch.stack([state.change for state in states])
+    drawn = order[:: math.ceil(len(order) / DRAWN)]
+    averaged, final, changes = (
+        torch.stack([getattr(state, name) for state in states])
+        for name in ("averaged", "final", "change")
+    )
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(
             file,
             y=shown[order].float().numpy(),
             targets=np.array(list(kernels)),
-            change=changes[:, order].float().numpy(),
-            **{
-                f"kernel_{name}": kernel[..., order, :][..., order].half().numpy()
-                for name, kernel in arrays.items()
-            },
-            **{
-                f"diagonal_{name}": kernel.diagonal(dim1=-2, dim2=-1)[..., order].float().numpy()
-                for name, kernel in arrays.items()
-            },
+            diagonal_initial=states[0].initial.diagonal()[order].float().numpy(),
+            diagonal_averaged=averaged.diagonal(dim1=1, dim2=2)[:, order].float().numpy(),
+            change=changes[:, drawn].float().numpy(),
+            kernel_averaged=averaged[:, drawn][:, :, drawn].half().numpy(),
+            kernel_final=final[:, drawn][:, :, drawn].half().numpy(),
         )
 
 

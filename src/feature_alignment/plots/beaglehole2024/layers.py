@@ -1,8 +1,13 @@
-"""What the figures of beaglehole2024 share: names of layers and measures."""
+"""What the figures of beaglehole2024 share: names of layers, measures and methods."""
+
+import re
 
 import pandas as pd
 
+from feature_alignment.plots import style
+
 ANSATZ = {"uc_nfa_pearson": ("UC-NFA", "blue"), "c_nfa_pearson": ("C-NFA", "orange")}
+HUES = ("blue", "orange", "green", "red", "purple", "brown", "pink", "grey")
 
 
 def layer_names(table: pd.DataFrame) -> list[str]:
@@ -11,5 +16,10 @@ def layer_names(table: pd.DataFrame) -> list[str]:
 
 
 def layer_number(layer: str) -> int:
-    """Return 3 for ``linear3``."""
-    return int(layer.removeprefix("linear"))
+    """Return 3 for ``linear3`` and for ``conv3``."""
+    return int(re.search(r"\d+$", layer).group())
+
+
+def layer_colour(layer: str) -> str:
+    """Return the colour of a layer where all layers share a panel."""
+    return style.COLOURS[HUES[(layer_number(layer) - 1) % len(HUES)]]

@@ -1,0 +1,103 @@
+"""Compare trainings at the same training loss, however long each took to get there."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from feature_alignment.tables import tidy
+
+Table = pd.DataFrame
+
+PLACE = ["measure", "layer", "split"]
+"""What tells the values of one training at one epoch apart."""
+MATCHED = "matched_"
+"""Prefix of a measure that is read off where training losses are equal."""
+
+
+def values_at_loss(training: Table, level: float, loss: str) -> dict[tuple, float]:
+    """Read the measures of one training off where its training loss first is at a level.
+
+    The loss is taken as the lowest so far. Between the two measurements around the level, values
+    are interpolated linearly in the logarithm of the loss.
+
+    Args:
+        training: Measurements of one training.
+        level: Of the loss, between the loss before training and the lowest.
+        loss: Which measure the loss is; that of the split ``train`` counts.
+
+    Returns:
+        From (measure, layer, split), with ``None`` for what is missing, to the value; only what has
+        been measured on both sides.
+
+    Raises:
+        ValueError: If the training never gets there, or starts below.
+    """
+    by_epoch = training.set_index(["epoch", *PLACE])["value"].unstack(PLACE)
+    by_epoch.columns = pd.MultiIndex.from_tuples(
+        [tuple(None if pd.isna(part) else part for part in key) for key in by_epoch.columns],
+        names=PLACE,
+    )
+    lowest = by_epoch[loss, None, "train"].cummin()
+    if not lowest.iloc[-1] <= level <= lowest.iloc[0]:
+        raise ValueError(
+            f"expected a level of {loss} between {lowest.iloc[-1]:g} and {lowest.iloc[0]:g}, got "
+            f"{level:g}"
+        )
+    after = int(np.argmax(lowest.to_numpy() <= level))
+    found = by_epoch.iloc[after]
+    if after:
+        before = by_epoch.iloc[after - 1]
+        high, low = lowest.iloc[after - 1], lowest.iloc[after]
+        share = np.log(high / level) / np.log(high / low)
+        found = before + share * (found - before)
+    return {place: float(value) for place, value in found.items() if pd.notna(value)}
+
+
+def matched(measurements: Table, conditions: Sequence[str], loss: str) -> Table:
+    """Return the values of all methods at a training loss that all of them reach.
+
+    The level is the highest of the methods' lowest losses: where the slowest of them gets to.
+
+    Args:
+        measurements: With the column ``method``.
+        conditions: Columns that tell groups of methods apart, beside run and seed.
+        loss: See :func:`values_at_loss`.
+
+    Returns:
+        A row per method and value, without an epoch, its measure with the prefix
+        :data:`MATCHED`.
+    """
+    rows: list[dict] = []
+    keys = ["paper", "run", "seed", *conditions]
+    losses = measurements[(measurements["measure"] == loss) & (measurements["split"] == "train")]
+    levels = losses.groupby([*keys, "method"])["value"].min().groupby(keys).max()
+    for (*group, method), training in measurements.groupby([*keys, "method"], sort=False):
+        identity = dict(zip(keys, group, strict=True))
+        found = values_at_loss(training, levels[tuple(group)], loss)
+        for (measure, layer, split), value in found.items():
+            place = {"measure": MATCHED + measure, "layer": layer, "split": split}
+            rows.append({**identity, "method": method, **place, "value": value})
+    return tidy(rows, [*conditions, "method"])
+
+
+def differences(
+    table: Table, measures: Mapping[str, str], greater: str, lesser: str, suffix: str
+) -> Iterator[dict]:
+    """Yield how far a measure is higher under one method than under another, in each seed.
+
+    Args:
+        table: Rows of :func:`matched`.
+        measures: From a measure's name, with its prefix, to that of its difference.
+        greater: The method whose values come first.
+        lesser: The method whose values are taken away.
+        suffix: Of the differences' names.
+    """
+    identity = [name for name in table.columns if name not in ("method", "value", "step", "epoch")]
+    for measure, name in measures.items():
+        own = table[table["measure"] == measure]
+        one, other = (own[own["method"] == m] for m in (greater, lesser))
+        for row in one.merge(other, on=identity, how="inner").to_dict("records"):
+            kept = {key: row[key] for key in identity if not pd.isna(row[key])}
+            value = row["value_x"] - row["value_y"]
+            yield {**kept, "measure": name + suffix, "value": value}
