@@ -177,7 +177,7 @@ def graph(name):
     """Return a network in float64 and evaluation mode, without any zero bias, and its inputs."""
     build, shape, _ = GRAPHS[name]
     draw = torch.Generator().manual_seed(3)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(4)
         net = build().double().eval()
     for key, value in net.state_dict().items():

@@ -279,9 +279,10 @@ def equals(
     tolerance: float,
     x: str,
     at: str | float,
+    over: Sequence[str] = (),
 ) -> Outcome:
-    """Judge that ``y`` is within ``tolerance`` of ``expected`` at one place along ``x``."""
-    return judge(_placed(rows, y, x, at, ()), Range(expected - tolerance, expected + tolerance))
+    """Judge that ``y`` is within ``tolerance`` of ``expected``; arguments as in :func:`exceeds`."""
+    return judge(_placed(rows, y, x, at, over), Range(expected - tolerance, expected + tolerance))
 
 
 def agree(rows: pd.DataFrame, *, first: str, second: str, tolerance: float, x: str) -> Outcome:

@@ -124,7 +124,8 @@ def exponents(collection: Collection) -> Table:
     """Return UC-NFA and C-NFA at the end with the AGOP to the power ``exponent``.
 
     Networks are told apart by ``dataset``, ``network`` and ``gain``, which multiplied the initial
-    weights.
+    weights. ``half_minus_one`` is how much higher UC-NFA (Pearson) is with the square root of the
+    AGOP than with the AGOP itself.
     """
     measured = stages(networks(collection))
     measured = measured[measured["stage"] == "final"].drop(columns="stage")
@@ -139,7 +140,13 @@ def exponents(collection: Collection) -> Table:
             rows = measured[measured["measure"] == f"{kind}_power_{name}_{form}"]
             parts.append(with_column(rows.assign(measure=measure), "exponent", exponent))
     table = pd.concat(parts, ignore_index=True)
-    return with_column(table, "network", table["run"].map(kinds))
+    table = with_column(table, "network", table["run"].map(kinds))
+    own = table[table["measure"] == "uc_nfa_pearson"]
+    keys = [name for name in table.columns if name not in ("exponent", "measure", "value")]
+    half, one = (own[own["exponent"] == exponent] for exponent in (0.5, 1.0))
+    both = half.merge(one, on=keys, suffixes=("", "_one"))
+    gap = both[keys].assign(measure="half_minus_one", value=both["value"] - both["value_one"])
+    return pd.concat([table, gap], ignore_index=True)
 
 
 def stages(table: Table) -> Table:

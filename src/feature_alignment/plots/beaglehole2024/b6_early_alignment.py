@@ -11,7 +11,7 @@ from feature_alignment import command
 from feature_alignment.plots import style
 from feature_alignment.plots.beaglehole2024.layers import HUES
 
-GRID = ["dimension", "width", "alpha", "epsilon", "readout"]
+GRID = ["dimension", "width", "examples", "alpha", "epsilon", "readout"]
 READOUTS = {"normal": ("normal readout", "o"), "student_t": ("heavy-tailed readout", "^")}
 
 
@@ -56,9 +56,10 @@ def _draw_prediction(panel: Axes, means: pd.DataFrame) -> None:
 
 
 def _draw_exponents(panel: Axes, table: pd.DataFrame) -> None:
-    """Draw the largest network as wide as its inputs, with a normal readout."""
+    """Draw the largest network as wide as its inputs, normal readout, most examples."""
     square = table[(table["width"] == table["dimension"]) & (table["readout"] == "normal")]
-    own = square[square["dimension"] == square["dimension"].max()]
+    largest = square[square["dimension"] == square["dimension"].max()]
+    own = largest[largest["examples"] == largest["examples"].max()]
     for epsilon, colour in _colours(table["epsilon"]).items():
         rows = own[own["epsilon"] == epsilon]
         observed = rows[rows["measure"] == "observed_cosine"]
