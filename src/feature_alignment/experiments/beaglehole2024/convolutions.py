@@ -17,7 +17,7 @@ from feature_alignment.training.losses import LOSSES
 from feature_alignment.training.optimizers import make_optimizer
 from feature_alignment.training.schedules import EveryEpochs, first_epoch_then
 
-COVARIANCE_BATCH = 20
+COVARIANCE_BATCH = 50
 """Images per forward pass of a measurement: their gradients of all layers are in memory at once."""
 
 
