@@ -77,6 +77,12 @@ CASES = [
     ("at_least", {"y": "m", "bound": 0.6, "at": 2, **BY_LAYER}, {"m": RISING}, {"m": FALLING}),
     ("at_most", {"y": "m", "bound": 0.6, **BY_LAYER}, {"m": FLAT}, {"m": RISING}),
     ("at_most", {"y": "m", "bound": 0.4, "at": 2, **BY_LAYER}, {"m": FALLING}, {"m": RISING}),
+    (
+        "equals",
+        {"y": "m", "expected": 0.5, "tolerance": 0.1, "at": "all", **BY_LAYER},
+        {"m": FLAT},
+        {"m": FALLING},
+    ),
 ]
 EXACT_CASES = [
     (

@@ -158,7 +158,9 @@ def test_every_method_starts_at_the_same_network(finished):
 def test_losses_and_shares_are_those_of_the_network_written_out(tmp_path):
     run = chain_run(tmp_path, epochs=1)
     task = run.settings["tasks"][1]
-    network, inputs, measurements = speed_limits.train_by(run, task, "favoured", run.checkpointing())
+    network, inputs, measurements = speed_limits.train_by(
+        run, task, "favoured", run.checkpointing()
+    )
     final = {(m.measure, m.layer, m.split): m.value for m in measurements if m.step == 4}
     targets = sum(inputs[:, k] * inputs[:, (k + 1) % 4] for k in range(4))
     outputs = network(inputs)[:, 0].detach()

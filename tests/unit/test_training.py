@@ -448,6 +448,12 @@ def test_measurements_come_where_a_loss_is_reached(examples):
     assert not both.due(5, 1)
 
 
+def test_measurements_may_start_after_some_epochs():
+    every = schedules.EveryEpochs(3, first=2)
+    assert [epoch for epoch in range(12) if every.due(0, epoch)] == [2, 5, 8, 11]
+    assert not every.due(0, None)
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS_BY_NAME)
 def test_optimizers_have_their_formulas(name):
     rate, momentum, decay, draw = 0.01, 0.8, 0.1, torch.Generator().manual_seed(0)

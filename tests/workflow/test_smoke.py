@@ -82,8 +82,8 @@ def test_the_second_run_has_nothing_to_do(finished):
 def test_a_docstring_re_runs_nothing(edited):
     edited.edit(
         "src/feature_alignment/tangents/preactivations.py",
-        '"""Covariance of the gradients with respect to pre-activations."""',
-        '"""Another docstring."""  # and a comment',
+        '"""Covariance of the gradients with respect to pre-activations.',
+        '"""Another docstring.',
     )
     assert edited.planned(*SMOKE) == {}
 
@@ -98,9 +98,12 @@ def test_an_instrument_re_runs_what_it_measures(edited):
     path = "src/feature_alignment/tangents/preactivations.py"
     edited.edit(path, "covariances[names[-2]] *= readout.T @ readout", "pass")
     jobs = edited.planned(*SMOKE)
-    assert jobs.pop("train_run") == 4
+    assert jobs.pop("train_run") == 2 * 5  # two networks of B1, B4, B5, B7 on images; two seeds
+    assert jobs.pop("train_run_with_images") == 2
+    figures = ("b1", "b2", "b3", "b4", "b5", "b7", "b7c", "c1")
     assert set(jobs) == {
-        *(f"{kind}_beaglehole2024_{b}" for kind in ("collect", "plot") for b in ("b1", "b2", "b3")),
+        *(f"{kind}_beaglehole2024_{b}" for kind in ("collect", "plot") for b in figures),
+        "keep_images",
         "audit",
         "tell_costs",
     }
@@ -112,7 +115,7 @@ def test_a_setting_re_runs_that_run_and_what_reads_it(edited):
     assert jobs.pop("write_spec") == 1
     assert jobs.pop("train_run") == 2
     assert {name for name in jobs if name.startswith("plot")} == {
-        name for name in PLOTS if "beaglehole2024" in name
+        f"plot_beaglehole2024_{name}" for name in ("b1", "b2", "b3")
     }
     assert jobs["audit"] == 1
 

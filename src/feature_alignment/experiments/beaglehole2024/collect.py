@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from feature_alignment import command
-from feature_alignment.experiments.beaglehole2024.instruments import EXPONENTS
 from feature_alignment.experiments.beaglehole2024.matched import MATCHED, differences, matched
+from feature_alignment.experiments.beaglehole2024.powers import EXPONENTS
 from feature_alignment.experiments.collecting import Collection, collect_figure, with_column
 from feature_alignment.tables import tidy
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from feature_alignment.experiments.beaglehole2024.powers import EXPONENTS
 from feature_alignment.measures.ansatz import (
     ansatz_correlations,
     cross_correlations,
@@ -18,8 +19,6 @@ from feature_alignment.tangents.preactivations import preactivation_covariances
 from feature_alignment.training.loop import Instrument, Reading
 
 COVARIANCE_BATCH = 256
-EXPONENTS = {"quarter": 0.25, "half": 0.5, "one": 1.0}
-"""Powers of the AGOP that the NFM is compared with, by the name in a measure."""
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +155,7 @@ def null_covariance(
 
 
 def powers(layer: LayerState) -> Iterator[Reading]:
-    """Read the correlation of the NFM with the AGOP to each power of :data:`EXPONENTS`.
+    """Read the correlation of the NFM with the AGOP to the powers 1/4, 1/2 and 1.
 
     ``uc_nfa_power_quarter_pearson`` and so on, also as cosines, of W; with ``c_nfa`` of W − W(0).
     """

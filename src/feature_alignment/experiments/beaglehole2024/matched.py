@@ -34,22 +34,18 @@ def values_at_loss(training: Table, level: float, loss: str) -> dict[tuple, floa
         ValueError: If the training never gets there, or starts below.
     """
     by_epoch = training.set_index(["epoch", *PLACE])["value"].unstack(PLACE)
-    by_epoch.columns = pd.MultiIndex.from_tuples(
-        [tuple(None if pd.isna(part) else part for part in key) for key in by_epoch.columns],
-        names=PLACE,
-    )
-    lowest = by_epoch[loss, None, "train"].cummin()
-    if not lowest.iloc[-1] <= level <= lowest.iloc[0]:
+    places = [tuple(None if pd.isna(part) else part for part in key) for key in by_epoch.columns]
+    by_epoch.columns = pd.Index(places, tupleize_cols=False)
+    lowest = by_epoch[[(loss, None, "train")]].cummin().to_numpy()[:, 0]
+    if not lowest[-1] <= level <= lowest[0]:
         raise ValueError(
-            f"expected a level of {loss} between {lowest.iloc[-1]:g} and {lowest.iloc[0]:g}, got "
-            f"{level:g}"
+            f"expected a level of {loss} between {lowest[-1]:g} and {lowest[0]:g}, got {level:g}"
         )
-    after = int(np.argmax(lowest.to_numpy() <= level))
+    after = int(np.argmax(lowest <= level))
     found = by_epoch.iloc[after]
     if after:
         before = by_epoch.iloc[after - 1]
-        high, low = lowest.iloc[after - 1], lowest.iloc[after]
-        share = np.log(high / level) / np.log(high / low)
+        share = np.log(lowest[after - 1] / level) / np.log(lowest[after - 1] / lowest[after])
         found = before + share * (found - before)
     return {place: float(value) for place, value in found.items() if pd.notna(value)}
 
