@@ -28,7 +28,7 @@ def figure(table: pd.DataFrame) -> Figure:
     _draw_exponents(panels[1], table)
     _draw_baseline(panels[2], means)
     handles, labels = panels[0].get_legend_handles_labels()
-    drawn.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=6)
+    drawn.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=6)
     return drawn
 
 

@@ -44,7 +44,8 @@ def figure(table: pd.DataFrame) -> Figure:
         panel.set_title(title if pd.isna(gain) else f"{title}\ngain {gain:g}", fontsize=7)
         panel.set(ylim=(0, 1.02), xlabel="power of the AGOP", xticks=(0.25, 0.5, 1))
     panels[0].set_ylabel("UC-NFA (full), C-NFA (dashed)")
-    panels[len(kinds) - 1].legend(fontsize=5)
+    handles, labels = panels[len(kinds) - 1].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside right center", fontsize=6)
     return drawn
 
 
