@@ -136,7 +136,7 @@ def test_rotations_are_the_same_at_every_measurement_and_differ_over_layers():
     assert read(question) != read(question, second)
 
 
-def test_questions_are_asked_once_the_weights_have_moved():
+def test_questions_are_asked_of_every_layer_that_is_not_dead():
     net, asked = network(), []
 
     def question(state):
@@ -145,16 +145,30 @@ def test_questions_are_asked_once_the_weights_have_moved():
 
     instrument = ansatz(net, INPUTS, layers=["linear2"], questions=[question])
     list(instrument(net))
-    assert asked == []
+    [state] = asked
+    assert not state.moved.any()
     start = net.linear2.weight.detach().clone()
     with torch.no_grad():
         net.linear2.weight.mul_(1.5)
     readings = list(instrument(net))
-    [state] = asked
+    state = asked[1]
     assert state.name == "linear2"
     torch.testing.assert_close(state.moved, 0.5 * start)
     torch.testing.assert_close(state.weight, 1.5 * start)
     assert {reading.layer for reading in readings} == {"linear2"}
+    with torch.no_grad():
+        net.linear2.weight.copy_(-net.linear2.weight.abs())
+    list(instrument(net))
+    assert len(asked) == 2
+    list(ansatz(net, INPUTS, layers=["linear1"], questions=[question])(net))
+    assert len(asked) == 2  # behind linear2 no unit is active
+
+
+def test_before_the_first_step_there_is_no_change_to_ask_about():
+    still = LayerState("linear1", WEIGHT, torch.zeros_like(WEIGHT), COVARIANCE)
+    assert read(null_covariance(generators, ["linear1"], 2), still) == {}
+    assert read(centred_share, still) == {"centred_share": 0}
+    assert {name[:6] for name in read(powers, still)} == {"uc_nfa"}
 
 
 MODEL = {

@@ -29,7 +29,8 @@ Covariances = Callable[[nn.Module, Iterable[Tensor]], dict[str, Tensor]]
 class LayerState:
     """A layer at a measurement: W (out, in), W − W(0) and K (out, out).
 
-    A convolution's kernel positions count among its inputs. Neither W nor K is zero.
+    A convolution's kernel positions count among its inputs. K is not zero; W − W(0) is zero before
+    the first step.
     """
 
     name: str
@@ -62,7 +63,7 @@ def ansatz(
         layers: Which, by module name; ``None`` for all linear layers but the last.
         covariances: Computes K of these layers from batches of inputs.
         batch_size: Examples per batch.
-        questions: What to ask further of each layer, once its weights have moved.
+        questions: What to ask further of each layer that is not dead.
     """
     names = hidden_layers(network) if layers is None else layers
     initial = {name: weight.clone() for name, weight in _weights(network, names)}
@@ -80,9 +81,9 @@ def ansatz(
             yield from _correlations("uc_nfa", name, weight, found[name])
             if moved.any():  # before the first step there is nothing to correlate
                 yield from _correlations("c_nfa", name, moved, found[name])
-                state = LayerState(name, weight, moved, found[name])
-                for question in questions:
-                    yield from question(state)
+            state = LayerState(name, weight, moved, found[name])
+            for question in questions:
+                yield from question(state)
 
     return read
 
@@ -131,15 +132,17 @@ def null_covariance(
     """
 
     def read(layer: LayerState) -> Iterator[Reading]:
+        if not layer.moved.any():
+            return
         place = layers.index(layer.name)
         moved, covariance = layer.moved.double(), layer.covariance.double()
+        left, values, _ = torch.linalg.svd(moved, full_matrices=False)
         found: dict[str, list[float]] = {}
         for draw in range(draws):
             source = generator(place * draws + draw)
             rotation = haar_orthogonal(len(covariance), source, torch.float64).to(moved.device)
             null = ansatz_correlations(moved, rotation @ covariance @ rotation.T)
             # A rotation of the inputs takes the row space of W̄ to a Haar-random one.
-            left, values, _ = torch.linalg.svd(moved, full_matrices=False)
             frame, _ = torch.linalg.qr(
                 torch.randn(moved.shape[1], len(values), dtype=torch.float64, generator=source)
             )
@@ -148,8 +151,8 @@ def null_covariance(
             for name, value in (("null_c_nfa", null), ("independent", unrelated)):
                 for kind in ("pearson", "cosine"):
                     found.setdefault(f"{name}_{kind}", []).append(getattr(value, kind))
-        for measure, values in found.items():
-            yield Reading(measure, sum(values) / len(values), layer.name, "train")
+        for measure, drawn in found.items():
+            yield Reading(measure, sum(drawn) / len(drawn), layer.name, "train")
 
     return read
 
@@ -160,6 +163,8 @@ def powers(layer: LayerState) -> Iterator[Reading]:
     ``uc_nfa_power_quarter_pearson`` and so on, also as cosines, of W; with ``c_nfa`` of W − W(0).
     """
     for kind, weight in (("uc_nfa", layer.weight), ("c_nfa", layer.moved)):
+        if not weight.any():
+            continue
         found = power_correlations(weight, layer.covariance, list(EXPONENTS.values()))
         for name, value in zip(EXPONENTS, found, strict=True):
             for form in ("pearson", "cosine"):

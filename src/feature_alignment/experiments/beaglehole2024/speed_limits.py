@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from feature_alignment import command
 from feature_alignment.data.monomials import gaussian_chain
-from feature_alignment.experiments.beaglehole2024.instruments import ansatz
+from feature_alignment.experiments.beaglehole2024.instruments import LayerState, Question, ansatz
 from feature_alignment.experiments.beaglehole2024.limits import make_method
 from feature_alignment.experiments.run import Run, parse_run
 from feature_alignment.measures.ansatz import (
@@ -95,7 +95,10 @@ def train_by(
         epochs=settings["epochs"],
         order=run.shuffled(len(targets)),
         schedule=EveryEpochs(settings["measure_every"]),
-        instruments=[losses(examples), ansatz(network, inputs), relevant_shares(inputs, rank)],
+        instruments=[
+            losses(examples),
+            ansatz(network, inputs, questions=[relevant_shares(rank)]),
+        ],
         checkpointing=checkpointing,
     )
     return network, inputs, measurements
@@ -115,14 +118,22 @@ def losses(examples: Mapping[str, tuple[Tensor, Tensor]]) -> Instrument:
     return read
 
 
-def relevant_shares(inputs: Tensor, rank: int) -> Instrument:
-    """Return the instrument that reads ``nfm_share`` and ``agop_share`` of the first layer."""
+def relevant_shares(rank: int) -> Question:
+    """Return the question how much of the first layer's features lies on the relevant inputs.
 
-    def read(network: nn.Sequential) -> Iterator[Reading]:
-        names = ("nfm_share", "agop_share")
-        for name, matrix in zip(names, first_features(network, inputs), strict=True):
-            diagonal = matrix.diagonal().double()
-            yield Reading(name, (diagonal[:rank].sum() / diagonal.sum()).item(), FIRST, "train")
+    ``nfm_share`` and ``agop_share``, the shares of the traces of NFM and AGOP on the first ``rank``
+    inputs.
+    """
+
+    def read(layer: LayerState) -> Iterator[Reading]:
+        if layer.name == FIRST:
+            features = {
+                "nfm_share": neural_feature_matrix(layer.weight),
+                "agop_share": average_gradient_outer_product(layer.weight, layer.covariance),
+            }
+            for name, matrix in features.items():
+                diagonal = matrix.diagonal().double()
+                yield Reading(name, (diagonal[:rank].sum() / diagonal.sum()).item(), FIRST, "train")
 
     return read
 
