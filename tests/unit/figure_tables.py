@@ -14,6 +14,7 @@ from feature_alignment.experiments.baratin2021.collect_complexity import complex
 from feature_alignment.experiments.baratin2021.eigenfunctions import RINGS
 from feature_alignment.experiments.beaglehole2024 import collect as beaglehole2024
 from feature_alignment.experiments.collecting import Collection
+from feature_alignment.experiments.joint import collect as joint
 from feature_alignment.experiments.lejeune2024 import collect as lejeune2024
 from feature_alignment.experiments.lejeune2024.penalties import curves
 from feature_alignment.experiments.lou2022 import collect as lou2022
@@ -285,6 +286,23 @@ def speed_limit_images() -> dict[str, np.ndarray]:
     }
 
 
+def both_instruments(figure: str) -> Collection:
+    """Measurements of the joint figure's networks."""
+    settings = {
+        "mlp": {"model": {"architecture": "fully_connected"}},
+        "vgg": {"model": {"architecture": "vgg11"}},
+    }
+    layers = [("linear1", "linear2", "linear3", "linear4"), ("conv1", "conv2", "conv3", "linear1")]
+    rows = []
+    for run, names in zip(settings, layers, strict=True):
+        measured = names[:-1]  # the last layer has an alignment alone
+        places = [(m, s, None) for m in ("loss", "accuracy") for s in ("train", "test")]
+        places += [("alignment", s, layer) for s in ("train", "test") for layer in (None, *names)]
+        places += [(m, "train", layer) for m in joint.ANSATZ for layer in measured]
+        rows += [{**row, "paper": "joint"} for row in readings([run], [0, 4, 8], places)]
+    return collection(figure, rows, settings, "joint")
+
+
 def lou_collection(
     figure: str, rows: Iterable[Mapping], settings: Mapping[str, dict]
 ) -> Collection:
@@ -477,6 +495,8 @@ def tables() -> dict[tuple[str, str], pd.DataFrame]:
         found["beaglehole2024", figure] = collect(ansatz_collection(figure))
     for figure, collect in lou2022.FIGURES.items():
         found["lou2022", figure] = collect(hierarchies(figure))
+    for figure, collect in joint.FIGURES.items():
+        found["joint", figure] = collect(both_instruments(figure))
     for figure, collect in lejeune2024.FIGURES.items():
         found["lejeune2024", figure] = collect(tangent_collection(figure))
     found["lejeune2024", "fig2_penalties"] = tidy(curves(np.linspace(0, 5, 11)), ["v"])

@@ -1,0 +1,131 @@
+"""Both instruments on the same networks: the run and its table."""
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from figure_tables import both_instruments as measurements
+from tiny_runs import Killed, changed, kill_at, make_run, random_dataset
+
+from feature_alignment.experiments.joint import both_instruments, collect
+from feature_alignment.tables import read_table
+
+MLP = {
+    "seeds": 1,
+    "dataset": {"name": "digits", "n_train": 30, "n_test": 20, "label_noise": 0.0},
+    "model": {
+        "architecture": "fully_connected",
+        "hidden_layers": 3,
+        "width": 8,
+        "bias": False,
+        "activation": "relu",
+        "initialisation": "pytorch",
+    },
+    "loss": "centered_mse",
+    "learning_rate": 0.1,
+    "momentum": 0.5,
+    "batch_size": 10,
+    "epochs": 2,
+    "measure": {"kernel_examples": 9, "covariance_examples": 12, "every": 1},
+}
+VGG = {
+    "architecture": "vgg11",
+    "width": 2,
+    "batch_norm": False,
+    "initialisation": "he_normal",
+    "hidden_layers": 1,
+    "dropout": 0.5,
+}
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    counts = {"n_train": 30, "n_test": 20, "classes": 3}
+    return [
+        random_dataset(folder, "digits", (1, 4, 4), **counts),
+        random_dataset(folder, "photo_patches", (3, 32, 32), **counts),
+    ]
+
+
+def tiny(folder, datasets, kind="mlp", **changes):
+    settings = changed(MLP, **changes)
+    if kind == "vgg":
+        settings |= {"model": VGG, "learning_rate": 0.001}
+        settings["dataset"] = {**settings["dataset"], "name": "photo_patches"}
+    return make_run("both_instruments", settings, folder, *datasets, paper="joint")
+
+
+def complete(run):
+    folder = run.out.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "spec.json").write_text(json.dumps(run.spec))
+    arguments = [f"--spec={folder / 'spec.json'}", "--seed=0", "--data"]
+    arguments += [str(dataset.arrays) for dataset in run.datasets.values()]
+    arguments.append("--manifest")
+    for name, dataset in run.datasets.items():
+        (folder / f"{name}.json").write_text(json.dumps(dataset.manifest))
+        arguments.append(str(folder / f"{name}.json"))
+    arguments += [f"--out={run.out}", f"--checkpoint={run.checkpoint}", "--checkpoint-interval=0"]
+    both_instruments.main(arguments)
+    return run.out.read_bytes()
+
+
+@pytest.mark.usefixtures("restored_torch")
+@pytest.mark.parametrize("kind", ["mlp", "vgg"])
+def test_layers_have_both_and_a_killed_run_goes_on_to_the_same_bytes(kind, tmp_path, datasets):
+    whole = tiny(tmp_path / "whole", datasets, kind)
+    expected = complete(whole)
+    table = read_table(whole.out)
+    layers = {
+        measure: set(table.loc[table["measure"] == measure, "layer"].dropna())
+        for measure in ("alignment", "uc_nfa_pearson", "c_nfa_pearson")
+    }
+    names = [f"linear{k}" for k in (1, 2, 3)] if kind == "mlp" else ["conv1", "conv2", "conv8"]
+    assert set(names) <= layers["uc_nfa_pearson"] <= layers["alignment"]
+    assert layers["alignment"] - layers["uc_nfa_pearson"] >= {
+        "linear4" if kind == "mlp" else "linear2"
+    }
+    assert set(table["epoch"]) == {0, 1, 2}
+    run = tiny(tmp_path / "killed", datasets, kind)
+    with pytest.MonkeyPatch.context() as patch:
+        kill_at(patch, "centered_mse", 4)
+        with pytest.raises(Killed):
+            complete(run)
+    torch.manual_seed(5)  # a new process has another state
+    assert complete(run) == expected
+
+
+@pytest.mark.usefixtures("restored_torch")
+@pytest.mark.parametrize("setting", ["kernel_examples", "covariance_examples"])
+def test_more_examples_than_there_are_is_an_error(setting, tmp_path, datasets):
+    run = tiny(tmp_path, datasets, **{f"measure__{setting}": 31})
+    with pytest.raises(ValueError, match=f"measure.{setting} is 31, but there are only"):
+        complete(run)
+
+
+def ranks(values):
+    order = sorted(values)
+    assert all(low < high for low, high in pairwise(order))
+    return np.array([order.index(value) for value in values], dtype=float)
+
+
+def test_rank_correlations_are_over_the_layers_of_one_network():
+    source = measurements("both_instruments")
+    table = collect.FIGURES["both_instruments"](source)
+    for network, names in (
+        ("fully_connected", ["linear1", "linear2", "linear3"]),
+        ("vgg11", ["conv1", "conv2", "conv3"]),
+    ):
+        own = table[(table["network"] == network) & (table["seed"] == 1) & (table["step"] == 8)]
+        assert set(own.loc[own["measure"] == "alignment", "layer"]) == set(names)
+        train = own[own["split"] == "train"].set_index(["measure", "layer"])["value"]
+        aligned = ranks([train["alignment", name] for name in names])
+        for measure in ("uc_nfa", "c_nfa"):
+            found = own.loc[own["measure"] == f"{measure}_rank_correlation", "value"]
+            other = ranks([train[f"{measure}_pearson", name] for name in names])
+            assert found.tolist() == pytest.approx([np.corrcoef(aligned, other)[0, 1]])
+    counted = table[table["measure"] == "uc_nfa_rank_correlation"]
+    assert len(counted) == 2 * 2 * 3
