@@ -37,15 +37,17 @@ def test_values_are_interpolated_in_the_logarithm_of_the_loss():
     assert values_at_loss(rows, 0.1, "loss")["v", "linear1", "train"] == pytest.approx(1)
     found = values_at_loss(rows, 10**-1.5, "loss")
     assert found["v", "linear1", "train"] == pytest.approx(2)
-    assert found["loss", None, "test"] == pytest.approx(5.5 * 0.1)
+    assert found["loss", None, "train"] == pytest.approx(10**-1.5)
+    assert found["loss", None, "test"] == pytest.approx(10**-0.5)
     assert values_at_loss(rows, 1, "loss")["v", "linear1", "train"] == 0
 
 
-def test_a_loss_that_rises_counts_as_the_lowest_so_far():
+def test_a_loss_that_rises_in_between_is_skipped():
     rows = table(training([1, 0.1, 0.5, 0.01], [0, 1, 7, 3]))
     assert values_at_loss(rows, 0.1, "loss")["v", "linear1", "train"] == pytest.approx(1)
     found = values_at_loss(rows, 10**-1.5, "loss")
-    assert found["v", "linear1", "train"] == pytest.approx(5)  # half way from 7 to 3
+    assert found["v", "linear1", "train"] == pytest.approx(2)  # half way from 1 to 3
+    assert found["loss", None, "train"] == pytest.approx(10**-1.5)
 
 
 def test_what_was_not_measured_before_the_level_is_left_out():

@@ -18,8 +18,9 @@ MATCHED = "matched_"
 def values_at_loss(training: Table, level: float, loss: str) -> dict[tuple, float]:
     """Read the measures of one training off where its training loss first is at a level.
 
-    The loss is taken as the lowest so far. Between the two measurements around the level, values
-    are interpolated linearly in the logarithm of the loss.
+    Values are interpolated between the first measurement at or below the level and, of those before
+    it, the one with the lowest loss: linearly in the logarithm of the loss, and losses by their
+    logarithms, too.
 
     Args:
         training: Measurements of one training.
@@ -36,17 +37,21 @@ def values_at_loss(training: Table, level: float, loss: str) -> dict[tuple, floa
     by_epoch = training.set_index(["epoch", *PLACE])["value"].unstack(PLACE)
     places = [tuple(None if pd.isna(part) else part for part in key) for key in by_epoch.columns]
     by_epoch.columns = pd.Index(places, tupleize_cols=False)
-    lowest = by_epoch[[(loss, None, "train")]].cummin().to_numpy()[:, 0]
-    if not lowest[-1] <= level <= lowest[0]:
+    losses = by_epoch[[(loss, None, "train")]].to_numpy()[:, 0]
+    if not losses.min() <= level <= losses[0]:
         raise ValueError(
-            f"expected a level of {loss} between {lowest[-1]:g} and {lowest[0]:g}, got {level:g}"
+            f"expected a level of {loss} between {losses.min():g} and {losses[0]:g}, got {level:g}"
         )
-    after = int(np.argmax(lowest <= level))
+    after = int(np.argmax(losses <= level))
     found = by_epoch.iloc[after]
     if after:
-        before = by_epoch.iloc[after - 1]
-        share = np.log(lowest[after - 1] / level) / np.log(lowest[after - 1] / lowest[after])
-        found = before + share * (found - before)
+        lowest = int(np.argmin(losses[:after]))
+        before = by_epoch.iloc[lowest]
+        share = np.log(losses[lowest] / level) / np.log(losses[lowest] / losses[after])
+        between = before + share * (found - before)
+        positive = [place for place in places if place[0].endswith("loss")]
+        between[positive] = before[positive] * (found[positive] / before[positive]) ** share
+        found = between
     return {place: float(value) for place, value in found.items() if pd.notna(value)}
 
 
