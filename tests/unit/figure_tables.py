@@ -195,7 +195,8 @@ def ansatz_collection(figure: str) -> Collection:
     for run, conditions, layers in parts:
         columns += [name for name in conditions[0] if name not in columns]
         for condition in conditions:
-            rows += [{**row, **condition} for row in ansatz_rows(run, layers)]
+            drawn = ansatz_rows(run, layers, len(rows))
+            rows += [{**row, **condition} for row in drawn]
     settings = {run: NETWORKS[run] for run, _, _ in parts}
     return collection(figure, rows, settings, "beaglehole2024", columns)
 
@@ -212,9 +213,9 @@ def image_methods() -> list[dict]:
     return [{"method": method} for method in ("sgd", "equal", "layer 1", "layer 2")]
 
 
-def ansatz_rows(run: str, layers: Iterable[str]) -> Iterator[dict]:
+def ansatz_rows(run: str, layers: Iterable[str], draws: int) -> Iterator[dict]:
     """Yield measurements of one training of beaglehole2024 for every seed; losses fall."""
-    draw = np.random.default_rng(len(run))
+    draw = np.random.default_rng(draws)
     powers = [
         f"{kind}_power_{power}_{form}"
         for kind in ("uc_nfa", "c_nfa")
@@ -229,7 +230,7 @@ def ansatz_rows(run: str, layers: Iterable[str]) -> Iterator[dict]:
             common |= {"step": epoch, "epoch": epoch}
             for split in ("train", "test"):
                 for measure in ("loss", "relative_loss", "accuracy"):
-                    value = (0.5 + 0.01 * seed) / (1 + epoch) + draw.uniform(0, 0.001)
+                    value = (0.5 + 0.01 * seed) / (1 + epoch) + draw.uniform(0, 0.01)
                     yield {**common, "split": split, "measure": measure, "value": value}
             for layer in layers:
                 for measure in of_layers:

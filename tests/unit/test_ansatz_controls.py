@@ -10,6 +10,7 @@ from test_preactivations import INPUTS, network
 from tiny_runs import Killed, changed, kill_at, make_run, random_dataset
 
 from feature_alignment.experiments.beaglehole2024 import convolutions, initial_scale
+from feature_alignment.experiments.beaglehole2024.ansatz import build_network
 from feature_alignment.experiments.beaglehole2024.instruments import (
     LayerState,
     ansatz,
@@ -25,6 +26,7 @@ from feature_alignment.measures.ansatz import (
 )
 from feature_alignment.tables import read_table
 from feature_alignment.tangents.preactivations import graph_covariances
+from feature_alignment.training.losses import centered_mse
 
 from reference import ansatz as reference
 
@@ -127,6 +129,27 @@ def test_independent_matrices_are_turned_against_each_other():
     nfm, agop = OTHER.T @ OTHER, OTHER.T @ COVARIANCE @ OTHER
     expected = nfm.trace() * agop.trace() / 9 / nfm.norm() / agop.norm()
     assert found["independent_cosine"] == pytest.approx(expected.item(), abs=0.03)
+
+
+def test_the_null_of_an_aligned_covariance_is_below_its_own_correlation():
+    # K has the eigenvectors of W̄ W̄ᵀ, leading ones first: as aligned as can be.
+    left, _, right = torch.linalg.svd(OTHER, full_matrices=False)
+    moved = left * torch.tensor([1.0, 0.9, 0.8, 0.7, 0.6]) @ right
+    aligned = left * torch.tensor([1, 0.5, 0.1, 0.01, 0.001]).double() @ left.T
+    state = LayerState("linear1", WEIGHT, moved.double(), aligned)
+    found = read(null_covariance(generators, ["linear1"], 20), state)
+    own = ansatz_correlations(moved.double(), aligned)
+    assert found["null_c_nfa_cosine"] < own.cosine - 0.02
+    assert found["independent_cosine"] < found["null_c_nfa_cosine"]
+
+
+def test_a_change_at_the_rounding_of_single_precision_is_told(caplog):
+    net = network()
+    instrument = ansatz(net, INPUTS, layers=["linear1"])
+    with torch.no_grad():
+        net.linear1.weight.mul_(1 + 1e-7)
+    list(instrument(net))
+    assert "linear1 moved by little more than rounding" in caplog.text
 
 
 def test_rotations_are_the_same_at_every_measurement_and_differ_over_layers():
@@ -270,14 +293,17 @@ def test_gains_share_the_weights_and_measure_after_the_first_epoch(tmp_path, dat
     assert sorted(table["epoch"].unique()) == [1, 3, 4]
     first = table[(table["epoch"] == 1) & (table["measure"] == "uc_nfa_pearson")]
     by_gain = first.pivot(index="layer", columns="gain", values="value")
-    # A gain common to all hidden layers cancels in the ansatz of the first layer
+    # A gain common to all hidden layers cancels in the ansatz
     np.testing.assert_allclose(by_gain[0.5], by_gain[2.0], atol=1e-3)
-    norms = []
+    # After an epoch at 1e-4 losses are those of the initial networks, two layers times the gain.
+    task = run.task()
+    network = build_network(run, task)
     for gain in (0.5, 2.0):
-        torch.manual_seed(0)
+        outputs = gain**2 * network(task.train.inputs)
         rows = table[(table["gain"] == gain) & (table["measure"] == "loss")]
-        norms.append(rows["value"].iloc[0])
-    assert norms[0] != norms[1]
+        [found] = rows.loc[(rows["epoch"] == 1) & (rows["split"] == "train"), "value"]
+        expected = centered_mse(outputs, task.train.labels).item()
+        assert found == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.usefixtures("restored_torch")

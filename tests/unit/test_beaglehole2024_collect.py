@@ -101,6 +101,7 @@ def test_gains_of_speed_limits_are_over_methods_of_the_same_task():
         gains = values(found, f"uc_nfa_gain{suffix}", *keys)
         assert len(gains) == 2 * 2 * 2
         np.testing.assert_allclose(gains, expected[gains.index], atol=1e-12)
+        assert gains.abs().min() > 1e-6
     assert len(values(found, "nfm_share_gain", *keys)) == 8
     losses = values(found, "matched_relative_loss", "seed", "rank", "method", "split")
     train = losses.xs("train", level="split").groupby(["seed", "rank"])
@@ -112,11 +113,15 @@ def test_gains_on_images_are_those_of_the_favoured_layer():
     levels = values(found, "matched_uc_nfa_pearson", "seed", "method", "layer")
     gains = values(found, "uc_nfa_gain", "seed", "layer")
     over = values(found, "uc_nfa_gain_over_equal", "seed", "layer")
-    assert len(gains) == len(over) == 2 * 2
+    rises = values(found, "uc_nfa_rise", "seed", "layer")
+    starts = values(found[found["epoch"] == 0], "uc_nfa_pearson", "seed", "method", "layer")
+    assert len(gains) == len(over) == len(rises) == 2 * 2
     for seed, layer in gains.index:
         own = levels[seed, layer.replace("linear", "layer "), layer]
         assert gains[seed, layer] == pytest.approx(own - levels[seed, "sgd", layer])
         assert over[seed, layer] == pytest.approx(own - levels[seed, "equal", layer])
+        assert rises[seed, layer] == pytest.approx(own - starts[seed, "layer " + layer[-1], layer])
+        assert len({own, levels[seed, "sgd", layer], levels[seed, "equal", layer]}) == 3
 
 
 def test_the_null_is_set_beside_independent_matrices():
@@ -128,6 +133,16 @@ def test_the_null_is_set_beside_independent_matrices():
     assert len(gap) == 2 * 2 * 2 * 2
     np.testing.assert_allclose(gap, (null - independent)[gap.index], atol=1e-12)
     assert set(found["stage"]) == {"initial", "final"}
+
+
+def test_errors_of_the_prediction_are_averaged_over_the_networks_of_a_seed():
+    found = FIGURES["b6_early_alignment"](ansatz_collection("b6_early_alignment"))
+    means = values(found, "mean_relative_error", "seed", "alpha")
+    assert sorted(means.index) == [(0, 0.0), (0, 1.0), (1, 0.0), (1, 1.0)]
+    own = found[(found["measure"] == "relative_error") & (found["seed"] == 1)]
+    expected = own.loc[own["alpha"] == 1.0, "value"]
+    assert len(expected) == 2 * 3 * 2
+    assert means[1, 1.0] == pytest.approx(expected.mean())
 
 
 def test_exponents_are_of_the_end_of_training():

@@ -94,7 +94,8 @@ def power_correlations(
 
     With the eigenvectors v_i and eigenvalues λ_i of the AGOP, of which there are at most as many
     as the layer has outputs, Σ NFM∘AGOP^s = Σ_i λ_i^s ‖W v_i‖² and Σ AGOP^s = Σ_i λ_i^s (v_iᵀ 1)².
-    Eigenvalues below 1e-12 of the largest count as zero.
+    Eigenvalues below 1e-6 of the largest count as zero: K is summed in single
+    precision, and a small power would raise its rounding.
 
     Args:
         weight: W or W − W(0), (out, in).
@@ -115,7 +116,7 @@ def power_correlations(
     values, vectors = torch.linalg.eigh(covariance)
     root = (vectors * values.clamp(min=0).sqrt()).T @ weight  # AGOP = rootᵀ root
     values, vectors = torch.linalg.eigh(root @ root.T)
-    kept = values > 1e-12 * values[-1]
+    kept = values > 1e-6 * values[-1]
     values = values[kept]
     directions = root.T @ vectors[:, kept] / values.sqrt()  # v_i, (in, r)
     along = (weight @ directions).square().sum(dim=0)

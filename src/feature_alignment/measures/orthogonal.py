@@ -28,5 +28,20 @@ def haar_orthogonal(
     """
     if size < 1:
         raise ValueError(f"expected a size of at least 1, got {size}")
-    q, r = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=dtype))
+    return haar_frame(size, size, generator, dtype)
+
+
+def haar_frame(
+    size: int, count: int, generator: torch.Generator, dtype: torch.dtype = torch.float64
+) -> Tensor:
+    """Draw the first ``count`` columns of a Haar-random orthogonal matrix, (size, count).
+
+    Arguments and source as for :func:`haar_orthogonal`.
+
+    Raises:
+        ValueError: If there are more columns than dimensions, or none.
+    """
+    if not 1 <= count <= size:
+        raise ValueError(f"expected 1 to {size} columns, got {count}")
+    q, r = torch.linalg.qr(torch.randn(size, count, generator=generator, dtype=dtype))
     return torch.where(r.diagonal() < 0, -q, q)

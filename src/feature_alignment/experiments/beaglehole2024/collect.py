@@ -74,16 +74,30 @@ def initial_scale(collection: Collection) -> Table:
     return pd.concat([table, gap], ignore_index=True)
 
 
+def early_alignment(collection: Collection) -> Table:
+    """Return the rows of B6: all measurements, and per seed and ``alpha`` their mean error.
+
+    ``mean_relative_error`` is the mean of ``relative_error`` over sizes, ε and readouts: of all
+    networks of a seed, whose errors a single network's scatter would hide.
+    """
+    measured = collection.measurements.astype({"dimension": "Int64", "width": "Int64"})
+    errors = measured[measured["measure"] == "relative_error"]
+    means = errors.groupby(["paper", "run", "seed", "alpha"], as_index=False)["value"].mean()
+    means = means.assign(measure="mean_relative_error").to_dict("records")
+    conditions = ("dimension", "width", "examples", "alpha", "epsilon", "readout")
+    return pd.concat([measured, tidy(means, conditions)[measured.columns]], ignore_index=True)
+
+
 def speed_limits(collection: Collection) -> Table:
     """Return the rows of B7 by task (``rank``, ``dimension``) and ``method``.
 
-    All measurements of the runs by epoch, but for weight change and cosines; the same, prefixed
+    All measurements of the runs by epoch, but for cosines; the same, prefixed
     with ``matched_``, where the training losses of all methods are equal, see
     :mod:`feature_alignment.experiments.beaglehole2024.matched`; and differences there, of the
     method that favours the first layer: ``uc_nfa_gain``, by layer, and ``nfm_share_gain`` over SGD,
     ``uc_nfa_gain_over_equal`` and ``nfm_share_gain_over_equal`` over equal speeds.
     """
-    kept = ("loss", "relative_loss", "nfm_share", "agop_share", *CORRELATIONS[::2])
+    kept = ("loss", "relative_loss", "nfm_share", "agop_share", "weight_change", *CORRELATIONS[::2])
     measured = _of(collection.measurements, *kept)
     conditions = ["rank", "dimension"]
     equal = matched(measured, conditions, "relative_loss")
@@ -103,10 +117,11 @@ def favoured_layers(collection: Collection) -> Table:
     """Return the rows of B7's images by ``dataset`` and ``method``.
 
     As for :func:`speed_limits`; the differences, a row per layer, are those of the method that
-    favours this layer: ``uc_nfa_gain`` over SGD and ``uc_nfa_gain_over_equal`` over equal speeds.
+    favours this layer: ``uc_nfa_gain`` over SGD, ``uc_nfa_gain_over_equal`` over equal speeds and
+    ``uc_nfa_rise`` over the layer's initial value.
     """
     named = collection.with_condition("dataset", lambda spec: spec["settings"]["dataset"]["name"])
-    measured = _of(named.measurements, "loss", "accuracy", *CORRELATIONS[::2])
+    measured = _of(named.measurements, "loss", "accuracy", "weight_change", *CORRELATIONS[::2])
     equal = matched(measured, ["dataset"], "loss")
     compared = {f"{MATCHED}uc_nfa_pearson": "uc_nfa_gain"}
     favouring = sorted(name for name in equal["method"].unique() if name.startswith("layer "))
@@ -117,6 +132,15 @@ def favoured_layers(collection: Collection) -> Table:
         for row in differences(equal, compared, method, other, suffix)
         if row["layer"] == method.replace("layer ", "linear")
     ]
+    start = measured[measured["epoch"] == 0].assign(measure=lambda t: MATCHED + t["measure"])
+    for method in favouring:
+        own = equal[equal["method"] == method]
+        both = pd.concat([own, start[start["method"] == method].assign(method="start")])
+        gains += [
+            {**row, "measure": "uc_nfa_rise"}
+            for row in differences(both, compared, method, "start", "")
+            if row["layer"] == method.replace("layer ", "linear")
+        ]
     return _joined(measured, equal, gains, ["dataset", "method"])
 
 
@@ -176,7 +200,7 @@ FIGURES: dict[str, Callable[[Collection], Table]] = {
     "b3_initial_and_final": initial_and_final,
     "b4_convolutions": convolutions,
     "b5_initial_scale": initial_scale,
-    "b6_early_alignment": lambda collection: collection.measurements,
+    "b6_early_alignment": early_alignment,
     "b7_speed_limits": speed_limits,
     "b7c_favoured_layers": favoured_layers,
     "c1_exponents": exponents,

@@ -14,11 +14,13 @@ from feature_alignment.measures.ansatz import (
     power_correlations,
     unnormalised_alignment,
 )
-from feature_alignment.measures.orthogonal import haar_orthogonal
+from feature_alignment.measures.orthogonal import haar_frame, haar_orthogonal
 from feature_alignment.tangents.preactivations import preactivation_covariances
 from feature_alignment.training.loop import Instrument, Reading
 
 COVARIANCE_BATCH = 256
+ROUNDING = 1e-6
+"""Relative change of a weight below which single precision keeps hardly any of it."""
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +81,8 @@ def ansatz(
                 )
                 continue
             yield from _correlations("uc_nfa", name, weight, found[name])
+            if 0 < _norm(moved) < ROUNDING * _norm(weight):
+                log.warning("%s moved by little more than rounding: its C-NFA is of that", name)
             if moved.any():  # before the first step there is nothing to correlate
                 yield from _correlations("c_nfa", name, moved, found[name])
             state = LayerState(name, weight, moved, found[name])
@@ -143,9 +147,7 @@ def null_covariance(
             rotation = haar_orthogonal(len(covariance), source, torch.float64).to(moved.device)
             null = ansatz_correlations(moved, rotation @ covariance @ rotation.T)
             # A rotation of the inputs takes the row space of W̄ to a Haar-random one.
-            frame, _ = torch.linalg.qr(
-                torch.randn(moved.shape[1], len(values), dtype=torch.float64, generator=source)
-            )
+            frame = haar_frame(moved.shape[1], len(values), source)
             turned = left * values @ frame.T.to(moved.device)
             unrelated = cross_correlations(moved, turned, covariance)
             for name, value in (("null_c_nfa", null), ("independent", unrelated)):

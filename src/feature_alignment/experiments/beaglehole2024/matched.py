@@ -11,6 +11,8 @@ Table = pd.DataFrame
 
 PLACE = ["measure", "layer", "split"]
 """What tells the values of one training at one epoch apart."""
+LOSSES = ("loss", "relative_loss")
+"""Measures that are interpolated by their logarithms."""
 MATCHED = "matched_"
 """Prefix of a measure that is read off where training losses are equal."""
 
@@ -49,7 +51,7 @@ def values_at_loss(training: Table, level: float, loss: str) -> dict[tuple, floa
         before = by_epoch.iloc[lowest]
         share = np.log(losses[lowest] / level) / np.log(losses[lowest] / losses[after])
         between = before + share * (found - before)
-        positive = [place for place in places if place[0].endswith("loss")]
+        positive = [place for place in places if place[0] in LOSSES]
         between[positive] = before[positive] * (found[positive] / before[positive]) ** share
         found = between
     return {place: float(value) for place, value in found.items() if pd.notna(value)}

@@ -21,10 +21,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 PANELS = {
     "UC-NFA": {"uc_nfa_pearson": "-"},
-    "C-NFA": {"c_nfa_pearson": "-"},
-    "random eigenvectors (full),\nindependent (dashed)": {
-        "null_c_nfa_pearson": "-",
-        "independent_pearson": "--",
+    "C-NFA (full), with random eigenvectors\n(dashed), independent (dotted)": {
+        "c_nfa_pearson": "-",
+        "null_c_nfa_pearson": "--",
+        "independent_pearson": ":",
     },
     r"centred share $\mathrm{tr}(\bar F\bar G)/\mathrm{tr}(FG)$": {"centred_share": "-"},
 }

@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def figure(table: pd.DataFrame) -> Figure:
     """Draw means over seeds: predicted against observed, both against α, and a baseline."""
     drawn, [panels] = style.panels(1, 3)
+    table = table[table["dimension"].notna()]  # without means over the grid
     means = table.groupby([*GRID, "measure"])["value"].mean().unstack("measure").reset_index()
     _draw_prediction(panels[0], means)
     _draw_exponents(panels[1], table)

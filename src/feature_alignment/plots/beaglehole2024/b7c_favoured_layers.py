@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from feature_alignment import command
@@ -38,11 +39,21 @@ def figure(table: pd.DataFrame) -> Figure:
                     marker = {"marker": "*", "ms": 6} if favoured else {"marker": "o", "ms": 3}
                     panel.plot(places, values, linestyle="none", color=colour, **marker)
                 panel.set(ylim=(0, 1), xlabel="layer", xticks=range(1, 1 + len(layer_names(rows))))
+        _draw_start(row[1], table[table["dataset"] == dataset])
         row[0].set(xlabel="epoch", ylabel=f"{style.DATASET_NAMES[dataset]}\ntraining loss")
         row[1].set_ylabel("UC-NFA, at the same training loss")
         row[2].set_ylabel("C-NFA, at the same training loss")
     grid[0][0].legend(fontsize=6)
     return drawn
+
+
+def _draw_start(panel: Axes, own: pd.DataFrame) -> None:
+    """Draw a line for each layer at its UC-NFA before training, the same for all methods."""
+    start = own[(own["epoch"] == 0) & (own["measure"] == "uc_nfa_pearson")]
+    for layer in layer_names(start):
+        mean = start.loc[start["layer"] == layer, "value"].mean()
+        place = layer_number(layer)
+        panel.plot([place - 0.4, place + 0.4], [mean, mean], color="0.3", linewidth=0.8)
 
 
 if __name__ == "__main__":
