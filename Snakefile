@@ -9,10 +9,14 @@ configfile: "config/config.yaml"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/published.smk"
 
 
+# With results=reference, published tables are read and nothing is written beside them.
 pathvars:
     results=RESULTS,
+    tables=f"reference/{config['scale']}/tables" if REDRAWS else f"{RESULTS}/tables",
+    published=f"{RESULTS}/published" if REDRAWS else f"reference/{config['scale']}",
     figures=f"figures/{config['scale']}",
     logs=f"{RESULTS}/logs",
     benchmarks=f"{RESULTS}/benchmarks",
@@ -27,16 +31,17 @@ include: "workflow/rules/lejeune2024.smk"
 include: "workflow/rules/lou2022.smk"
 include: "workflow/rules/plot.smk"
 include: "workflow/rules/audit.smk"
+include: "workflow/rules/compare.smk"
 
 
 rule all:
     default_target: True
     input:
-        figures=figure_files(),
+        figures=drawn_files,
         ledger="<results>/audit/ledger.json",
         costs="<results>/costs.tsv",
 
 
 rule figures:
     input:
-        figures=figure_files(),
+        figures=drawn_files,

@@ -2,7 +2,7 @@ rule audit:
     input:
         claims=CLAIMS_FILES,
         schema="workflow/schemas/claims.schema.yaml",
-        tables=tables_under_audit(),
+        tables=tables_of(figures_under_audit(), "audit of published tables"),
     output:
         json="<results>/audit/ledger.json",
         csv="<results>/audit/ledger.csv",
@@ -28,14 +28,14 @@ rule audit:
 
 rule publish:
     input:
-        ledger="<results>/audit/ledger.json",
-        figures=[path for path in figure_files() if path.endswith(".png")],
-        tables=[f"<results>/tables/{p}/{f}.csv" for p, f in every_figure()],
-        metas=[f"<results>/tables/{p}/{f}.meta.json" for p, f in every_figure()],
+        ledger=ledger_to_publish,
+        figures=[path for path in figure_files(every_figure()) if path.endswith(".png")],
+        tables=[f"<tables>/{p}/{f}.csv" for p, f in every_figure()],
+        metas=[f"<tables>/{p}/{f}.meta.json" for p, f in every_figure()],
         images=[path for p, f in every_figure() for path in images_of(p, f)],
         titles="config/figures.yaml",
     output:
-        ledger=f"reference/{config['scale']}/ledger.json",
+        ledger="<published>/ledger.json",
         tables=published("tables/{paper}/{figure}.csv"),
         metas=published("tables/{paper}/{figure}.meta.json"),
         images=[path for path in published("tables/{paper}/{figure}.npz") if shows_images(path)],
@@ -63,8 +63,8 @@ rule publish:
 
 rule tell_costs:
     input:
-        tables=[f"<results>/tables/{p}/{f}.csv" for p, f in every_figure()],
-        metas=[f"<results>/tables/{p}/{f}.meta.json" for p, f in every_figure()],
+        tables=tables_of(every_figure(), "costs of published tables"),
+        metas=[f"<tables>/{p}/{f}.meta.json" for p, f in every_figure()],
     output:
         costs="<results>/costs.tsv",
     log:

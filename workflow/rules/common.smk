@@ -1,3 +1,4 @@
+import json
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from feature_alignment.audit.claims import read_claims
 from feature_alignment.data.registry import BUNDLED, read_registry
 from feature_alignment.provenance import code_hash
-from feature_alignment.spec import read_all_experiments, read_yaml, validate
+from feature_alignment.spec import SCALES, read_all_experiments, read_yaml, validate
 
 SCHEMAS = ROOT / "workflow" / "schemas"
 
@@ -28,7 +29,8 @@ try:
 except (ValueError, OSError) as error:
     raise WorkflowError(str(error)) from None
 
-RESULTS = f"{config['results']}/{config['scale']}"
+REDRAWS = Path(config["results"]).resolve() == Path("reference").resolve()
+RESULTS = f"{'results/reference' if REDRAWS else config['results']}/{config['scale']}"
 
 WITH_IMAGES = {
     "baratin2021": ("fig1_eigenfunctions", "a1_half_disk"),
@@ -51,9 +53,9 @@ def every_figure():
     return [(paper, figure) for paper in EXPERIMENTS for figure in EXPERIMENTS[paper].figures]
 
 
-def figure_files():
-    """The files of every figure."""
-    return [f"<figures>/{p}/{f}.{ending}" for p, f in every_figure() for ending in ("pdf", "png")]
+def figure_files(figures):
+    """The files of figures."""
+    return [f"<figures>/{p}/{f}.{ending}" for p, f in figures for ending in ("pdf", "png")]
 
 
 def rule_name(paper, figure):
@@ -65,6 +67,12 @@ def official_files(wildcards):
     """What identifies the official files of a dataset; a stand-in has none."""
     dataset = DATASETS.get(wildcards.dataset)
     return str((dataset.source, dataset.editions)) if dataset else ""
+
+
+def spec_of_run(wildcards):
+    """The resolved spec of a run, unless nothing is to be trained."""
+    refuse_published(f"training {wildcards.paper}/{wildcards.run}")
+    return json.dumps(SPECS[wildcards.paper, wildcards.run], indent=2)
 
 
 def run_module(wildcards):
@@ -112,7 +120,7 @@ def runs_with_images():
 
 def images_of(paper, figure):
     """What a figure shows beside its table, if anything."""
-    path = f"<results>/tables/{paper}/{figure}.npz"
+    path = f"<tables>/{paper}/{figure}.npz"
     return [path] if shows_images(path) else []
 
 
@@ -121,13 +129,6 @@ def shows_images(path):
     return Path(path).stem in WITH_IMAGES.get(Path(path).parent.name, ())
 
 
-def tables_under_audit():
-    """The tables that the claims rest on."""
-    names = dict.fromkeys(claim["evidence"]["table"] for claim in CLAIMS)
-    return [f"<results>/tables/{name}.csv" for name in names]
-
-
 def published(pattern):
     """A file for every figure in the folder of published results."""
-    folder = f"reference/{config['scale']}"
-    return [f"{folder}/{pattern.format(paper=p, figure=f)}" for p, f in every_figure()]
+    return [f"<published>/{pattern.format(paper=p, figure=f)}" for p, f in every_figure()]

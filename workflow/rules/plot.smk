@@ -4,8 +4,8 @@ for paper, figure in every_figure():
         name:
             f"plot_{rule_name(paper, figure)}"
         input:
-            table=f"<results>/tables/{paper}/{figure}.csv",
-            meta=f"<results>/tables/{paper}/{figure}.meta.json",
+            table=tables_of([(paper, figure)], f"redrawing {paper}/{figure}"),
+            meta=f"<tables>/{paper}/{figure}.meta.json",
             images=images_of(paper, figure),
         output:
             pdf=f"<figures>/{paper}/{figure}.pdf",

@@ -1,6 +1,3 @@
-import json
-
-
 rule write_spec:
     output:
         spec="<results>/specs/{paper}/{run}.json",
@@ -15,7 +12,7 @@ rule write_spec:
         mem_mb=100,
         runtime=5,
     params:
-        spec=lambda wildcards: json.dumps(SPECS[wildcards.paper, wildcards.run], indent=2),
+        spec=spec_of_run,
     shell:
         "printf '%s\\n' {params.spec:q} > {output.spec:q} 2> {log:q}"
 
