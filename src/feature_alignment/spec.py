@@ -12,6 +12,7 @@ import copy
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,17 @@ def read_yaml(path: Path | str) -> Any:
             return yaml.load(file, _UniqueKeyLoader)
         except yaml.YAMLError as error:
             raise ValueError(f"{path} is not valid YAML: {error}") from error
+
+
+def _read_schema(path: Path) -> Mapping:
+    """Read a schema that many runs share, again only if its file has changed."""
+    return _read_once(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _read_once(path: Path, changed: int) -> Mapping:
+    del changed
+    return read_yaml(path)
 
 
 def _is_integer(checker: object, value: object) -> bool:
@@ -219,7 +231,7 @@ class Experiments:
         for part in ("settings", scale):
             for layer in (family, entry):
                 settings = merge(settings, layer.get(part, {}))
-        schema = read_yaml(self.schemas / f"{family['experiment']}.schema.yaml")
+        schema = _read_schema(self.schemas / f"{family['experiment']}.schema.yaml")
         validate(settings, schema, f"{self.path}: run {run!r} at scale {scale!r}")
         return settings
 
