@@ -98,11 +98,16 @@ def test_an_instrument_re_runs_what_it_measures(edited):
     path = "src/feature_alignment/tangents/preactivations.py"
     edited.edit(path, "covariances[names[-2]] *= readout.T @ readout", "pass")
     jobs = edited.planned(*SMOKE)
-    assert jobs.pop("train_run") == 2 * 5  # two networks of B1, B4, B5, B7 on images; two seeds
+    # Two networks of B1, B4, B5, B7 on images, two networks of the joint figure; two seeds each
+    assert jobs.pop("train_run") == 2 * 7
     assert jobs.pop("train_run_with_images") == 2
-    figures = ("b1", "b2", "b3", "b4", "b5", "b7", "b7c", "c1")
+    figures = [f"beaglehole2024_{b}" for b in ("b1", "b2", "b3", "b4", "b5", "b7", "b7c", "c1")]
     assert set(jobs) == {
-        *(f"{kind}_beaglehole2024_{b}" for kind in ("collect", "plot") for b in figures),
+        *(
+            f"{kind}_{figure}"
+            for kind in ("collect", "plot")
+            for figure in (*figures, "joint_both")
+        ),
         "keep_images",
         "audit",
         "tell_costs",
