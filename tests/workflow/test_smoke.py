@@ -136,13 +136,25 @@ def test_device_and_data_folder_re_run_nothing(finished):
     assert finished.planned(*SMOKE, "data_dir=/elsewhere") == {}
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_is_a_target_by_path_and_by_rule(finished, name):
+def plot_rule(name):
     paper, figure = name.split("/")
-    rule = f"plot_{paper}_{figure.split('_')[0]}"
+    return f"plot_{paper}_{figure.split('_')[0]}"
+
+
+@pytest.mark.parametrize("name", [next(f for f in FIGURES if f.startswith(p)) for p in EXPERIMENTS])
+def test_a_figure_is_a_target_by_path_and_by_rule(finished, name):
+    rule = plot_rule(name)
     for target in (f"figures/smoke/{name}.pdf", rule):
         jobs = finished.planned(target, "--forcerun", rule, "--config", "scale=smoke")
         assert jobs == {rule: 1}
+
+
+@pytest.mark.parametrize("target", [plot_rule, lambda name: f"figures/smoke/{name}.pdf"])
+def test_every_figure_is_a_target(finished, target):
+    rules = [plot_rule(name) for name in FIGURES]
+    targets = [target(name) for name in FIGURES]
+    jobs = finished.planned(*targets, "--forcerun", *rules, "--config", "scale=smoke")
+    assert jobs == dict.fromkeys(rules, 1)
 
 
 @pytest.mark.parametrize("scale", ["laptop", "paper"])
