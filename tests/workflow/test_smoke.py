@@ -205,7 +205,7 @@ def test_a_diverging_run_says_so_and_costs_only_what_needs_it(tmp_path):
     assert "error: beaglehole2024/mlp_cifar10, seed 0: the training loss became" in outcome.text
     assert "with learning rate 1e+09" in outcome.text
     assert repository.files("results/smoke/checkpoints/**/0.partial.csv")
-    assert len(repository.files("results/smoke/runs/*/mlp_mnist/*.csv")) == 2
+    assert len(repository.files("results/smoke/runs/beaglehole2024/mlp_mnist/*.csv")) == 2
     assert repository.files("figures/smoke/lejeune2024/*.pdf")
     assert not repository.files("results/smoke/audit/*")
 
