@@ -8,6 +8,9 @@ min_version("9.25")
 configfile: "config/config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/published.smk"
 
@@ -38,7 +41,8 @@ rule all:
     default_target: True
     input:
         figures=drawn_files,
-        ledger="<results>/audit/ledger.json",
+        ledger=[f"<results>/audit/ledger.{ending}" for ending in ("json", "csv", "html")],
+        captions=captions_of(every_figure()),
         costs="<results>/costs.tsv",
 
 

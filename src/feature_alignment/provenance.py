@@ -147,13 +147,16 @@ def _installed(names: Iterable[str]) -> list[str]:
 
 
 def git_state() -> dict:
-    """Return the commit of the source tree and whether the package has changes since.
+    """Return the commit of the source tree, its tag, and whether the package has changes since.
 
-    Both are ``None`` where the source is not a git checkout.
+    All are ``None`` where the source is not a git checkout, and the tag where there is none.
     """
-    commit = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "--", PACKAGE)
-    return {"commit": commit, "dirty": None if changes is None else bool(changes)}
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "tag": _git("describe", "--tags", "--exact-match"),
+        "dirty": None if changes is None else bool(changes),
+    }
 
 
 def _git(*arguments: str) -> str | None:

@@ -24,6 +24,7 @@ try:
         for paper, experiments in EXPERIMENTS.items()
         for run in experiments.runs_at(config["scale"])
     }
+    TITLES = read_yaml(ROOT / "config" / "figures.yaml")
     CLAIMS_FILES = [f"claims/{paper}.yaml" for paper in EXPERIMENTS]
     CLAIMS = read_claims(map(Path, CLAIMS_FILES), SCHEMAS / "claims.schema.yaml")
 except (ValueError, OSError) as error:
@@ -56,6 +57,22 @@ def every_figure():
 def figure_files(figures):
     """The files of figures."""
     return [f"<figures>/{p}/{f}.{ending}" for p, f in figures for ending in ("pdf", "png")]
+
+
+def captions_of(figures):
+    """The captions of figures in the report."""
+    return [f"<results>/captions/{p}.{f}.rst" for p, f in figures]
+
+
+def caption_of(paper, figure):
+    """A figure's caption as written after an audit; before one, what the figure shows."""
+    written = Path(f"{RESULTS}/captions/{paper}.{figure}.rst").resolve()
+    return str(written) if written.is_file() else f"../report/{paper}.{figure}.rst"
+
+
+def labels_of(paper, figure):
+    """What the report's list of figures says of one."""
+    return {"figure": figure, "shows": TITLES.get(paper, {}).get(figure, "")}
 
 
 def rule_name(paper, figure):

@@ -11,8 +11,9 @@ for paper, figure in every_figure():
             pdf=f"<figures>/{paper}/{figure}.pdf",
             png=report(
                 f"<figures>/{paper}/{figure}.png",
-                caption=f"../report/{paper}.{figure}.rst",
+                caption=caption_of(paper, figure),
                 category=paper,
+                labels=labels_of(paper, figure),
             ),
         log:
             f"<logs>/plot/{paper}.{figure}.log",

@@ -1,7 +1,7 @@
-"""Tell what every figure cost: the wall time of the jobs behind its table, on one core each."""
+"""Tell what a run cost: wall time and peak memory of its jobs, and core-minutes per figure."""
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,19 +11,28 @@ from feature_alignment.storage import replacing
 from feature_alignment.tables import read_meta
 
 TOTAL = "total"
+_MOMENT_S = 0.5
+"""A job is taken to run with those before it from here on: file times are a little late."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write the costs as a tab-separated table and print them; see ``--help`` for the arguments."""
+    """Write the costs as tab-separated tables and print them; see ``--help`` for the arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tables", type=Path, nargs="+", required=True, help="tables (CSV)")
-    parser.add_argument("--out", type=Path, required=True, help="costs (TSV)")
+    parser.add_argument("--benchmarks", type=Path, required=True, help="folder of benchmark files")
+    parser.add_argument("--out", type=Path, required=True, help="costs per figure (TSV)")
+    parser.add_argument("--jobs", type=Path, required=True, help="costs per job (TSV)")
     arguments = parser.parse_args(argv)
-    table = costs({table: read_meta(table) for table in arguments.tables})
-    with replacing(arguments.out) as temporary:
-        table.to_csv(temporary, sep="\t", index=False, lineterminator="\n")
+    found = {
+        arguments.out: costs({table: read_meta(table) for table in arguments.tables}),
+        arguments.jobs: jobs(arguments.benchmarks),
+    }
+    for path, table in found.items():
+        with replacing(path) as temporary:
+            table.to_csv(temporary, sep="\t", index=False, lineterminator="\n")
     print("core-minutes per figure; a run that feeds several figures counts in each")
-    print(table.to_string(index=False))
+    print(found[arguments.out].to_string(index=False))
+    print(", ".join(f"{name}: {value}" for name, value in summary(found[arguments.jobs]).items()))
 
 
 def costs(metas: Mapping[Path, Mapping]) -> pd.DataFrame:
@@ -56,6 +65,82 @@ def _jobs(path: Path, meta: Mapping) -> Iterator[tuple[str, float]]:
         if "wall_time_s" in made:
             yield f"{made['spec']['run']}/{made.get('seed')}", made["wall_time_s"]
     yield f"table of {path.stem}", meta["wall_time_s"]
+
+
+def jobs(benchmarks: Path) -> pd.DataFrame:
+    """Return when each job of a run began, how long it took and what memory it had.
+
+    A job ends when its benchmark file is written, so the files must be those of the run itself,
+    not copies.
+
+    Args:
+        benchmarks: Folder of Snakemake's benchmark files, ``<rule>.tsv`` or ``<kind>/<job>.tsv``.
+
+    Returns:
+        Columns ``job``, ``start_s`` since the first job began, ``seconds``, ``cpu_seconds`` and
+        ``memory_mib`` (largest resident size; 0 where a job was too short to be measured).
+
+    Raises:
+        ValueError: If there is no benchmark file, or one is none.
+    """
+    rows = []
+    for path in sorted(benchmarks.rglob("*.tsv")):
+        table = pd.read_csv(path, sep="\t")
+        missing = {"s", "cpu_time", "max_rss"} - set(table)
+        if missing or table.empty:
+            raise ValueError(f"{path} is no benchmark file; it has: {', '.join(table)}")
+        row = pd.to_numeric(table.iloc[-1].drop("h:m:s", errors="ignore"), errors="coerce")
+        row = row.fillna(0)
+        rows.append(
+            {
+                "job": path.relative_to(benchmarks).with_suffix("").as_posix(),
+                "start_s": path.stat().st_mtime - row["s"],
+                "seconds": row["s"],
+                "cpu_seconds": row["cpu_time"],
+                "memory_mib": row["max_rss"],
+            }
+        )
+    if not rows:
+        raise ValueError(f"expected benchmark files of a run in {benchmarks}; found none")
+    table = pd.DataFrame(rows)
+    table["start_s"] -= table["start_s"].min()
+    return table.round({"start_s": 1, "seconds": 1, "cpu_seconds": 1, "memory_mib": 0}).sort_values(
+        "start_s", kind="stable", ignore_index=True
+    )
+
+
+def summary(jobs: pd.DataFrame) -> dict:
+    """Return what a whole run cost, from the table of its jobs.
+
+    Returns:
+        ``jobs``; ``wall_minutes`` from the first job's start to the last one's end, and
+        ``busy_minutes`` of them in which some job ran, which is less if the run was interrupted;
+        ``core_minutes``; ``at_once``, the most jobs that ran at the same time; ``memory_mib`` of
+        the largest job, and ``memory_together_mib``, the largest sum over jobs that ran at the
+        same time.
+    """
+    ends = jobs["start_s"] + jobs["seconds"]
+    busy, reached = 0.0, 0.0
+    for start, end in sorted(zip(jobs["start_s"], ends, strict=True)):
+        busy += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    running = [
+        jobs[(jobs["start_s"] <= start) & (start < ends)] for start in jobs["start_s"] + _MOMENT_S
+    ]
+    return {
+        "jobs": len(jobs),
+        "wall_minutes": round(ends.max() / 60, 1),
+        "busy_minutes": round(busy / 60, 1),
+        "at_once": max(len(found) for found in running),
+        "core_minutes": round(jobs["seconds"].sum() / 60, 1),
+        "memory_mib": round(jobs["memory_mib"].max()),
+        "memory_together_mib": round(max(found["memory_mib"].sum() for found in running)),
+    }
+
+
+def slowest(jobs: pd.DataFrame, count: int) -> Iterable[Mapping]:
+    """Return the rows of the jobs that took longest, the longest first."""
+    return jobs.nlargest(count, "seconds").to_dict("records")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Judge every claim by its table and write the ledger."""
 
 import argparse
-import html
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from feature_alignment import command
 from feature_alignment.audit.claims import read_claims
 from feature_alignment.audit.criteria import CRITERIA, INCONCLUSIVE, Outcome
 from feature_alignment.spec import SCALES
-from feature_alignment.storage import replacing, sha256, write_json, write_text
+from feature_alignment.storage import replacing, sha256, write_json
 from feature_alignment.tables import read_table
 
 NOT_RUN = "not run"
@@ -31,7 +30,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--scale", choices=SCALES, required=True, help="scale of the tables")
     parser.add_argument("--json", type=Path, required=True, help="ledger to write")
     parser.add_argument("--csv", type=Path, required=True, help="ledger to write")
-    parser.add_argument("--html", type=Path, required=True, help="ledger to write")
     arguments = parser.parse_args(argv)
     claims = read_claims(arguments.claims, arguments.schema)
     tables = {f"{path.parent.name}/{path.stem}": path for path in arguments.tables}
@@ -41,7 +39,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         pd.DataFrame(rows).astype({"n": "Int64"}).to_csv(
             temporary, index=False, lineterminator="\n"
         )
-    write_text(arguments.html, page(rows, arguments.scale))
     print(f"{len(rows)} claims at scale {arguments.scale}: {counts(rows)}")
 
 
@@ -77,7 +74,9 @@ def judge(claim: Mapping, tables: Mapping[str, Path], scale: str) -> dict:
         "certainty": claim["source"]["certainty"],
         "kind": claim["kind"],
         "needs": claim["needs"],
+        "criterion": claim["test"]["criterion"],
         "statement": claim["statement"],
+        "note": claim.get("note"),
     }
     try:
         rows = _evidence(read_table(path), claim["evidence"].get("where"), claim["test"])
@@ -136,26 +135,6 @@ def counts(rows: Sequence[Mapping]) -> str:
     return ", ".join(f"{found[verdict]} {verdict}" for verdict in VERDICTS if found[verdict])
 
 
-def page(rows: Sequence[Mapping], scale: str) -> str:
-    """Return the ledger as one self-contained HTML page."""
-    head = ("claim", "statement", "verdict", "estimate", "95 % interval", "seeds", "needs")
-    body = []
-    for row in rows:
-        cells = (
-            row["id"],
-            row["statement"],
-            row["verdict"],
-            number(row["estimate"]),
-            interval(row),
-            row["n"] or "",
-            row["needs"],
-        )
-        marked = "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells)
-        body.append(f'<tr class="{row["verdict"].replace(" ", "-")}">{marked}</tr>')
-    titles = "".join(f"<th>{title}</th>" for title in head)
-    return _PAGE.format(scale=scale, counts=counts(rows), head=titles, body="\n".join(body))
-
-
 def number(value: float | None) -> str:
     """Return a value with four significant digits, or nothing."""
     return "" if value is None else f"{value:.4g}"
@@ -166,31 +145,6 @@ def interval(row: Mapping) -> str:
     if row["low"] is None or row["high"] is None:
         return ""
     return f"{number(row['low'])} to {number(row['high'])}"
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Ledger of claims</title>
-<style>
-body {{ font: 15px/1.4 system-ui, sans-serif; margin: 2rem; }}
-table {{ border-collapse: collapse; }}
-td, th {{ border-bottom: 1px solid #ccc; padding: .35rem .6rem; text-align: left; }}
-.supported td:nth-child(3) {{ color: #00634a; }}
-.contradicted td:nth-child(3) {{ color: #a3320b; font-weight: bold; }}
-.inconclusive td:nth-child(3), .not-run td:nth-child(3) {{ color: #555; }}
-</style>
-<h1>Ledger of claims</h1>
-<p>Scale: {scale}. {counts}.</p>
-<table>
-<thead><tr>{head}</tr></thead>
-<tbody>
-{body}
-</tbody>
-</table>
-</html>
-"""
 
 
 if __name__ == "__main__":
