@@ -34,13 +34,14 @@ def audit(tmp_path):
     ]
     write_table(tmp_path / "toy" / "fig1.csv", tidy(rows, ["noise"]), {})
 
-    def run(*changes, scale="laptop", table="toy/fig1.csv"):
+    def run(*changes, scale="laptop", table="toy/fig1.csv", options=()):
         claims = tmp_path / "toy.yaml"
         claims.write_text(yaml.safe_dump([CLAIM | change for change in changes or [{}]]))
         ledger.main(
             ["--claims", str(claims), "--schema", str(SCHEMA), "--scale", scale]
             + ["--tables", str(tmp_path / table)]
-            + [f"--{kind}={tmp_path / 'ledger'}.{kind}" for kind in ("json", "csv", "html")]
+            + [f"--{kind}={tmp_path / 'ledger'}.{kind}" for kind in ("json", "csv")]
+            + list(options)
         )
         return json.loads((tmp_path / "ledger.json").read_text())
 
@@ -59,7 +60,23 @@ def test_a_row_holds_the_verdict_and_its_evidence(audit, tmp_path, capsys):
     assert row["estimate"] == pytest.approx(2.0)
     assert row["low"] == pytest.approx(2.0)
     assert len(row["table_sha256"]) == 64
-    assert capsys.readouterr().out == "1 claims at scale laptop: 1 supported\n"
+    assert capsys.readouterr().out == "1 claim at scale laptop: 1 supported\n"
+
+
+def test_the_claims_on_one_table_are_judged_alone_and_printed(audit, capsys):
+    other = {"id": "toy.fig2.rises", "evidence": {"table": "toy/fig2"}}
+    one_seed = {"id": "toy.fig1.one", "evidence": {"table": "toy/fig1", "where": "seed == 0"}}
+    later = {"id": "toy.fig1.later", "needs": "paper"}
+    rows = audit({}, other, one_seed, later, options=["--only", "toy/fig1"])
+    assert [row["id"] for row in rows] == ["toy.fig1.rises", "toy.fig1.one", "toy.fig1.later"]
+    assert capsys.readouterr().out.splitlines() == [
+        "toy.fig1.rises: supported, 2 (2 to 2), n = 3",
+        "toy.fig1.one: inconclusive, 2, n = 1",
+        "toy.fig1.later: not run, needs scale paper",
+        "3 claims at scale laptop: 1 supported, 1 inconclusive, 1 not run",
+    ]
+    with pytest.raises(ValueError, match="no claim rests on the table 'toy/fig3'; there are cl"):
+        audit({}, options=["--only", "toy/fig3"])
 
 
 def test_below_the_needed_scale_nothing_is_judged(audit):

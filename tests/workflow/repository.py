@@ -29,11 +29,20 @@ class Repository:
 
     def snakemake(self, *arguments: str, cores: int = 2, **environment: str) -> "Outcome":
         """Run Snakemake with this interpreter's programs, without any data folder by default."""
+        program = [sys.executable, "-m", "snakemake", "--cores", str(cores)]
+        return self._run([*program, *arguments], environment)
+
+    def shell(self, commands: str) -> "Outcome":
+        """Run commands as typed in the repository's root, where its environment is active."""
+        program = ["bash", "-e", "-o", "pipefail", "-c", commands]
+        return self._run(program, {"PYTHONPATH": str(self.path / "src")})
+
+    def _run(self, command: list[str], environment: dict[str, str]) -> "Outcome":
         programs = str(Path(sys.executable).parent)
         kept = {k: v for k, v in os.environ.items() if k != "FEATURE_ALIGNMENT_DATA"}
         path = f"{programs}{os.pathsep}{kept['PATH']}"
         done = subprocess.run(
-            [sys.executable, "-m", "snakemake", "--cores", str(cores), *arguments],
+            command,
             cwd=self.path,
             env=kept | {"PATH": path} | environment,
             stdout=subprocess.PIPE,
@@ -68,7 +77,7 @@ class Repository:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What Snakemake answered."""
+    """What a command answered."""
 
     status: int
     text: str

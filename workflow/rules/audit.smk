@@ -94,6 +94,38 @@ rule write_captions:
         " --out $(dirname {output.captions[0]:q}) 2> {log:q}"
 
 
+for paper, figure in figures_under_audit():
+
+    rule:
+        name:
+            f"audit_{rule_name(paper, figure)}"
+        input:
+            claims=CLAIMS_FILES,
+            schema="workflow/schemas/claims.schema.yaml",
+            table=tables_of([(paper, figure)], f"audit of {paper}/{figure}"),
+        output:
+            json=f"<results>/audit/{paper}/{figure}.json",
+            csv=f"<results>/audit/{paper}/{figure}.csv",
+        log:
+            f"<logs>/audit/{paper}.{figure}.log",
+        benchmark:
+            f"<benchmarks>/audit/{paper}.{figure}.tsv"
+        conda:
+            "../../environment.yml"
+        threads: 1
+        resources:
+            mem_mb=1000,
+            runtime=10,
+        params:
+            table=f"{paper}/{figure}",
+            scale=config["scale"],
+            code=code_hash("feature_alignment.audit.ledger"),
+        shell:
+            "python -m feature_alignment.audit.ledger --only {params.table:q}"
+            " --claims {input.claims:q} --schema {input.schema:q} --tables {input.table:q}"
+            " --scale {params.scale} --json {output.json:q} --csv {output.csv:q} 2> {log:q}"
+
+
 rule publish:
     input:
         ledger=ledger_to_publish,

@@ -28,10 +28,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--schema", type=Path, required=True, help="schema of a claims file")
     parser.add_argument("--tables", type=Path, nargs="+", required=True, help="tables (CSV)")
     parser.add_argument("--scale", choices=SCALES, required=True, help="scale of the tables")
+    parser.add_argument("--only", help="judge only the claims on this table, and print each")
     parser.add_argument("--json", type=Path, required=True, help="ledger to write")
     parser.add_argument("--csv", type=Path, required=True, help="ledger to write")
     arguments = parser.parse_args(argv)
     claims = read_claims(arguments.claims, arguments.schema)
+    if arguments.only is not None:
+        claims = claims_on(arguments.only, claims)
     tables = {f"{path.parent.name}/{path.stem}": path for path in arguments.tables}
     rows = [judge(claim, tables, arguments.scale) for claim in claims]
     write_json(arguments.json, rows)
@@ -39,7 +42,23 @@ def main(argv: Sequence[str] | None = None) -> None:
         pd.DataFrame(rows).astype({"n": "Int64"}).to_csv(
             temporary, index=False, lineterminator="\n"
         )
-    print(f"{len(rows)} claims at scale {arguments.scale}: {counts(rows)}")
+    if arguments.only is not None:
+        print(*map(line, rows), sep="\n")
+    noun = "claim" if len(rows) == 1 else "claims"
+    print(f"{len(rows)} {noun} at scale {arguments.scale}: {counts(rows)}")
+
+
+def claims_on(table: str, claims: Sequence[Mapping]) -> list[Mapping]:
+    """Return the claims whose evidence is one table, ``paper/figure``.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    chosen = [claim for claim in claims if claim["evidence"]["table"] == table]
+    if not chosen:
+        known = ", ".join(sorted({claim["evidence"]["table"] for claim in claims}))
+        raise ValueError(f"no claim rests on the table {table!r}; there are claims on: {known}")
+    return chosen
 
 
 def judge(claim: Mapping, tables: Mapping[str, Path], scale: str) -> dict:
@@ -133,6 +152,18 @@ def counts(rows: Sequence[Mapping]) -> str:
     """Return how many rows have which verdict, such as ``3 supported, 1 not run``."""
     found = Counter(row["verdict"] for row in rows)
     return ", ".join(f"{found[verdict]} {verdict}" for verdict in VERDICTS if found[verdict])
+
+
+def line(row: Mapping) -> str:
+    """Return a ledger row as one line, such as ``a.b: supported, 2.1 (1.9 to 2.3), n = 3``."""
+    text = f"{row['id']}: {row['verdict']}"
+    if row["estimate"] is not None:
+        text += f", {number(row['estimate'])}"
+        if interval(row):
+            text += f" ({interval(row)})"
+    if row["n"] is not None:
+        text += f", n = {row['n']}"
+    return text if row["verdict"] != NOT_RUN else f"{text}, needs scale {row['needs']}"
 
 
 def number(value: float | None) -> str:
