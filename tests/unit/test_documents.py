@@ -1,52 +1,98 @@
+import copy
+
 import pytest
 from PIL import Image
 
 from conftest import ROOT
 from feature_alignment.audit import documents
 from feature_alignment.spec import read_yaml
-from feature_alignment.storage import read_json, sha256, write_json
+from feature_alignment.storage import sha256, write_json
 from feature_alignment.tables import meta_path
 
 PUBLISHED = "reference/laptop"
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs" / "papers").glob("*.md"))]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "docs" / "costs.md",
+    *sorted((ROOT / "docs" / "papers").glob("*.md")),
+]
 
 
-@pytest.fixture
-def ledger():
-    return read_json(ROOT / PUBLISHED / "ledger.json")
-
-
-def filled(text, ledger):
-    titles = read_yaml(ROOT / "config" / "figures.yaml")
-    return documents.fill(text, ledger, titles, PUBLISHED)
+@pytest.fixture(scope="module")
+def published():
+    return documents.Published.read(ROOT / PUBLISHED, ROOT / "config" / "figures.yaml")
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_generated_parts_are_those_of_the_published_ledger(path, ledger):
+def test_generated_parts_are_those_of_the_published_results(path, published):
     text = path.read_text()
     assert "<!-- generated: " in text
-    assert filled(text, ledger) == text
+    assert documents.fill(text, published) == text
+
+
+def changed(published, path):
+    """Return the published results with one number changed that a document shows."""
+    other = copy.deepcopy(published)
+    if path.name == "costs.md":
+        other.costs.loc[0, "core_minutes"] += 1
+    else:
+        paper = path.stem if path.stem != "README" else other.ledger[0]["paper"]
+        rows = [row for row in other.ledger if row["paper"] == paper]
+        row = next(row for row in rows if row["verdict"] == "supported" or paper == "joint")
+        row["verdict"] = "inconclusive"
+    return other
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_a_changed_verdict_or_number_would_be_seen(path, ledger):
-    paper = path.stem if path.stem != "README" else ledger[0]["paper"]
-    row = next(row for row in ledger if row["paper"] == paper and row["estimate"] is not None)
-    row["verdict"] = "inconclusive"
-    row["estimate"] = 123.0
-    assert filled(path.read_text(), ledger) != path.read_text()
+def test_a_changed_verdict_or_cost_would_be_seen(path, published):
+    assert documents.fill(path.read_text(), changed(published, path)) != path.read_text()
 
 
-def test_the_published_tables_are_those_that_were_judged(ledger):
-    for row in ledger:
+@pytest.mark.parametrize("paper", [path.stem for path in DOCUMENTS if path.parent.name == "papers"])
+def test_a_changed_estimate_would_be_seen(paper, published):
+    text = (ROOT / "docs" / "papers" / f"{paper}.md").read_text()
+    other = copy.deepcopy(published)
+    rows = [row for row in other.ledger if row["paper"] == paper]
+    next(row for row in rows if row["estimate"] is not None)["estimate"] = 123.0
+    assert documents.fill(text, other) != text
+
+
+def test_the_slowest_job_and_the_memory_are_shown(published):
+    page = (ROOT / "docs" / "costs.md").read_text()
+    for column in ("seconds", "memory_mib", "start_s"):
+        other = copy.deepcopy(published)
+        other.jobs[column] *= 2
+        assert documents.fill(page, other) != page
+
+
+def test_another_commit_or_package_would_be_seen(published):
+    readme = (ROOT / "README.md").read_text()
+    for key, value in (("git", {"commit": "0" * 40, "tag": None, "dirty": True}), ("python", "2")):
+        other = copy.deepcopy(published)
+        next(iter(other.made.values()))[key] = value
+        assert documents.fill(readme, other) != readme
+
+
+def test_the_published_tables_come_from_one_commit_without_changes(published):
+    states = {
+        (made["git"]["commit"], made["git"]["dirty"])
+        for meta in published.made.values()
+        for made in (meta, *meta.get("runs", ()))
+    }
+    assert len(states) == 1
+    assert not states.pop()[1]
+
+
+def test_the_published_tables_are_those_that_were_judged(published):
+    for row in published.ledger:
         table = ROOT / PUBLISHED / "tables" / f"{row['table']}.csv"
         assert sha256(table) == row["table_sha256"]
         assert meta_path(table).is_file()
 
 
-def test_a_rehearsal_is_not_published(tmp_path, ledger):
-    write_json(tmp_path / "ledger.json", [row | {"scale": "smoke"} for row in ledger])
-    nothing = ["--figures", "x", "--tables", "x", "--titles", "x", "--documents", "x"]
+def test_a_rehearsal_is_not_published(tmp_path, published):
+    write_json(tmp_path / "ledger.json", [row | {"scale": "smoke"} for row in published.ledger])
+    options = ("figures", "tables", "costs", "jobs", "titles", "documents")
+    nothing = [word for name in options for word in (f"--{name}", "x")]
     paths = ["--ledger", str(tmp_path / "ledger.json"), "--published", str(tmp_path / "out")]
     with pytest.raises(ValueError, match="smoke is only a rehearsal"):
         documents.main([*paths, *nothing])
@@ -60,21 +106,21 @@ def test_every_thumbnail_is_there():
                 assert image.width == documents.THUMBNAIL_WIDTH
 
 
-def test_the_published_ledger_has_every_claim(ledger):
+def test_the_published_ledger_has_every_claim(published):
     claims = [claim for path in (ROOT / "claims").glob("*.yaml") for claim in read_yaml(path)]
     stated = {claim["id"]: claim["statement"] for claim in claims}
-    assert {row["id"]: row["statement"] for row in ledger} == stated
+    assert {row["id"]: row["statement"] for row in published.ledger} == stated
 
 
-def test_contradicted_claims_come_first(ledger):
-    table = documents.claim_table(ledger)
+def test_contradicted_claims_come_first(published):
+    table = documents.claim_table(published.ledger)
     verdicts = [line.split("|")[1].split("(")[0].strip() for line in table.splitlines()[2:]]
     order = ["contradicted", "inconclusive", "supported", "not run"]
     assert verdicts == sorted(verdicts, key=order.index)
-    assert len(verdicts) == len(ledger)
+    assert len(verdicts) == len(published.ledger)
 
 
-def test_an_unknown_part_is_an_error(ledger):
+def test_an_unknown_part_is_an_error(published):
     text = "<!-- generated: figurs -->\n<!-- end: figurs -->\n"
     with pytest.raises(ValueError, match="unknown generated part 'figurs'"):
-        filled(text, ledger)
+        documents.fill(text, published)

@@ -109,7 +109,9 @@ def test_an_instrument_re_runs_what_it_measures(edited):
             for figure in (*figures, "joint_both")
         ),
         "keep_images",
-        "audit",
+        "judge_claims",
+        "write_ledger_page",
+        "write_captions",
         "tell_costs",
     }
 
@@ -122,7 +124,7 @@ def test_a_setting_re_runs_that_run_and_what_reads_it(edited):
     assert {name for name in jobs if name.startswith("plot")} == {
         f"plot_beaglehole2024_{name}" for name in ("b1", "b2", "b3")
     }
-    assert jobs["audit"] == 1
+    assert jobs["judge_claims"] == 1
 
 
 def test_another_seed_keeps_those_that_are_there(finished):

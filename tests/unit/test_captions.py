@@ -1,0 +1,78 @@
+import pytest
+
+from conftest import ROOT
+from feature_alignment.audit import captions
+from feature_alignment.spec import read_all_experiments
+from feature_alignment.storage import write_json
+from feature_alignment.tables import tidy, write_table
+
+SCHEMAS = ROOT / "workflow" / "schemas"
+CLAIM = {
+    "verdict": "contradicted",
+    "estimate": -0.14,
+    "low": -0.46,
+    "high": 0.18,
+    "n": 5,
+    "statement": "It rises.",
+}
+
+
+@pytest.fixture(scope="module")
+def experiments():
+    return read_all_experiments(ROOT / "config" / "experiments", SCHEMAS)
+
+
+def test_what_a_scale_cuts_is_listed(experiments):
+    of = experiments["joint"]
+    text = captions.departures(of, "both_instruments", "laptop")
+    for run in of.runs_of("both_instruments", "laptop"):
+        here = of.resolve(run, "laptop")["settings"]["dataset"]["n_train"]
+        paper = of.resolve(run, "paper")["settings"]["dataset"]["n_train"]
+        assert f"dataset.n_train {here} instead of {paper}" in text
+    assert text.startswith("**Departs from the full scale:** ")
+
+
+def test_nothing_is_cut_at_full_scale_or_of_what_is_the_same(experiments):
+    assert captions.departures(experiments["joint"], "both_instruments", "paper") == ""
+    assert captions.departures(experiments["lejeune2024"], "fig2_penalties", "laptop") == ""
+
+
+def test_runs_that_a_scale_leaves_out_are_named(experiments):
+    of = experiments["lejeune2024"]
+    left_out = set(of.runs_of("fig4_sample_complexity", "paper"))
+    left_out -= set(of.runs_of("fig4_sample_complexity", "laptop"))
+    text = captions.departures(of, "fig4_sample_complexity", "laptop")
+    assert f"runs left out: {left_out.pop()}" in text
+    assert not left_out
+
+
+def test_verdicts_say_what_was_found():
+    exact = CLAIM | {"verdict": "supported", "estimate": 0.5, "low": 0.5, "high": 0.5, "n": 1}
+    open_ = CLAIM | {"verdict": "not run", "estimate": None, "low": None, "high": None, "n": None}
+    assert captions.verdicts([CLAIM, exact, open_]).splitlines() == [
+        "**Claims:** 1 supported, 1 contradicted, 1 not run.",
+        "",
+        "- *contradicted*: It rises. -0.14 (-0.46 to 0.18; n = 5)",
+        "- *supported*: It rises. 0.5",
+        "- *not run*: It rises.",
+    ]
+    assert captions.verdicts([]) == "**Claims:** none is stated about this figure."
+
+
+def test_a_caption_holds_all_of_it(tmp_path):
+    table = tmp_path / "tables" / "joint" / "both_instruments.csv"
+    rows = [{"run": "a", "seed": seed, "measure": "m", "value": 1.0} for seed in range(4)]
+    datasets = {"cifar10": {"note": "re-encoded copy"}, "mnist": {"note": ""}}
+    write_table(table, tidy(rows), {"datasets": datasets})
+    write_json(tmp_path / "ledger.json", [CLAIM | {"table": "joint/both_instruments"}])
+    captions.main(
+        ["--ledger", str(tmp_path / "ledger.json"), "--tables", str(table), "--scale", "laptop"]
+        + ["--experiments", str(ROOT / "config/experiments"), "--schemas", str(SCHEMAS)]
+        + ["--described", str(ROOT / "workflow/report"), "--out", str(tmp_path / "out")]
+    )
+    text = (tmp_path / "out" / "joint.both_instruments.rst").read_text()
+    described = (ROOT / "workflow/report/joint.both_instruments.rst").read_text().strip()
+    assert text.startswith(described)
+    assert "**Scale** laptop; 4 seeds; data: cifar10 (re-encoded copy), mnist." in text
+    assert "**Departs from the full scale:**" in text
+    assert text.endswith("- *contradicted*: It rises. -0.14 (-0.46 to 0.18; n = 5)\n")

@@ -1,0 +1,88 @@
+import base64
+import io
+import re
+
+import pytest
+from PIL import Image
+
+from feature_alignment.audit import page
+from feature_alignment.storage import write_json, write_text
+
+ROW = {
+    "id": "toy.fig1.rises",
+    "verdict": "supported",
+    "estimate": 2.0,
+    "low": 1.5,
+    "high": 2.5,
+    "n": 3,
+    "scale": "laptop",
+    "table": "toy/fig1",
+    "table_sha256": "ab12",
+    "paper": "toy",
+    "figure": "1",
+    "certainty": "code",
+    "kind": "trend",
+    "needs": "laptop",
+    "criterion": "increases",
+    "statement": "m < 1 & rises.",
+    "note": "a <note>",
+}
+OPEN = {"verdict": "not run", "estimate": None, "low": None, "high": None, "n": None, "note": None}
+TITLES = {"toy": {"fig1": "A figure <title>."}}
+
+
+@pytest.fixture
+def figure(tmp_path):
+    path = tmp_path / "figures" / "toy" / "fig1.png"
+    path.parent.mkdir(parents=True)
+    Image.new("RGBA", (1280, 640), (10, 20, 30, 255)).save(path)
+    return path
+
+
+def written(tmp_path, figure, rows, titles="toy: {fig1: A figure <title>.}"):
+    out = tmp_path / "audit" / "ledger.html"
+    write_json(tmp_path / "ledger.json", rows)
+    write_text(tmp_path / "titles.yaml", titles)
+    page.main(
+        ["--ledger", str(tmp_path / "ledger.json"), "--figures", str(figure)]
+        + ["--titles", str(tmp_path / "titles.yaml"), "--out", str(out)]
+    )
+    return out.read_text()
+
+
+def test_every_claim_is_there_and_escaped(tmp_path, figure):
+    text = written(tmp_path, figure, [ROW, ROW | OPEN | {"id": "toy.fig1.other"}])
+    rows = re.findall(r'<tr id="([\w.]+)" data-paper="toy" data-verdict="([\w ]+)"', text)
+    assert rows == [("toy.fig1.rises", "supported"), ("toy.fig1.other", "not run")]
+    assert "m &lt; 1 &amp; rises." in text
+    assert "a &lt;note&gt;" in text
+    assert "1 supported</button>" in text
+    assert "0 contradicted</button>" in text
+    assert "[[" not in text
+
+
+def test_the_page_needs_no_other_file(tmp_path, figure):
+    text = written(tmp_path, figure, [ROW])
+    assert not re.findall(r"""(?:src|href)=["'](?!data:)""", text)
+    assert not re.findall(r"url\(|@import|https?://", text)
+    [image] = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
+    with Image.open(io.BytesIO(base64.b64decode(image))) as small:
+        assert small.size == (page.FIGURE_WIDTH, page.FIGURE_WIDTH // 2)
+        assert small.convert("RGB").getpixel((5, 5)) == (10, 20, 30)
+
+
+def test_the_whole_figure_is_named_relative_to_the_page(tmp_path, figure):
+    assert 'data-link="../figures/toy/fig1.png"' in written(tmp_path, figure, [ROW])
+
+
+def test_a_figure_without_title_or_image_is_an_error(tmp_path, figure):
+    with pytest.raises(ValueError, match=r"toy\.fig1\.rises: expected a title of figure toy/fig1"):
+        written(tmp_path, figure, [ROW], "toy: {fig2: Another.}")
+    with pytest.raises(ValueError, match=r"expected an image of figure toy/fig2"):
+        written(tmp_path, figure, [ROW | {"table": "toy/fig2"}], "toy: {fig2: Another.}")
+
+
+def test_a_figure_that_is_no_image_is_an_error(tmp_path, figure):
+    figure.write_text("no image")
+    with pytest.raises(ValueError, match=r"fig1\.png is not an image"):
+        written(tmp_path, figure, [ROW])
