@@ -1,6 +1,7 @@
 """The whole workflow at smoke scale, and what an edit re-runs."""
 
 import json
+import zipfile
 
 import pytest
 from repository import Repository
@@ -91,7 +92,7 @@ def test_a_docstring_re_runs_nothing(edited):
 def test_a_plot_module_re_runs_that_plot(edited):
     path = "src/feature_alignment/plots/lejeune2024/fig2_penalties.py"
     edited.edit(path, '"w1": "blue"', '"w1": "red"')
-    assert edited.planned(*SMOKE) == {"plot_lejeune2024_fig2": 1}
+    assert edited.planned(*SMOKE) == {"plot_lejeune2024_fig2": 1, "write_ledger_page": 1}
 
 
 def test_an_instrument_re_runs_what_it_measures(edited):
@@ -162,7 +163,7 @@ def test_every_figure_is_a_target(finished, target):
 @pytest.mark.parametrize("scale", ["laptop", "paper"])
 def test_every_scale_can_be_planned_from_nothing(finished, scale):
     jobs = finished.planned("all", "--config", f"scale={scale}")
-    assert set(jobs) >= PLOTS | {"audit", "prepare_dataset", "train_run"}
+    assert set(jobs) >= PLOTS | {"judge_claims", "prepare_dataset", "train_run"}
 
 
 def test_cores_do_not_change_a_byte(finished, tmp_path):
@@ -255,6 +256,20 @@ def test_without_data_or_network_the_ways_out_are_named(tmp_path):
         assert words in outcome.text
     assert not repository.files("data/prepared/*")
     assert not repository.files("data/raw/**/*")
+
+
+def test_the_report_holds_captions_with_verdicts_and_the_ledger(finished):
+    outcome = finished.snakemake(*SMOKE, "--report", "report.zip")
+    assert outcome.status == 0, outcome.text
+    with zipfile.ZipFile(finished.path / "report.zip") as report:
+        files = report.namelist()
+        text = report.read("report/report.html").decode()
+    assert any(path.endswith("/ledger.html") for path in files)
+    for name in FIGURES:
+        assert any(path.endswith(f"/{name.split('/')[1]}.png") for path in files)
+    assert text.count("Departs from the full scale") > len(FIGURES) / 2
+    assert "The neural feature ansatz emerges in every layer" in text
+    assert "<em>not run</em>" in text
 
 
 def test_lint_is_clean(finished):
