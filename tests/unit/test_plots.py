@@ -39,7 +39,7 @@ def test_every_figure_of_the_registry_is_drawn_here_and_has_title_and_caption():
     assert registered == set(tables())
     titles = read_yaml(ROOT / "config" / "figures.yaml")
     assert registered == {(paper, figure) for paper, all_ in titles.items() for figure in all_}
-    captions = {path.name for path in (ROOT / "workflow/report").glob("*.rst")}
+    captions = {path.name for path in (ROOT / "workflow/report").glob("*.*.rst")}
     assert captions == {f"{paper}.{figure}.rst" for paper, figure in registered}
 
 

@@ -166,7 +166,7 @@ def _counted(rows: Sequence[Mapping]) -> str:
 def figure_table(published: Published) -> str:
     """Return the table of figures: thumbnail, what it shows, its claims by verdict, its cost."""
     lines = ["| | figure | its claims | core-minutes |", "|---|---|---|---|"]
-    costs = published.costs.set_index(["paper", "figure"])["core_minutes"]
+    costs = published.costs.set_index(["paper", "figure"])["core_minutes"].to_dict()
     for paper, figures in published.titles.items():
         for figure, title in figures.items():
             rows = [row for row in published.ledger if row["table"] == f"{paper}/{figure}"]
@@ -174,7 +174,7 @@ def figure_table(published: Published) -> str:
             image = f'<img src="{source}" width="240" alt="{figure}">'
             verdicts = counts(rows).replace(", ", "<br>")
             page = f"[`{paper}/{figure}`](docs/papers/{paper}.md)"
-            cost = f"{costs[paper, figure]:.1f}"
+            cost = f"{costs[paper, figure]:.1f}" if (paper, figure) in costs else ""
             lines.append(f"| {image} | {page}<br>{title} | {verdicts} | {cost} |")
     scales = sorted({row["scale"] for row in published.ledger})
     lines += ["", f"Scale: {', '.join(scales)}. All claims: {counts(published.ledger)}."]
