@@ -485,7 +485,7 @@ def test_ridge_program_writes_errors_by_ridge(tmp_path, dataset, monkeypatch):
     run = make_run(
         "ridge", {**RIDGE, "ridges": [1e-3, 0.1]}, tmp_path, dataset, paper="lejeune2024"
     )
-    monkeypatch.setattr(ridge, "parse_run", lambda *_: run)
+    monkeypatch.setattr(ridge, "parse_run", lambda *_, **__: run)
     ridge.main([])
     table = read_table(run.out, ["n_train"])
     found = table[table["measure"] == "error"]

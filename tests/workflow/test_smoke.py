@@ -68,6 +68,15 @@ def test_every_table_has_its_provenance(finished):
         assert {"code_hash", "git", "packages", "datasets", "wall_time_s"} <= set(meta)
 
 
+def test_runs_tell_what_they_compute_in(finished):
+    computed_in = {"float32": set(), "float64": set()}
+    for path, content in finished.files("results/smoke/runs/*/*/0.meta.json").items():
+        meta = json.loads(content)
+        computed_in[meta["dtype"]].add(meta["module"].rpartition(".")[2])
+    assert computed_in["float64"] == {"early_alignment", "ridge"}
+    assert {"memorisation", "hierarchy", "sample_complexity"} <= computed_in["float32"]
+
+
 def test_no_output_names_a_folder_of_the_machine(finished):
     written = finished.files("results/smoke/tables/**/*") | finished.files("data/prepared/*.json")
     assert written

@@ -44,6 +44,8 @@ class Run:
     checkpoint_interval_s: float
     device: torch.device
     threads: int
+    dtype: str = "float32"
+    """What the run's networks compute in, for the record."""
 
     @property
     def name(self) -> str:
@@ -172,19 +174,22 @@ class Run:
     def _write(self, path: Path, rows: Iterable[Mapping], conditions: Sequence[str]) -> None:
         identity = {"paper": self.spec["paper"], "run": self.spec["run"], "seed": self.seed}
         table = tidy(({**identity, **row} for row in rows), conditions)
-        machine = {"device": str(self.device), "dtype": "float32", "threads": self.threads}
+        machine = {"device": str(self.device), "dtype": self.dtype, "threads": self.threads}
         manifests = [dataset.manifest for dataset in self.datasets.values()]
         meta = provenance.describe(self.module, self.spec, manifests, seed=self.seed, **machine)
         write_table(path, table, meta)
 
 
-def parse_run(module: str, description: str, argv: Sequence[str] | None) -> Run:
+def parse_run(
+    module: str, description: str, argv: Sequence[str] | None, *, dtype: str = "float32"
+) -> Run:
     """Read the arguments of a training run and set torch up to be deterministic.
 
     Args:
         module: Dotted name of the module that runs.
         description: Text for ``--help``.
         argv: Arguments, ``None`` for the command line's.
+        dtype: What the run's networks compute in.
 
     Raises:
         ValueError: If the device is not there or a file is not JSON.
@@ -233,4 +238,5 @@ def parse_run(module: str, description: str, argv: Sequence[str] | None) -> Run:
         checkpoint_interval_s=arguments.checkpoint_interval,
         device=device,
         threads=arguments.threads,
+        dtype=dtype,
     )

@@ -35,9 +35,8 @@ WEIGHTS, READOUT = 0, 1
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one grid; see ``--help`` for the arguments."""
-    complete(
-        parse_run("feature_alignment.experiments.beaglehole2024.early_alignment", __doc__, argv)
-    )
+    module = "feature_alignment.experiments.beaglehole2024.early_alignment"
+    complete(parse_run(module, __doc__, argv, dtype="float64"))
 
 
 def complete(run: Run) -> None:

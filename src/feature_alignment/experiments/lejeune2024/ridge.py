@@ -18,7 +18,8 @@ from feature_alignment.training.loop import Checkpointing, Measurement
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one curve; see ``--help`` for the arguments."""
-    run = parse_run("feature_alignment.experiments.lejeune2024.ridge", __doc__, argv)
+    module = "feature_alignment.experiments.lejeune2024.ridge"
+    run = parse_run(module, __doc__, argv, dtype="float64")
     pool = load_pool(run)
     parts = {(n,): partial(regress, run, pool, n) for n in run.settings["sizes"]}
     run.complete_parts(["n_train"], parts)
