@@ -14,6 +14,7 @@ def draw_layers(
     """Draw the mean and standard deviation over seeds of layers' alignment."""
     alignments = rows[(rows["measure"] == "alignment") & rows["layer_index"].notna()]
     style.draw_band(axes, alignments, "layer_index", colour, label, **options)
+    axes.xaxis.get_major_locator().set_params(integer=True)
 
 
 def mean_of(rows: pd.DataFrame, measure: str) -> float:
