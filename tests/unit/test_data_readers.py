@@ -209,7 +209,11 @@ def test_an_archive_without_class_folders_is_an_error(tmp_path):
 WHOLE = zipped(ENTRIES)
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", WHOLE[:-10], WHOLE[: len(WHOLE) // 2]])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no archive", WHOLE[:-10], WHOLE[: len(WHOLE) // 2]],
+    ids=["empty", "other", "end missing", "half"],
+)
 def test_what_is_no_whole_archive_is_an_error_that_names_it(tmp_path, content):
     write(tmp_path, {"toy.zip": content})
     with pytest.raises(ValueError, match=r"toy\.zip is not a whole ZIP archive"):

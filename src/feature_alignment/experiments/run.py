@@ -228,6 +228,7 @@ def parse_run(
     torch.set_num_threads(arguments.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only so
     torch.set_deterministic_debug_mode("error")
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # by default tf32, good to three digits
     return Run(
         module=module,
         spec=read_json(arguments.spec),
