@@ -13,6 +13,7 @@ CLAIM = {
     "low": -0.46,
     "high": 0.18,
     "n": 5,
+    "group": "depth 10",
     "statement": "It rises.",
 }
 
@@ -47,12 +48,26 @@ def test_runs_that_a_scale_leaves_out_are_named(experiments):
 
 
 def test_verdicts_say_what_was_found():
-    exact = CLAIM | {"verdict": "supported", "estimate": 0.5, "low": 0.5, "high": 0.5, "n": 1}
-    open_ = CLAIM | {"verdict": "not run", "estimate": None, "low": None, "high": None, "n": None}
+    exact = CLAIM | {
+        "verdict": "supported",
+        "estimate": 0.5,
+        "low": 0.5,
+        "high": 0.5,
+        "n": 1,
+        "group": None,
+    }
+    open_ = CLAIM | {
+        "verdict": "not run",
+        "estimate": None,
+        "low": None,
+        "high": None,
+        "n": None,
+        "group": None,
+    }
     assert captions.verdicts([CLAIM, exact, open_]).splitlines() == [
         "**Claims:** 1 supported, 1 contradicted, 1 not run.",
         "",
-        "- *contradicted*: It rises. -0.14 (-0.46 to 0.18; n = 5)",
+        "- *contradicted*: It rises. -0.14 (-0.46 to 0.18; n = 5) at depth 10",
         "- *supported*: It rises. 0.5",
         "- *not run*: It rises.",
     ]
@@ -75,4 +90,4 @@ def test_a_caption_holds_all_of_it(tmp_path):
     assert text.startswith(described)
     assert "**Scale** laptop; 4 seeds; data: cifar10 (re-encoded copy), mnist." in text
     assert "**Departs from the full scale:**" in text
-    assert text.endswith("- *contradicted*: It rises. -0.14 (-0.46 to 0.18; n = 5)\n")
+    assert text.endswith("- *contradicted*: It rises. -0.14 (-0.46 to 0.18; n = 5) at depth 10\n")

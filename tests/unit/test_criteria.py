@@ -182,6 +182,25 @@ def test_wide_seeds_are_inconclusive():
     assert outcome.estimate == pytest.approx(0.1 / 3)
 
 
+def test_a_contradicted_claim_shows_the_group_that_contradicts_it():
+    # the wide group reaches further to the other side, the other one lies there wholly
+    values = {"wide": [-4.0, 1.0, 6.0], "narrow": [0.1, 0.2, 0.3], "good": [2.0, 2.1, 2.2]}
+    rows = tidy(
+        {"seed": seed, "layer": layer, "epoch": 0, "measure": "m", "value": value}
+        for layer, ones in values.items()
+        for seed, value in enumerate(ones)
+    )
+    options = {"y": "m", "x": "epoch", "over": ["layer"]}
+    outcome = criteria.at_least(rows, bound=1.0, **options)
+    assert (outcome.verdict, outcome.group) == (criteria.CONTRADICTED, "layer narrow")
+    assert outcome.estimate == pytest.approx(0.2)
+    assert outcome.high < 1.0
+    open_ = criteria.at_least(rows, bound=0.2, **options)
+    assert (open_.verdict, open_.group) == (criteria.INCONCLUSIVE, "layer wide")
+    alone = rows[rows["layer"] == "good"]
+    assert criteria.at_least(alone, bound=1.0, **options).group == ""
+
+
 def test_the_interval_is_students():
     # mean 2, standard deviation 1, n = 3: half width 4.302653 / √3
     rows = tidy({"seed": s, "epoch": 0, "measure": "m", "value": s + 1.0} for s in range(3))

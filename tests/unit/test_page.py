@@ -15,6 +15,7 @@ ROW = {
     "low": 1.5,
     "high": 2.5,
     "n": 3,
+    "group": "layer <1>",
     "scale": "laptop",
     "table": "toy/fig1",
     "table_sha256": "ab12",
@@ -56,6 +57,7 @@ def test_every_claim_is_there_and_escaped(tmp_path, figure):
     assert rows == [("toy.fig1.rises", "supported"), ("toy.fig1.other", "not run")]
     assert "m &lt; 1 &amp; rises." in text
     assert "a &lt;note&gt;" in text
+    assert "numbers at layer &lt;1&gt;" in text
     assert "1 supported</button>" in text
     assert "0 contradicted</button>" in text
     assert "[[" not in text

@@ -113,6 +113,8 @@ def verdicts(claims: Sequence[Mapping]) -> str:
         line = f"- *{row['verdict']}*: {row['statement']} {number(row['estimate'])}"
         if row["low"] != row["high"]:  # the same where a value is exact
             line += f" ({interval(row)}; n = {row['n']})"
+        if row["group"] is not None:
+            line += f" at {row['group']}"
         lines.append(line.rstrip())
     return "\n".join(lines)
 

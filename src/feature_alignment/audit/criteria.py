@@ -6,11 +6,12 @@ reduces every seed to one number and takes the mean over seeds with its 95 % con
 *contradicted* when that of some group lies wholly on the other side, at a level corrected for the
 number of groups (Bonferroni), so that many groups do not contradict by chance; *inconclusive*
 otherwise. One seed alone decides nothing. The estimate and interval reported are those of the
-group nearest to the other side. Rows without a seed are exact: their interval is the value.
+group nearest to the other side, of a contradicted claim among the groups that contradict it. Rows
+without a seed are exact: their interval is the value.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,13 +25,17 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Outcome:
-    """A verdict with its estimate, 95 % interval and number of seeds (1 for exact values)."""
+    """A verdict with its estimate, 95 % interval and number of seeds (1 for exact values).
+
+    ``group`` names the group that they are of, such as ``layer conv1``, where there are several.
+    """
 
     verdict: str
     estimate: float
     low: float
     high: float
     n: int
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,19 +76,28 @@ def judge(values: pd.Series, claimed: Range) -> Outcome:
     if not np.isfinite(values.to_numpy(dtype=float)).all():
         raise ValueError(f"values are not finite or do not pair up: {values.to_dict()}")
     levels = [name for name in values.index.names if name != "seed"]
-    groups = (
-        [part for _, part in values.groupby(level=levels, dropna=False)] if levels else [values]
-    )
-    intervals = [_interval(group, 1 - CONFIDENCE) for group in groups]
-    corrected = [_interval(group, (1 - CONFIDENCE) / len(groups)) for group in groups]
-    if all(claimed.holds(low, high) for _, low, high in intervals):
+    groups = dict(list(values.groupby(level=levels, dropna=False))) if levels else {(): values}
+    intervals = {key: _interval(group, 1 - CONFIDENCE) for key, group in groups.items()}
+    risk = (1 - CONFIDENCE) / len(groups)
+    corrected = {key: _interval(group, risk) for key, group in groups.items()}
+    missing = [key for key, (_, *ends) in corrected.items() if claimed.misses(*ends)]
+    if all(claimed.holds(low, high) for _, low, high in intervals.values()):
         verdict = SUPPORTED
-    elif any(claimed.misses(low, high) for _, low, high in corrected):
-        verdict = CONTRADICTED
     else:
-        verdict = INCONCLUSIVE
-    worst = min(range(len(groups)), key=lambda i: claimed.room(*intervals[i][1:]))
-    return Outcome(verdict, *intervals[worst], n=len(groups[worst]))
+        verdict = CONTRADICTED if missing else INCONCLUSIVE
+    worst = min(missing or groups, key=lambda key: claimed.room(*intervals[key][1:]))
+    name = _group_name(levels, worst, groups)
+    return Outcome(verdict, *intervals[worst], n=len(groups[worst]), group=name)
+
+
+def _group_name(levels: Sequence[str], key: tuple, among: Collection[tuple]) -> str:
+    """Return such as ``dataset mnist, depth 10``, of the levels in which groups differ."""
+    parts = {
+        level: f"{part:g}" if isinstance(part, float) else part
+        for level, part, every in zip(levels, key, zip(*among, strict=True), strict=True)
+        if len(set(every)) > 1
+    }
+    return ", ".join(f"{level} {part}" for level, part in parts.items())
 
 
 def _interval(group: pd.Series, risk: float) -> tuple[float, float, float]:
@@ -416,7 +430,7 @@ def _judge_rise(
     logarithms = np.log(high.clip(lower=smallest)) - np.log(low.clip(lower=smallest))
     found = judge(logarithms, Range(math.log(min_factor), strict=True))
     factors = [_exponential(value) for value in (found.estimate, found.low, found.high)]
-    return Outcome(found.verdict, *factors, n=found.n)
+    return Outcome(found.verdict, *factors, n=found.n, group=found.group)
 
 
 def _exponential(value: float) -> float:

@@ -224,7 +224,7 @@ def claim_table(rows: Sequence[Mapping]) -> str:
         cells = (
             row["verdict"] + needs,
             f"`{row['id']}`<br>{row['statement']}",
-            number(row["estimate"]),
+            "<br>".join(filter(None, (number(row["estimate"]), row["group"]))),
             interval(row),
             str(row["n"] or ""),
         )

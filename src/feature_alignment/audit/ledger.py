@@ -85,6 +85,7 @@ def judge(claim: Mapping, tables: Mapping[str, Path], scale: str) -> dict:
         "low": None,
         "high": None,
         "n": None,
+        "group": None,
         "scale": scale,
         "table": name,
         "table_sha256": sha256(path),
@@ -141,6 +142,7 @@ def _result(rows: pd.DataFrame, test: Mapping) -> dict:
         "low": _finite(outcome.low),
         "high": _finite(outcome.high),
         "n": outcome.n,
+        "group": outcome.group or None,
     }
 
 
@@ -163,6 +165,8 @@ def line(row: Mapping) -> str:
             text += f" ({interval(row)})"
     if row["n"] is not None:
         text += f", n = {row['n']}"
+    if row["group"] is not None:
+        text += f", at {row['group']}"
     return text if row["verdict"] != NOT_RUN else f"{text}, needs scale {row['needs']}"
 
 

@@ -100,9 +100,10 @@ def _row(place: int, row: Mapping) -> str:
     figure = row["table"].split("/")[1]
     origin = f"{row['paper']}, figure {row['figure']}; {row['kind']}; known from {row['certainty']}"
     note = f'<p class="note">{html.escape(row["note"])}</p>' if row.get("note") else ""
+    group = "" if row["group"] is None else f"numbers at {html.escape(row['group'])}; "
     details = (
         f"<details><summary><code>{row['id']}</code></summary>{note}"
-        f'<p class="note">{html.escape(origin)}; criterion {row["criterion"]}; needs scale'
+        f'<p class="note">{html.escape(origin)}; {group}criterion {row["criterion"]}; needs scale'
         f" {row['needs']}; table {row['table']}, SHA-256 <code>{row['table_sha256']}</code></p>"
         "</details>"
     )
