@@ -5,11 +5,14 @@ from PIL import Image
 
 from conftest import ROOT
 from feature_alignment.audit import documents
+from feature_alignment.audit.claims import read_claims
+from feature_alignment.audit.ledger import judge
 from feature_alignment.spec import read_yaml
-from feature_alignment.storage import sha256, write_json
+from feature_alignment.storage import read_json, sha256, write_json
 from feature_alignment.tables import meta_path
 
 PUBLISHED = "reference/laptop"
+SCHEMA = ROOT / "workflow" / "schemas" / "claims.schema.yaml"
 DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "docs" / "costs.md",
@@ -107,6 +110,16 @@ def test_the_published_ledger_has_every_claim(published):
     claims = [claim for path in (ROOT / "claims").glob("*.yaml") for claim in read_yaml(path)]
     stated = {claim["id"]: claim["statement"] for claim in claims}
     assert {row["id"]: row["statement"] for row in published.ledger} == stated
+
+
+def test_the_verdicts_of_sixteen_seeds_are_those_of_their_tables():
+    folder = ROOT / "reference" / "sixteen_seeds"
+    tables = {f"lou2022/{path.stem}": path for path in folder.glob("tables/lou2022/*.csv")}
+    claims = read_claims([ROOT / "claims" / "lou2022.yaml"], SCHEMA)
+    on_these = [claim for claim in claims if claim["evidence"]["table"] in tables]
+    expected = {claim["id"]: judge(claim, tables, "laptop") for claim in on_these}
+    assert {row["id"]: row for row in read_json(folder / "ledger.json")} == expected
+    assert {row["n"] for row in expected.values()} == {16}
 
 
 def test_contradicted_claims_come_first(published):
