@@ -7,9 +7,9 @@ import sys
 PRECISION = """
 import sys, torch
 from feature_alignment.experiments.run import parse_run
-before = torch.backends.cudnn.conv.fp32_precision
+torch.backends.cudnn.conv.fp32_precision = "tf32"
 parse_run("module", "", sys.argv[1:])
-print(before, torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision)
+print(torch.backends.cudnn.conv.fp32_precision, torch.get_float32_matmul_precision())
 """
 
 
@@ -19,4 +19,4 @@ def test_a_gpu_computes_in_full_single_precision(tmp_path):
     places = ["--spec", spec, "--out", tmp_path / "out.csv", "--checkpoint", tmp_path / "state"]
     command = [sys.executable, "-c", PRECISION, "--seed", "0", *map(str, places)]
     words = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    assert words == ["tf32", "ieee", "none"]
+    assert words == ["ieee", "highest"]
