@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from feature_alignment.experiments.baratin2021 import collect as baratin2021
-from feature_alignment.experiments.baratin2021 import supernat
-from feature_alignment.experiments.baratin2021.collect_complexity import complexity
-from feature_alignment.experiments.baratin2021.eigenfunctions import RINGS
-from feature_alignment.experiments.beaglehole2024 import collect as beaglehole2024
-from feature_alignment.experiments.collecting import Collection
-from feature_alignment.experiments.joint import collect as joint
-from feature_alignment.experiments.lejeune2024 import collect as lejeune2024
-from feature_alignment.experiments.lejeune2024.penalties import curves
-from feature_alignment.experiments.lou2022 import collect as lou2022
+from feature_alignment.papers.baratin2021 import supernat
+from feature_alignment.papers.baratin2021 import tables as baratin2021
+from feature_alignment.papers.baratin2021.collect_complexity import complexity
+from feature_alignment.papers.baratin2021.eigenfunctions import RINGS
+from feature_alignment.papers.beaglehole2024 import tables as beaglehole2024
+from feature_alignment.papers.joint import tables as joint
+from feature_alignment.papers.lejeune2024 import tables as lejeune2024
+from feature_alignment.papers.lejeune2024.penalties import curves
+from feature_alignment.papers.lou2022 import tables as lou2022
+from feature_alignment.run.collecting import Collection
 from feature_alignment.tables import read_table, tidy, write_table
 
 SEEDS = range(2)
@@ -129,7 +129,7 @@ COLLECTIONS: dict[str, Callable[[str], Collection]] = {
     "a3_resnet": lambda figure: noise(figure, [0.0]),
     "a4_learning_rate": lambda figure: noise(figure, [0.0]),
 }
-"""The measurements behind each figure that ``experiments/baratin2021/collect.py`` collects."""
+"""The measurements behind each figure that ``experiments/baratin2021/tables.py`` collects."""
 
 
 def sweeps(figure: str) -> Collection:

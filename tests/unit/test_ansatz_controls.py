@@ -9,20 +9,20 @@ import torch
 from test_preactivations import INPUTS, network
 from tiny_runs import Killed, changed, kill_at, make_run, random_dataset
 
-from feature_alignment.experiments.beaglehole2024 import convolutions, initial_scale
-from feature_alignment.experiments.beaglehole2024.ansatz import build_network
-from feature_alignment.experiments.beaglehole2024.instruments import (
-    LayerState,
-    ansatz,
-    centred_share,
-    null_covariance,
-    powers,
-)
 from feature_alignment.measures.ansatz import (
     ansatz_correlations,
     cross_correlations,
     power_correlations,
     unnormalised_alignment,
+)
+from feature_alignment.papers.beaglehole2024 import convolutions, initial_scale
+from feature_alignment.papers.beaglehole2024.ansatz import build_network
+from feature_alignment.probes.ansatz import (
+    LayerState,
+    ansatz,
+    centred_share,
+    null_covariance,
+    powers,
 )
 from feature_alignment.tables import read_table
 from feature_alignment.tangents.preactivations import graph_covariances

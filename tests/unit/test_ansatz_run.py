@@ -3,10 +3,10 @@ import torch
 from test_preactivations import INPUTS, network
 
 from feature_alignment.data.loading import Examples
-from feature_alignment.experiments.beaglehole2024.instruments import ansatz
 from feature_alignment.measures.ansatz import ansatz_correlations
+from feature_alignment.probes.accuracy import fit
+from feature_alignment.probes.ansatz import ansatz
 from feature_alignment.tangents.preactivations import preactivation_covariances
-from feature_alignment.training.evaluate import fit
 from feature_alignment.training.losses import cross_entropy
 
 MEASURES = ["uc_nfa_pearson", "uc_nfa_cosine", "c_nfa_pearson", "c_nfa_cosine"]

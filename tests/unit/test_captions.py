@@ -1,8 +1,8 @@
 import pytest
 
 from conftest import ROOT
-from feature_alignment.audit import captions
-from feature_alignment.spec import read_all_experiments
+from feature_alignment.publish import captions
+from feature_alignment.run.spec import read_all_experiments
 from feature_alignment.storage import write_json
 from feature_alignment.tables import tidy, write_table
 

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from feature_alignment.audit import compare
+from feature_alignment.publish import compare
 from feature_alignment.tables import read_table, tidy, write_table
 
 SPREAD = np.std([1.0, 2.0, 4.0], ddof=1)
@@ -300,7 +300,7 @@ def test_arrays_that_are_missing_or_damaged_are_an_error(folders, content):
 
 def status(folders, *names):
     """Run the program by itself; return its exit status and what it said."""
-    program = [sys.executable, "-m", "feature_alignment.audit.compare"]
+    program = [sys.executable, "-m", "feature_alignment.publish.compare"]
     done = subprocess.run([*program, *folders.arguments(*names)], capture_output=True, text=True)
     return done.returncode, done.stdout, done.stderr
 

@@ -7,21 +7,21 @@ import torch
 from tiny_runs import Killed, changed, kill_at, make_run, random_dataset, table_bytes, values
 from torch import nn
 
-from feature_alignment.experiments.baratin2021.collect_complexity import by_sweep
-from feature_alignment.experiments.baratin2021.collect_complexity import main as collect
-from feature_alignment.experiments.baratin2021.complexity import (
+from feature_alignment.measures import complexity
+from feature_alignment.models.mlp import mlp
+from feature_alignment.papers.baratin2021.collect_complexity import by_sweep
+from feature_alignment.papers.baratin2021.collect_complexity import main as collect
+from feature_alignment.papers.baratin2021.complexity import (
     baselines,
     build_network,
     kernel_trace,
     measure_complexity,
 )
-from feature_alignment.measures import complexity
-from feature_alignment.models.mlp import mlp
+from feature_alignment.probes.path_complexity import PathComplexity
 from feature_alignment.storage import write_json
 from feature_alignment.tables import read_table
 from feature_alignment.training.loop import train
 from feature_alignment.training.losses import cross_entropy
-from feature_alignment.training.path_complexity import PathComplexity
 from feature_alignment.training.schedules import AtSteps, constant
 from feature_alignment.training.stopping import MeasuredLossBelow
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from feature_alignment.audit import costs
+from feature_alignment.publish import costs
 from feature_alignment.storage import write_json
 
 METAS = {

@@ -13,10 +13,10 @@ from tiny_runs import (
     values,
 )
 
-from feature_alignment.experiments.baratin2021 import difficulty
-from feature_alignment.experiments.baratin2021.difficulty import compare_difficulty, load_examples
 from feature_alignment.measures.alignment import centered_one_hot
 from feature_alignment.models.mlp import mlp
+from feature_alignment.papers.baratin2021 import difficulty
+from feature_alignment.papers.baratin2021.difficulty import compare_difficulty, load_examples
 from feature_alignment.tangents.kernels import center_kernel
 from feature_alignment.training.loop import train
 

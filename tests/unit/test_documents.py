@@ -4,10 +4,10 @@ import pytest
 from PIL import Image
 
 from conftest import ROOT
-from feature_alignment.audit import documents
 from feature_alignment.audit.claims import read_claims
 from feature_alignment.audit.ledger import judge
-from feature_alignment.spec import read_yaml
+from feature_alignment.publish import documents
+from feature_alignment.run.spec import read_yaml
 from feature_alignment.storage import read_json, sha256, write_json
 from feature_alignment.tables import meta_path
 

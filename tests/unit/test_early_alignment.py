@@ -7,15 +7,6 @@ import pytest
 import torch
 from tiny_runs import changed, make_run
 
-from feature_alignment.experiments.beaglehole2024.early_alignment import (
-    build_network,
-    complete,
-    correlations_after_step,
-    draw_readout,
-    power_law,
-    quadratic_teacher,
-    teacher_labels,
-)
 from feature_alignment.measures.ansatz import ansatz_correlations, matrix_correlations
 from feature_alignment.measures.early_alignment import (
     InitialMatrices,
@@ -27,7 +18,16 @@ from feature_alignment.measures.early_alignment import (
 )
 from feature_alignment.measures.orthogonal import haar_orthogonal
 from feature_alignment.models.quadratic import quadratic_network
-from feature_alignment.spec import read_yaml, validate
+from feature_alignment.papers.beaglehole2024.early_alignment import (
+    build_network,
+    complete,
+    correlations_after_step,
+    draw_readout,
+    power_law,
+    quadratic_teacher,
+    teacher_labels,
+)
+from feature_alignment.run.spec import read_yaml, validate
 from feature_alignment.tables import read_table
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "early_alignment.schema.yaml"

@@ -7,15 +7,15 @@ import torch
 from tiny_runs import Killed, changed, kill_at, make_run, values
 
 from feature_alignment.data.disk import disk_labels, grid_points
-from feature_alignment.experiments.baratin2021 import eigenfunctions
-from feature_alignment.experiments.baratin2021.eigenfunctions import (
+from feature_alignment.models.mlp import mlp
+from feature_alignment.papers.baratin2021 import eigenfunctions
+from feature_alignment.papers.baratin2021.eigenfunctions import (
     LEADING,
     RANKS,
     RINGS,
     Eigenfunctions,
     descend,
 )
-from feature_alignment.models.mlp import mlp
 from feature_alignment.tables import read_table
 
 from reference import kernels as reference

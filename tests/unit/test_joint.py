@@ -9,7 +9,7 @@ import torch
 from figure_tables import both_instruments as measurements
 from tiny_runs import Killed, changed, kill_at, make_run, random_dataset
 
-from feature_alignment.experiments.joint import both_instruments, collect
+from feature_alignment.papers.joint import both_instruments, collect
 from feature_alignment.tables import read_table
 
 MLP = {
@@ -114,7 +114,7 @@ def ranks(values):
 
 def test_rank_correlations_are_over_the_layers_of_one_network():
     source = measurements("both_instruments")
-    table = collect.FIGURES["both_instruments"](source)
+    table = tables.FIGURES["both_instruments"](source)
     for network, names in (
         ("fully_connected", ["linear1", "linear2", "linear3"]),
         ("vgg11", ["conv1", "conv2", "conv3"]),

@@ -8,7 +8,7 @@ from conftest import ROOT
 from feature_alignment.audit import ledger
 from feature_alignment.audit.claims import read_claims
 from feature_alignment.audit.criteria import CRITERIA
-from feature_alignment.spec import read_yaml
+from feature_alignment.run.spec import read_yaml
 from feature_alignment.tables import tidy, write_table
 
 SCHEMA = ROOT / "workflow" / "schemas" / "claims.schema.yaml"

@@ -15,11 +15,11 @@ from tiny_runs import (
     values,
 )
 
-from feature_alignment.experiments.lou2022 import hierarchy
-from feature_alignment.experiments.lou2022.hierarchy import follow_layers
-from feature_alignment.experiments.lou2022.information import measure_information
-from feature_alignment.experiments.lou2022.networks import build_network
 from feature_alignment.measures.alignment import centered_one_hot
+from feature_alignment.papers.lou2022 import hierarchy
+from feature_alignment.papers.lou2022.hierarchy import follow_layers
+from feature_alignment.papers.lou2022.information import measure_information
+from feature_alignment.papers.lou2022.networks import build_network
 from feature_alignment.tables import read_table
 from feature_alignment.tangents.kernels import center_kernel
 from feature_alignment.training.loop import train

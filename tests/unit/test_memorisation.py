@@ -1,5 +1,6 @@
 import pytest
 import torch
+from feature_alignment.experiments import augmenting
 from tiny_runs import (
     Killed,
     changed,
@@ -13,12 +14,11 @@ from tiny_runs import (
 )
 
 from feature_alignment.data import augmentation
-from feature_alignment.experiments import augmenting
-from feature_alignment.experiments.baratin2021 import memorisation
-from feature_alignment.experiments.baratin2021.memorisation import follow_kernel
-from feature_alignment.experiments.kernel_probe import TRACE_RATIOS, kernel_probe
 from feature_alignment.measures.alignment import centered_one_hot
 from feature_alignment.models.convolutional import convolutional_network
+from feature_alignment.papers.baratin2021 import memorisation
+from feature_alignment.papers.baratin2021.memorisation import follow_kernel
+from feature_alignment.probes.kernel import TRACE_RATIOS, kernel_probe
 from feature_alignment.tables import read_table
 from feature_alignment.tangents.kernels import center_kernel
 from feature_alignment.training.loop import DivergenceError, train

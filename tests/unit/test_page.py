@@ -5,7 +5,7 @@ import re
 import pytest
 from PIL import Image
 
-from feature_alignment.audit import page
+from feature_alignment.publish import page
 from feature_alignment.storage import write_json, write_text
 
 ROW = {

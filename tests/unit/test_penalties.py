@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from feature_alignment.experiments.lejeune2024.penalties import curves
 from feature_alignment.measures import penalties
+from feature_alignment.papers.lejeune2024.penalties import curves
 
 from reference import penalties as reference
 

@@ -8,10 +8,10 @@ from figure_tables import IMAGES, ansatz_collection, tables
 from matplotlib.collections import PathCollection
 
 from conftest import ROOT
-from feature_alignment.experiments.beaglehole2024 import collect
+from feature_alignment.papers.baratin2021.plots.disks import disk_figure
+from feature_alignment.papers.beaglehole2024 import tables
 from feature_alignment.plots import style
-from feature_alignment.plots.baratin2021.disks import disk_figure
-from feature_alignment.spec import read_yaml
+from feature_alignment.run.spec import read_yaml
 from feature_alignment.tables import write_table
 
 META = {"spec": {"scale": "smoke"}, "seeds": [2], "datasets": {"digits": {"note": "stand-in"}}}
@@ -220,8 +220,8 @@ def test_the_footer_tells_scale_seeds_and_copies_of_data():
 
 
 def test_collected_epochs_start_after_the_first_and_stages_are_marked():
-    table = collect.emergence(ansatz_collection("b1_nfa_emergence"))
+    table = tables.emergence(ansatz_collection("b1_nfa_emergence"))
     assert sorted(table["epoch"].unique()) == [0, 1, 2, 3]
-    ends = collect.stages(table)
+    ends = tables.stages(table)
     assert ends.groupby("stage")["epoch"].unique().to_dict() == {"initial": [0], "final": [3]}
-    assert len(ends) == 2 * 2 * 2 * len(collect.CORRELATIONS)
+    assert len(ends) == 2 * 2 * 2 * len(tables.CORRELATIONS)

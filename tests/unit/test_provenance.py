@@ -87,8 +87,8 @@ def test_an_unknown_module_is_an_error(package):
 
 def test_parsing_the_workflow_imports_no_science():
     program = (
-        "import sys; import feature_alignment.spec, feature_alignment.provenance as p;"
-        "p.code_hash('feature_alignment.experiments.beaglehole2024.ansatz');"
+        "import sys; import feature_alignment.run.spec, feature_alignment.provenance as p;"
+        "p.code_hash('feature_alignment.papers.beaglehole2024.ansatz');"
         "print([m for m in ('torch', 'numpy', 'pandas', 'scipy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

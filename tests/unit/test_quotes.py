@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from conftest import ROOT
-from feature_alignment.audit import quotes
+from feature_alignment.publish import quotes
 from feature_alignment.storage import write_json
 from feature_alignment.tables import tidy
 

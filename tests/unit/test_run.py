@@ -6,7 +6,7 @@ import sys
 
 PRECISION = """
 import sys, torch
-from feature_alignment.experiments.run import parse_run
+from feature_alignment.run.context import parse_run
 torch.backends.cudnn.conv.fp32_precision = "tf32"
 parse_run("module", "", sys.argv[1:])
 print(torch.backends.cudnn.conv.fp32_precision, torch.get_float32_matmul_precision())

@@ -9,8 +9,6 @@ import torch
 from tiny_runs import Killed, changed, descend, kill_at, make_run, random_dataset
 from torch.func import functional_call, jvp
 
-from feature_alignment.experiments.lejeune2024 import ridge, sample_complexity
-from feature_alignment.experiments.lejeune2024.sample_complexity import load_pool, train_on
 from feature_alignment.measures.sample_complexity import (
     Ratio,
     early_stopping,
@@ -19,6 +17,8 @@ from feature_alignment.measures.sample_complexity import (
     mean_ratio,
     ratio_at,
 )
+from feature_alignment.papers.lejeune2024 import ridge, sample_complexity
+from feature_alignment.papers.lejeune2024.sample_complexity import load_pool, train_on
 from feature_alignment.tables import read_table
 from feature_alignment.tangents.features import TangentFeatures
 from feature_alignment.tangents.kernels import tangent_kernel

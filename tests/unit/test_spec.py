@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from conftest import ROOT
-from feature_alignment.spec import SCALES, Experiments, merge, read_all_experiments, read_yaml
-from feature_alignment.spec import validate as check
+from feature_alignment.run.spec import SCALES, Experiments, merge, read_all_experiments, read_yaml
+from feature_alignment.run.spec import validate as check
 
 SCHEMAS = ROOT / "workflow" / "schemas"
 EXPERIMENTS = ROOT / "config" / "experiments"

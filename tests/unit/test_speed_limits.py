@@ -9,9 +9,9 @@ from tiny_runs import Killed, changed, kill_at, make_run, random_dataset
 from torch import nn
 
 from feature_alignment.data.monomials import chain_monomials, gaussian_chain
-from feature_alignment.experiments.beaglehole2024 import favoured_layers, speed_limits
-from feature_alignment.experiments.beaglehole2024.limits import favouring, make_method
 from feature_alignment.models.mlp import mlp
+from feature_alignment.papers.beaglehole2024 import favoured_layers, speed_limits
+from feature_alignment.papers.beaglehole2024.limits import favouring, make_method
 from feature_alignment.tables import read_table
 from feature_alignment.training import losses
 from feature_alignment.training.speed_limited import SpeedLimited

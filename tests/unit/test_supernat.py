@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from feature_alignment.experiments.baratin2021 import supernat as experiment
+from feature_alignment.papers.baratin2021 import supernat as experiment
 from feature_alignment.storage import write_json
 from feature_alignment.tables import read_meta, read_table
 from feature_alignment.training import supernat

@@ -14,17 +14,17 @@ from torch import nn
 
 from feature_alignment.data.prepare import summary
 from feature_alignment.data.stand_ins import digits
-from feature_alignment.experiments.lejeune2024 import teacher_student
-from feature_alignment.experiments.lejeune2024.teacher_student import (
+from feature_alignment.models.mlp import mlp
+from feature_alignment.papers.lejeune2024 import teacher_student
+from feature_alignment.papers.lejeune2024.teacher_student import (
     Kernels,
     build_student,
     complete,
     prepare_lesson,
     train_last_layer,
 )
-from feature_alignment.experiments.run import Dataset
-from feature_alignment.models.mlp import mlp
-from feature_alignment.spec import read_yaml, validate
+from feature_alignment.run.context import Dataset
+from feature_alignment.run.spec import read_yaml, validate
 from feature_alignment.storage import sha256
 from feature_alignment.tables import read_table
 from feature_alignment.tangents import path

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from feature_alignment.probes.accuracy import evaluate
 from feature_alignment.randomness import generator
 from feature_alignment.training import schedules
-from feature_alignment.training.evaluate import evaluate
 from feature_alignment.training.loop import Checkpointing, DivergenceError, Reading, train
 from feature_alignment.training.losses import binary_cross_entropy, centered_mse, cross_entropy
 from feature_alignment.training.optimizers import OPTIMIZERS as OPTIMIZERS_BY_NAME

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from feature_alignment.data.prepare import summary
-from feature_alignment.experiments.run import Dataset, Run
+from feature_alignment.run.context import Dataset, Run
 from feature_alignment.storage import sha256
 from feature_alignment.tables import read_table
 from feature_alignment.training.losses import LOSSES
@@ -62,7 +62,7 @@ def make_run(
 ) -> Run:
     """Return a run that checkpoints after every step."""
     return Run(
-        module=f"feature_alignment.experiments.{paper}.{experiment}",
+        module=f"feature_alignment.papers.{paper}.{experiment}",
         spec={"paper": paper, "run": "tiny", "scale": "smoke", "settings": settings},
         seed=seed,
         datasets={dataset.manifest["name"]: dataset for dataset in datasets},

@@ -16,7 +16,7 @@ import pytest
 
 from conftest import ROOT
 from feature_alignment.data import prepare
-from feature_alignment.spec import Experiments
+from feature_alignment.run.spec import Experiments
 
 EXPERIMENTS = ROOT / "config" / "experiments" / "beaglehole2024.yaml"
 
@@ -37,7 +37,7 @@ def training(tmp_path):
 
     def start(name, seed=0, stderr=subprocess.PIPE):
         return subprocess.Popen(
-            [sys.executable, "-m", "feature_alignment.experiments.beaglehole2024.ansatz"]
+            [sys.executable, "-m", "feature_alignment.papers.beaglehole2024.ansatz"]
             + ["--spec", str(tmp_path / "spec.json"), "--seed", str(seed)]
             + ["--data", str(data[0]), "--manifest", str(data[1])]
             + ["--out", str(tmp_path / f"{name}.csv"), "--checkpoint-interval", "0.2"]

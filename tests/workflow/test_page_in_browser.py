@@ -8,7 +8,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from conftest import ROOT
-from feature_alignment.audit import page
+from feature_alignment.publish import page
 from feature_alignment.storage import read_json
 
 PUBLISHED = ROOT / "reference" / "laptop"

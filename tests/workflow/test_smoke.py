@@ -7,7 +7,7 @@ import pytest
 from repository import Repository
 
 from conftest import ROOT
-from feature_alignment.spec import read_all_experiments
+from feature_alignment.run.spec import read_all_experiments
 
 pytestmark = pytest.mark.workflow
 

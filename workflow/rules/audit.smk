@@ -59,9 +59,9 @@ rule write_ledger_page:
         mem_mb=1000,
         runtime=10,
     params:
-        code=code_hash("feature_alignment.audit.page"),
+        code=code_hash("feature_alignment.publish.page"),
     shell:
-        "python -m feature_alignment.audit.page --ledger {input.ledger:q}"
+        "python -m feature_alignment.publish.page --ledger {input.ledger:q}"
         " --figures {input.figures:q} --titles {input.titles:q} --out {output.html:q} 2> {log:q}"
 
 
@@ -86,9 +86,9 @@ rule write_captions:
         runtime=10,
     params:
         scale=config["scale"],
-        code=code_hash("feature_alignment.audit.captions"),
+        code=code_hash("feature_alignment.publish.captions"),
     shell:
-        "python -m feature_alignment.audit.captions --ledger {input.ledger:q}"
+        "python -m feature_alignment.publish.captions --ledger {input.ledger:q}"
         " --tables {input.tables:q} --experiments config/experiments --schemas workflow/schemas"
         " --scale {params.scale} --described workflow/report"
         " --out $(dirname {output.captions[0]:q}) 2> {log:q}"
@@ -158,9 +158,9 @@ rule publish:
         mem_mb=1000,
         runtime=10,
     params:
-        code=code_hash("feature_alignment.audit.documents"),
+        code=code_hash("feature_alignment.publish.documents"),
     shell:
-        "python -m feature_alignment.audit.documents --ledger {input.ledger:q}"
+        "python -m feature_alignment.publish.documents --ledger {input.ledger:q}"
         " --figures {input.figures:q} --tables {input.tables:q} --titles {input.titles:q}"
         " --costs {input.costs:q} --jobs {input.jobs:q} --published $(dirname {output.ledger:q})"
         " --documents {output.readme:q} {output.costs_page:q} {output.pages:q} > {log:q} 2>&1"
@@ -188,7 +188,7 @@ rule tell_costs:
         runtime=10,
     params:
         benchmarks=f"{RESULTS}/benchmarks",
-        code=code_hash("feature_alignment.audit.costs"),
+        code=code_hash("feature_alignment.publish.costs"),
     shell:
-        "python -m feature_alignment.audit.costs --tables {input.tables:q}"
+        "python -m feature_alignment.publish.costs --tables {input.tables:q}"
         " --benchmarks {params.benchmarks:q} --out {output.costs:q} --jobs {output.jobs:q} 2> {log:q}"

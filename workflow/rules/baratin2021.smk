@@ -30,9 +30,9 @@ for figure in (
             runtime=10,
         params:
             figure=figure,
-            code=code_hash("feature_alignment.experiments.baratin2021.collect"),
+            code=code_hash("feature_alignment.papers.baratin2021.tables"),
         shell:
-            "python -m feature_alignment.experiments.baratin2021.collect"
+            "python -m feature_alignment.papers.baratin2021.tables"
             " --figure {params.figure:q} --specs {input.specs:q}"
             " --measurements {input.measurements:q} --out {output.table:q} > {log:q} 2>&1"
 
@@ -54,9 +54,9 @@ rule measure_baratin2021_fig5:
         mem_mb=1000,
         runtime=10,
     params:
-        code=code_hash("feature_alignment.experiments.baratin2021.supernat"),
+        code=code_hash("feature_alignment.papers.baratin2021.supernat"),
     shell:
-        "python -m feature_alignment.experiments.baratin2021.supernat"
+        "python -m feature_alignment.papers.baratin2021.supernat"
         " --specs {input.specs:q} --out {output.table:q} > {log:q} 2>&1"
 
 
@@ -78,8 +78,8 @@ rule collect_baratin2021_fig6:
         mem_mb=1000,
         runtime=10,
     params:
-        code=code_hash("feature_alignment.experiments.baratin2021.collect_complexity"),
+        code=code_hash("feature_alignment.papers.baratin2021.collect_complexity"),
     shell:
-        "python -m feature_alignment.experiments.baratin2021.collect_complexity"
+        "python -m feature_alignment.papers.baratin2021.collect_complexity"
         " --figure fig6_complexity --specs {input.specs:q}"
         " --measurements {input.measurements:q} --out {output.table:q} > {log:q} 2>&1"

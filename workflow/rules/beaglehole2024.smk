@@ -21,8 +21,8 @@ for figure in EXPERIMENTS["beaglehole2024"].figures:
             runtime=10,
         params:
             figure=figure,
-            code=code_hash("feature_alignment.experiments.beaglehole2024.collect"),
+            code=code_hash("feature_alignment.papers.beaglehole2024.tables"),
         shell:
-            "python -m feature_alignment.experiments.beaglehole2024.collect"
+            "python -m feature_alignment.papers.beaglehole2024.tables"
             " --figure {params.figure:q} --specs {input.specs:q}"
             " --measurements {input.measurements:q} --out {output.table:q} > {log:q} 2>&1"

@@ -10,7 +10,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from feature_alignment.audit.claims import read_claims
 from feature_alignment.data.registry import BUNDLED, read_registry
 from feature_alignment.provenance import code_hash
-from feature_alignment.spec import SCALES, read_all_experiments, read_yaml, validate
+from feature_alignment.run.spec import SCALES, read_all_experiments, read_yaml, validate
 
 SCHEMAS = ROOT / "workflow" / "schemas"
 

@@ -18,7 +18,7 @@ rule compare:
     params:
         published=f"reference/{config['scale']}/tables",  # no input, or it would be published first
         checksum=checksum_of_published,
-        code=code_hash("feature_alignment.audit.compare"),
+        code=code_hash("feature_alignment.publish.compare"),
     shell:
-        "python -m feature_alignment.audit.compare --fresh {input.tables:q}"
+        "python -m feature_alignment.publish.compare --fresh {input.tables:q}"
         " --published {params.published:q} --csv {output.csv:q} --page {output.page:q} 2> {log:q}"

@@ -21,8 +21,8 @@ for figure in EXPERIMENTS["joint"].figures:
             runtime=10,
         params:
             figure=figure,
-            code=code_hash("feature_alignment.experiments.joint.collect"),
+            code=code_hash("feature_alignment.papers.joint.tables"),
         shell:
-            "python -m feature_alignment.experiments.joint.collect"
+            "python -m feature_alignment.papers.joint.tables"
             " --figure {params.figure:q} --specs {input.specs:q}"
             " --measurements {input.measurements:q} --out {output.table:q} > {log:q} 2>&1"

@@ -15,9 +15,9 @@ rule measure_lejeune2024_fig2:
         mem_mb=1000,
         runtime=10,
     params:
-        code=code_hash("feature_alignment.experiments.lejeune2024.penalties"),
+        code=code_hash("feature_alignment.papers.lejeune2024.penalties"),
     shell:
-        "python -m feature_alignment.experiments.lejeune2024.penalties"
+        "python -m feature_alignment.papers.lejeune2024.penalties"
         " --spec {input.spec:q} --out {output.table:q} > {log:q} 2>&1"
 
 
@@ -46,8 +46,8 @@ for figure in EXPERIMENTS["lejeune2024"].figures:
             runtime=10,
         params:
             figure=figure,
-            code=code_hash("feature_alignment.experiments.lejeune2024.collect"),
+            code=code_hash("feature_alignment.papers.lejeune2024.tables"),
         shell:
-            "python -m feature_alignment.experiments.lejeune2024.collect"
+            "python -m feature_alignment.papers.lejeune2024.tables"
             " --figure {params.figure:q} --specs {input.specs:q}"
             " --measurements {input.measurements:q} --out {output.table:q} > {log:q} 2>&1"

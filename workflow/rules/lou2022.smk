@@ -21,8 +21,8 @@ for figure in EXPERIMENTS["lou2022"].figures:
             runtime=10,
         params:
             figure=figure,
-            code=code_hash("feature_alignment.experiments.lou2022.collect"),
+            code=code_hash("feature_alignment.papers.lou2022.tables"),
         shell:
-            "python -m feature_alignment.experiments.lou2022.collect"
+            "python -m feature_alignment.papers.lou2022.tables"
             " --figure {params.figure:q} --specs {input.specs:q}"
             " --measurements {input.measurements:q} --out {output.table:q} > {log:q} 2>&1"

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from feature_alignment.spec import read_yaml, validate
+from feature_alignment.run.spec import read_yaml, validate
 
 
 def read_claims(paths: Iterable[Path], schema: Path) -> list[dict]:

@@ -11,7 +11,7 @@ import pandas as pd
 from feature_alignment import command
 from feature_alignment.audit.claims import read_claims
 from feature_alignment.audit.criteria import CRITERIA, INCONCLUSIVE, Outcome
-from feature_alignment.spec import SCALES
+from feature_alignment.run.spec import SCALES
 from feature_alignment.storage import replacing, sha256, write_json
 from feature_alignment.tables import read_table
 

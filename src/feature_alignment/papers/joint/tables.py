@@ -1,0 +1,70 @@
+"""Collect the table of the joint figure from the measurements of its networks."""
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+from scipy import stats
+
+from feature_alignment import command
+from feature_alignment.run.collecting import Collection, collect_figure
+from feature_alignment.tables import tidy
+
+Table = pd.DataFrame
+
+ANSATZ = ("uc_nfa_pearson", "c_nfa_pearson")
+CONDITIONS = ("network",)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write the table; see ``--help`` for the arguments."""
+    collect_figure("feature_alignment.papers.joint.tables", __doc__, FIGURES, argv)
+
+
+def both_instruments(collection: Collection) -> Table:
+    """Return alignment and ansatz of the layers that have both, and how they go together.
+
+    Rows by ``network``: ``alignment`` of a layer on both splits, ``uc_nfa_pearson`` and
+    ``c_nfa_pearson``, ``loss`` and ``accuracy``; and ``uc_nfa_rank_correlation`` and
+    ``c_nfa_rank_correlation``, Spearman's rank correlation over layers of either with the alignment
+    on training examples, at each measurement.
+    """
+    named = collection.with_condition(
+        "network", lambda spec: spec["settings"]["model"]["architecture"]
+    )
+    measured = named.measurements
+    ansatz = measured[measured["measure"].isin(ANSATZ)]
+    pairs = {(row.run, row.layer) for row in ansatz.itertuples()}
+    both = pd.Series(
+        [
+            (run, layer) in pairs
+            for run, layer in zip(measured["run"], measured["layer"], strict=True)
+        ],
+        index=measured.index,
+    )
+    kept = (both & measured["measure"].isin(["alignment", *ANSATZ])) | measured["measure"].isin(
+        ["loss", "accuracy"]
+    )
+    chosen = measured[kept]
+    found = tidy(list(rank_correlations(chosen)), CONDITIONS)[chosen.columns]
+    return pd.concat([chosen, found], ignore_index=True)
+
+
+def rank_correlations(table: Table) -> Iterator[dict]:
+    """Yield the rank correlations of every measurement at which three layers or more have both."""
+    keys = ["paper", "run", "seed", "step", "epoch", *CONDITIONS]
+    aligned = table[(table["measure"] == "alignment") & (table["split"] == "train")]
+    for measure in ANSATZ:
+        own = table[table["measure"] == measure]
+        pairs = own.merge(aligned, on=[*keys, "layer"], suffixes=("", "_alignment"))
+        for place, rows in pairs.groupby(keys, sort=False):
+            if len(rows) >= 3:
+                value = stats.spearmanr(rows["value"], rows["value_alignment"]).statistic
+                name = measure.replace("_pearson", "_rank_correlation")
+                yield {**dict(zip(keys, place, strict=True)), "measure": name, "value": value}
+
+
+FIGURES = {"both_instruments": both_instruments}
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,227 @@
+"""Collect the tables of lejeune2024's figures from the measurements of the runs."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from feature_alignment import command
+from feature_alignment.papers.lejeune2024.selection import (
+    PROTOCOLS,
+    by_kind,
+    curves,
+    differences,
+    distances,
+    published_ratios,
+    ratios,
+    ridge_errors,
+    selected,
+    with_settings,
+)
+from feature_alignment.run.collecting import Collection, collect_figure, with_column
+from feature_alignment.tables import tidy
+
+Table = pd.DataFrame
+
+CONDITIONS = ("dataset", "protocol", "variant", "model", "n_train")
+ERRORS = [level / 100 for level in (*range(90, 60, -5), 60, 50, 40, 30, 25, 20, 15, 12, 10, 7, 5)]
+"""Test errors whose first epoch is looked for."""
+KERNELS = {"fixed": "initial", "full": "final", "adaptive": "adaptive"}
+"""Which kernel the tangent kernel of each model is."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write the table of one figure; see ``--help`` for the arguments."""
+    collect_figure("feature_alignment.papers.lejeune2024.tables", __doc__, FIGURES, argv)
+
+
+def kernel_alignment(collection: Collection) -> Table:
+    """Return the cosines of kernels with K_y by the student's target, and other end results.
+
+    ``sign_minus_smooth`` and ``centered_sign_minus_smooth`` are differences, between the targets,
+    of ``cosine_averaged`` and ``centered_cosine_averaged``.
+    """
+    measured = collection.measurements
+    kept = measured["measure"].str.contains("cosine") | measured["measure"].isin(
+        ["loss", "path_identity_error", "teacher_loss", "teacher_sign_agreement"]
+    )
+    chosen = measured[kept & is_last(measured)]
+    found = []
+    for name, measure in (
+        ("sign_minus_smooth", "cosine_averaged"),
+        ("centered_sign_minus_smooth", "centered_cosine_averaged"),
+    ):
+        rows = chosen[chosen["measure"] == measure].set_index(["paper", "run", "seed", "target"])
+        wide = rows["value"].unstack("target")
+        difference = (wide["sign"] - wide["smooth"]).rename("value").reset_index()
+        found.append(difference.assign(measure=name))
+    return pd.concat([chosen, *found], ignore_index=True)
+
+
+def kernel_diagonal(collection: Collection) -> Table:
+    """Return the medians of the kernels' diagonals near and far from the teacher's boundary."""
+    measured = collection.measurements
+    kept = measured["measure"].str.startswith(("diagonal", "peak_ratio"))
+    return measured[kept].reset_index(drop=True)
+
+
+def kernel_spectra(collection: Collection) -> Table:
+    """Return ``eigenvalue_share`` by target, kernel and rank, and alignments with classes.
+
+    The target ``classes`` is that of the networks of figure 4 at the largest number of images:
+    their kernel at the start (``initial``), of the trained network (``final``) and of the adapted
+    features (``adaptive``), with ``kernel_alignment`` on test images and ``alignment_gain``, that
+    alignment minus the initial one.
+    """
+    measured = collection.measurements
+    students = measured[measured["target"].notna()]
+    kernel = students["measure"].str.extract("^eigenvalue_(initial|averaged|final)$")[0]
+    chosen = students[kernel.notna()]
+    spectra = with_column(chosen, "kernel", kernel.dropna())
+    spectra = with_column(spectra, "rank", chosen["layer"].astype(float))
+    spectra = spectra.assign(measure="eigenvalue_share", layer=pd.NA)
+    trained = measured[measured["n_train"] == measured["n_train"].max()]
+    rank = trained["measure"].str.extract(r"^eigenvalue_share_(\d+)$")[0]
+    kept = rank.notna() | (trained["measure"] == "kernel_alignment")
+    own = with_column(trained[kept], "kernel", trained.loc[kept, "model"].map(KERNELS))
+    own = with_column(own, "rank", rank[kept].astype(float)).assign(target="classes")
+    own.loc[own["rank"].notna(), "measure"] = "eigenvalue_share"
+    aligned = own[own["measure"] == "kernel_alignment"]
+    initial = aligned[aligned["kernel"] == "initial"].set_index(["run", "seed"])["value"]
+    places = pd.MultiIndex.from_frame(aligned[["run", "seed"]])
+    gains = aligned.assign(
+        measure="alignment_gain", value=aligned["value"].to_numpy() - initial[places].to_numpy()
+    )
+    joined = pd.concat([spectra, own, gains[gains["kernel"] != "initial"]], ignore_index=True)
+    return joined.drop(columns=["model", "n_train"])
+
+
+def sample_complexity(collection: Collection) -> Table:
+    """Return test errors by dataset, protocol, model and number of images.
+
+    Per seed: ``error`` on the test set at the selected epoch, ``selected_epoch``,
+    ``stopped_epoch``, ``last_error`` where this selection stops, ``train_error`` at the end of the
+    training, when all selections have stopped, ``cut_off``, 1 where that was the last epoch
+    allowed, ``distinct_images`` seen up to the selected epoch and, per image of the x axis,
+    ``distinct_ratio``; ``published_error``, what the paper's figure shows. Differences of models
+    on the same images: ``adaptive_minus_fixed``, ``fixed_minus_full``; of the selections,
+    ``selection_cost``, corrected minus corrected-oracle. The latter stops as the paper does, so
+    that it differs from the published protocol by its images alone. The model ``ridge`` is ridge
+    regression on the fixed features, see :func:`robustness`.
+    """
+    trained, solved = by_kind(collection)
+    rows = list(selected(trained))
+    return table([*rows, *differences(rows), *ridge_errors(solved)])
+
+
+def sample_ratios(collection: Collection) -> Table:
+    """Return how many times as many images the fixed features need as the adaptive ones.
+
+    Per seed: ``mean_ratio`` over the errors that both reach, ``log10_mean_ratio``, its logarithm,
+    and, for each number of images of the adaptive features, ``sample_ratio``, see
+    :mod:`feature_alignment.measures.sample_complexity`; where the curves give a bound alone, its
+    measure ends in ``_below`` (the ratio is at most that) or ``_above``. Over seeds, with
+    bootstrap intervals: ``mean_ratio_low`` and ``mean_ratio_high``, ``sample_ratio_low`` and
+    ``sample_ratio_high``. With the prefix ``published_`` the same of the paper's figure, of which
+    all numbers of images are taken; with ``exact_`` the same for exact ridge regression on the
+    fixed features in place of their training.
+    """
+    trained, solved = by_kind(collection)
+    rows = [*selected(trained), *ridge_errors(solved)]
+    return table(
+        [
+            *ratios(rows, ""),
+            *published_ratios(collection),
+            *ratios(rows, "exact_", fixed="ridge"),
+        ]
+    )
+
+
+def optimisation_speed(collection: Collection) -> Table:
+    """Return the first epoch at which each model's test error is at most each of :data:`ERRORS`.
+
+    ``epochs_to_error`` by ``test_error``; ``epochs_ratio``, those of the fixed features over
+    those of the adaptive ones, where both get there.
+    """
+    rows = []
+    for identity, _, curve in curves(collection):
+        protocol = next(iter(PROTOCOLS[identity.pop("subset")]))
+        for level in ERRORS:
+            reached = curve.index[(curve["test"] <= level) & (curve.index > 0)]
+            if len(reached):
+                condition = {"protocol": protocol, "test_error": level}
+                value = {"measure": "epochs_to_error", "value": reached[0]}
+                rows.append({**identity, **condition, **value})
+    keys = ["paper", "seed", "dataset", "protocol", "variant", "n_train", "test_error"]
+    epochs = pd.DataFrame(rows).pivot(index=keys, columns="model", values="value")
+    ratio = (epochs["fixed"] / epochs["adaptive"]).dropna()
+    rows += [
+        {**dict(zip(keys, place, strict=True)), "measure": "epochs_ratio", "value": value}
+        for place, value in ratio.items()
+    ]
+    return table(rows, "test_error")
+
+
+def robustness(collection: Collection) -> Table:
+    """Return the errors of the variants at the numbers of images that all of them have.
+
+    Measures of :func:`sample_complexity`, protocols with a held-out set alone. Ridge regression on
+    the tangent kernel is the model ``ridge``: ``error`` with the ridge that the held-out images
+    select, ``oracle_error`` with the one that the test images do; ``ridge_minus_fixed``, error
+    minus that of the fixed features trained on the same images. ``adaptive_minus_baseline`` is the
+    error of adaptive features minus that of fixed ones in the baseline, on the same images.
+    """
+    trained, solved = by_kind(collection)
+    rows = [row for row in selected(trained) if row["protocol"] == "corrected"]
+    ridges = list(ridge_errors(solved))
+    sizes = set.intersection(
+        *({r["n_train"] for r in rows if r["run"] == run} for run in trained.specs)
+    )
+    rows += differences(rows)
+    kept = [row for row in rows if row["n_train"] in sizes]
+    adapted = [row for row in kept if row.get("model") == "adaptive"]
+    return table(
+        [
+            *kept,
+            *ridges,
+            *distances(ridges, rows, "ridge_minus_fixed"),
+            *distances(adapted, rows, "adaptive_minus_baseline"),
+        ]
+    )
+
+
+def learned_displacements(collection: Collection) -> Table:
+    """Return ``singular_value`` of each layer's displacement at the end, by ``rank``."""
+    measured = with_settings(collection)
+    found = measured["measure"].str.extract(r"^singular_value_(\d+)$")[0]
+    chosen = measured[found.notna()].assign(measure="singular_value")
+    chosen = with_column(chosen, "rank", found.dropna().astype(int))
+    return chosen.drop(columns="subset").reset_index(drop=True)
+
+
+FIGURES = {
+    "fig1_kernel_alignment": kernel_alignment,
+    "fig3_kernel_diagonal": kernel_diagonal,
+    "fig4_sample_complexity": sample_complexity,
+    "c1_sample_ratios": sample_ratios,
+    "c2_optimisation_speed": optimisation_speed,
+    "c3_robustness": robustness,
+    "n1_learned_displacements": learned_displacements,
+    "n2_kernel_spectra": kernel_spectra,
+}
+
+
+def table(rows: Sequence[Mapping], *conditions: str) -> Table:
+    """Return rows as a tidy table with the conditions of this paper."""
+    known = {*CONDITIONS, *conditions}
+    columns = {"paper", "run", "seed", "step", "epoch", "layer", "split", "measure", "value"}
+    kept = [{k: v for k, v in row.items() if k in known | columns} for row in rows]
+    return tidy(kept, [*CONDITIONS, *conditions])
+
+
+def is_last(measured: Table) -> pd.Series:
+    """Say which measurements are of the last step of their run, seed and target."""
+    return measured["step"] == measured.groupby(["run", "seed", "target"])["step"].transform("max")
+
+
+if __name__ == "__main__":
+    command.run(main)

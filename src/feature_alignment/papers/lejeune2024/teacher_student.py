@@ -1,0 +1,379 @@
+"""Train a student on a teacher's outputs and compare what it learns with its tangent kernels."""
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from feature_alignment import command
+from feature_alignment.measures.alignment import cka, kernel_alignment
+from feature_alignment.measures.spectrum import eigenvalues
+from feature_alignment.models.mlp import mlp
+from feature_alignment.run.context import Run, parse_run
+from feature_alignment.storage import replacing
+from feature_alignment.tangents.kernels import tangent_kernel
+from feature_alignment.tangents.path import path_average
+from feature_alignment.training.loop import Checkpointing, EpochOrder, Measurement, Reading, train
+from feature_alignment.training.losses import LOSSES
+from feature_alignment.training.optimizers import make_optimizer
+from feature_alignment.training.schedules import AtSteps, LearningRate, cosine
+
+TARGETS = {"smooth": lambda outputs: outputs, "sign": torch.sign}
+"""What the student is trained on, from the teacher's outputs y."""
+NEAR, FAR = 0.25, 0.75
+"""Images with |y| below the first are near the teacher's boundary, above the second far from it."""
+DRAWN = 250
+"""Of how many examples at most kernels are kept for images."""
+LEADING = 50
+"""How many eigenvalues of each kernel are kept."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one teacher with its students; see ``--help`` for the arguments.
+
+    Beside the table, with the ending ``.npz``, lies what :func:`save_kernels` writes.
+    """
+    run = parse_run("feature_alignment.papers.lejeune2024.teacher_student", __doc__, argv)
+    complete(run)
+
+
+def complete(run: Run) -> None:
+    """Train the teacher and both students, and write the table and the kernels.
+
+    The teacher takes a second: a resumed run trains it again.
+    """
+    lesson = prepare_lesson(run)
+    kernels: dict[str, Kernels] = {}
+
+    def student(target: str, checkpointing: Checkpointing) -> list[Measurement]:
+        measurements, kernels[target] = teach(run, lesson, target, checkpointing)
+        return measurements
+
+    run.complete_parts(
+        ["target"],
+        {(target,): partial(student, target) for target in TARGETS},
+        beside=lambda: save_kernels(run.out.with_suffix(".npz"), lesson.outputs, kernels),
+    )
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Images (n, pixels), their labels ±1 and the trained teacher's outputs y, (n,) each."""
+
+    inputs: Tensor
+    labels: Tensor
+    outputs: Tensor
+
+
+def prepare_lesson(run: Run) -> Lesson:
+    """Load the images of two classes and train the teacher on them.
+
+    The first class has the label −1, the second 1. Each image x becomes (x − m) / ‖x − m‖ with m
+    the mean of its own pixels. The hidden layers of the teacher stay as they were drawn; its last
+    layer is trained to the labels with a learning rate of period ``teacher.period`` epochs.
+
+    Raises:
+        ValueError: If there are fewer images of the two classes than asked for, an image is
+            constant, or none of the images that kernels are measured on is near or far from the
+            decision boundary.
+
+    References:
+        lejeune2024, figures 1 and 3. Departs from: the images are the first of the two classes in
+        the run's random order, where the paper takes the first in the order of the file.
+    """
+    inputs, labels = _two_classes(run)
+    settings = run.settings["teacher"]
+    teacher = mlp(
+        inputs.shape[1], **settings["model"], outputs=1, generator=run.generator("probe")
+    ).to(run.device)
+    with torch.no_grad():
+        features = teacher[:-1](inputs)
+    outputs = features @ train_last_layer(
+        features,
+        labels,
+        teacher[-1].weight[0].detach(),
+        learning_rate=cosine(settings["learning_rate"], settings["period"]),
+        momentum=settings["momentum"],
+        batch_size=settings["batch_size"],
+        epochs=settings["epochs"],
+        order=run.shuffled(len(labels)),
+    )
+    shown = outputs[: run.settings["measure"]["kernel_examples"]].abs()
+    if not ((shown < NEAR).any() and (shown > FAR).any()):
+        raise ValueError(
+            f"none of the {len(shown)} images that kernels are measured on has |y| < {NEAR}, or "
+            f"none has |y| > {FAR}; raise measure.kernel_examples, or make the teacher smaller "
+            "(for the first) or larger (for the second)"
+        )
+    return Lesson(inputs, labels, outputs)
+
+
+def _two_classes(run: Run) -> tuple[Tensor, Tensor]:
+    name, count = run.settings["dataset"]["name"], run.settings["dataset"]["n_train"]
+    given = run.datasets.get(name)
+    everything = given.manifest["n_train"] if given else 0  # run.task says that none was given
+    task = run.task(n_train=everything, n_test=0, label_noise=0.0, standardized=False)
+    first, second = run.settings["classes"]
+    found = torch.isin(task.train.labels, torch.tensor([first, second])).nonzero()[:, 0]
+    if count > len(found):
+        raise ValueError(
+            f"{name} has {len(found)} training images of the classes {first} and {second}, but "
+            f"the run asks for {count}; lower dataset.n_train"
+        )
+    kernel_examples = run.settings["measure"]["kernel_examples"]
+    if kernel_examples > count:
+        raise ValueError(
+            f"measure.kernel_examples is {kernel_examples}, but dataset.n_train is {count}; lower "
+            "the first or raise the second"
+        )
+    chosen = found[:count]
+    pixels = task.train.inputs[chosen].flatten(1)
+    if (pixels == pixels[:, :1]).all(dim=1).any():
+        raise ValueError(f"an image of {name} is constant: it cannot be scaled to length 1")
+    pixels = pixels - pixels.mean(dim=1, keepdim=True)
+    pixels = pixels / torch.linalg.vector_norm(pixels, dim=1, keepdim=True)
+    labels = torch.where(task.train.labels[chosen] == second, 1.0, -1.0)
+    return pixels.to(run.device), labels.to(run.device)
+
+
+@torch.no_grad()
+def train_last_layer(
+    features: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    *,
+    learning_rate: LearningRate,
+    momentum: float,
+    batch_size: int,
+    epochs: int,
+    order: EpochOrder,
+) -> Tensor:
+    """Fit a linear layer without bias by SGD on the mean squared error of each batch.
+
+    v ← μ v + ∇, w ← w − η v, three operations per step: the training loop would spend most of its
+    time between the operations of so small a model.
+
+    Args:
+        features: What the layer sees, (n, width).
+        labels: (n,).
+        weights: The weights at the start, (width,).
+        learning_rate: η, from the epoch's index.
+        momentum: μ.
+        batch_size: Examples per step; the last batch of an epoch may be smaller.
+        epochs: Number of epochs.
+        order: From the epoch's index to the indices of its examples.
+
+    Returns:
+        The weights at the end, (width,).
+    """
+    weights, velocity = weights.clone(), torch.zeros_like(weights)
+    for epoch in range(epochs):
+        rate, chosen = learning_rate(epoch), order(epoch)
+        batches = zip(
+            features[chosen].split(batch_size), labels[chosen].split(batch_size), strict=True
+        )
+        for seen, target in batches:
+            residual = torch.addmv(target, seen, weights, beta=-1)
+            velocity.addmv_(seen.T, residual, beta=momentum, alpha=2 / len(seen))
+            weights.sub_(velocity, alpha=rate)
+    return weights
+
+
+def build_student(run: Run, inputs: int) -> nn.Sequential:
+    """Build the student, the same for both targets.
+
+    Its weights are drawn as ``student.model.initialisation`` says, its biases uniformly on
+    ±1/√fan_in, as PyTorch does by default.
+
+    References:
+        lejeune2024, whose script draws the weights of PyTorch's layers anew, but not the biases.
+    """
+    draw = run.generator("init")
+    student = mlp(inputs, **run.settings["student"]["model"], outputs=1, generator=draw)
+    with torch.no_grad():
+        for module in student.modules():
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                bound = 1 / math.sqrt(module.in_features)
+                module.bias.uniform_(-bound, bound, generator=draw)
+    return student.to(run.device)
+
+
+def teach(
+    run: Run, lesson: Lesson, target: str, checkpointing: Checkpointing
+) -> tuple[list[Measurement], "Kernels"]:
+    """Train the student on one target; return the measurements and the kernels.
+
+    Measures: ``loss`` on all training images at initialisation and at the end; and at the end
+    ``teacher_loss``, the teacher's mean squared error to the labels, ``teacher_sign_agreement``,
+    the share of images of which the sign of y is the label, and those of :func:`readings`.
+
+    References:
+        lejeune2024, figures 1 and 3.
+    """
+    settings = run.settings["student"]
+    student = build_student(run, lesson.inputs.shape[1])
+    start = copy.deepcopy(student)
+    targets = TARGETS[target](lesson.outputs)
+    loss = LOSSES["mse"]
+
+    @torch.no_grad()
+    def fit(network: nn.Module) -> Iterator[Reading]:
+        yield Reading("loss", loss(network(lesson.inputs), targets).item(), split="train")
+
+    measurements = train(
+        student,
+        lesson.inputs,
+        targets,
+        loss=loss,
+        optimizer=make_optimizer(
+            "sgd",
+            student.parameters(),
+            learning_rate=settings["learning_rate"],
+            momentum=settings["momentum"],
+            weight_decay=0.0,
+        ),
+        learning_rate=cosine(settings["learning_rate"], settings["epochs"]),
+        batch_size=settings["batch_size"],
+        epochs=settings["epochs"],
+        order=run.shuffled(len(targets)),
+        schedule=AtSteps([0]),
+        instruments=[fit],
+        checkpointing=checkpointing,
+    )
+    measure = run.settings["measure"]
+    count = measure["kernel_examples"]
+    kernels = measure_kernels(start, student, lesson.inputs[:count], measure["path_points"])
+    right = (lesson.outputs.sign() == lesson.labels).double().mean().item()
+    error = loss(lesson.outputs[:, None], lesson.labels).item()
+    taken = [
+        Reading("teacher_loss", error, split="train"),
+        Reading("teacher_sign_agreement", right, split="train"),
+        *readings(kernels, lesson.outputs[:count].cpu()),
+    ]
+    end = measurements[-1]
+    return measurements + [Measurement(end.step, end.epoch, **vars(r)) for r in taken], kernels
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """Tangent kernels of a student and how far its outputs moved, in float64 on the CPU.
+
+    ``initial``, ``averaged`` and ``final`` are K_0, K̄ (see
+    :mod:`feature_alignment.tangents.path`) and K_T, (n, n); ``change`` is f_T − f_0 and
+    ``path_change`` what the path makes of it, ⟨ḡ, θ_T − θ_0⟩, (n,).
+    """
+
+    initial: Tensor
+    averaged: Tensor
+    final: Tensor
+    change: Tensor
+    path_change: Tensor
+
+
+@torch.no_grad()
+def measure_kernels(
+    start: nn.Sequential, end: nn.Sequential, inputs: Tensor, points: int
+) -> Kernels:
+    """Compute the kernels between two states of a network on some examples.
+
+    Args:
+        start: At initialisation.
+        end: After training.
+        inputs: (n, pixels).
+        points: Points on the path, for K̄.
+    """
+    n, inputs = len(inputs), inputs.double()
+    start, end = (copy.deepcopy(network).double().eval() for network in (start, end))
+    path = path_average(start, end, inputs, points=points)
+    found = (
+        tangent_kernel(start, inputs).reshape(n, n),
+        path.kernel,
+        tangent_kernel(end, inputs).reshape(n, n),
+        (end(inputs) - start(inputs))[:, 0],
+        path.change,
+    )
+    return Kernels(*(tensor.cpu() for tensor in found))
+
+
+def readings(kernels: Kernels, outputs: Tensor) -> Iterator[Reading]:
+    """Yield what the table says of the kernels, of which each has a name in :class:`Kernels`.
+
+    Measures: ``cosine_…``, the cosine of the angle between a kernel and
+    K_y = (f_T − f_0)(f_T − f_0)ᵀ as matrices, and ``centered_cosine_…``, the same of the centred
+    matrices (CKA). ``path_identity_error``, ‖⟨ḡ, θ_T − θ_0⟩ − (f_T − f_0)‖ / ‖f_T − f_0‖, which the
+    number of points on the path leaves. ``diagonal_near`` and ``diagonal_far``, the medians of the
+    diagonal of K̄ over images near and far from the teacher's decision boundary (|y| below
+    :data:`NEAR`, above :data:`FAR`), ``peak_ratio``, the first divided by the second, and the same
+    with ``…_initial`` for K_0. ``eigenvalue_…``, the leading eigenvalues of a kernel divided by its
+    trace, with their rank, from 1, in the column ``layer``.
+
+    Args:
+        kernels: Of n examples.
+        outputs: The teacher's outputs y, (n,).
+
+    References:
+        lejeune2024, figures 1 and 3. Departs from: the paper does not centre.
+    """
+    outer = torch.outer(kernels.change, kernels.change)
+    near, far = outputs.abs() < NEAR, outputs.abs() > FAR
+    for name in ("initial", "averaged", "final"):
+        kernel = getattr(kernels, name)
+        cosine_similarity = kernel_alignment(kernel[:, None, :, None], kernels.change[:, None])
+        yield Reading(f"cosine_{name}", cosine_similarity, split="train")
+        yield Reading(f"centered_cosine_{name}", cka(kernel, outer), split="train")
+        spectrum = eigenvalues(kernel)
+        for rank, value in enumerate(spectrum[:LEADING] / spectrum.sum(), start=1):
+            yield Reading(f"eigenvalue_{name}", float(value), layer=str(rank), split="train")
+    for ending, kernel in (("", kernels.averaged), ("_initial", kernels.initial)):
+        diagonal = kernel.diagonal()
+        medians = [diagonal[chosen].quantile(0.5).item() for chosen in (near, far)]
+        yield Reading(f"diagonal_near{ending}", medians[0], split="train")
+        yield Reading(f"diagonal_far{ending}", medians[1], split="train")
+        yield Reading(f"peak_ratio{ending}", medians[0] / medians[1], split="train")
+    error = (kernels.path_change - kernels.change).norm() / kernels.change.norm()
+    yield Reading("path_identity_error", error.item(), split="train")
+
+
+def save_kernels(path: Path, outputs: Tensor, kernels: dict[str, Kernels]) -> None:
+    """Write what figures 1 and 3 show, examples in the order of the teacher's outputs y.
+
+    The file has ``y`` (n,) and ``targets`` (2,); ``diagonal_initial`` (n,), of the kernel that both
+    targets start at, and ``diagonal_averaged`` (2, n), in float32. By target and of every k-th
+    example, such that at most :data:`DRAWN` are left, ``kernel_averaged`` and ``kernel_final``
+    (2, m, m), in float16, which is enough to look at, and ``change`` (2, m), f_T − f_0, of which
+    K_y is the outer product.
+
+    Args:
+        path: The file, ``.npz``.
+        outputs: y of all training images, of which the kernels are those of the first.
+        kernels: By target.
+    """
+    states = list(kernels.values())
+    shown = outputs[: len(states[0].change)].cpu()
+    order = shown.argsort(stable=True)
+    drawn = order[:: math.ceil(len(order) / DRAWN)]
+    averaged, final, changes = (
+        torch.stack([getattr(state, name) for state in states])
+        for name in ("averaged", "final", "change")
+    )
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(
+            file,
+            y=shown[order].float().numpy(),
+            targets=np.array(list(kernels)),
+            diagonal_initial=states[0].initial.diagonal()[order].float().numpy(),
+            diagonal_averaged=averaged.diagonal(dim1=1, dim2=2)[:, order].float().numpy(),
+            change=changes[:, drawn].float().numpy(),
+            kernel_averaged=averaged[:, drawn][:, :, drawn].half().numpy(),
+            kernel_final=final[:, drawn][:, :, drawn].half().numpy(),
+        )
+
+
+if __name__ == "__main__":
+    command.run(main)

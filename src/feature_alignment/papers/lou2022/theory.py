@@ -1,0 +1,170 @@
+"""Set the measured peak of alignment against the equilibrium layer and against simpler laws."""
+
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+
+from feature_alignment.measures.hierarchy import profile
+from feature_alignment.measures.information import (
+    KAPPA,
+    backward_correlations,
+    equilibrium_layer,
+    forward_distances,
+    leading_order_equilibrium,
+    mean_field_equilibrium,
+)
+
+INPUT_CORRELATIONS = (0.1, 0.3, 0.5)
+DEPTHS = (10, 20, 30, 40, 50, 60, 80, 100, 200, 500, 1000, 2000, 5000, 10000)
+TOLERANCE_SHARE, TOLERANCE_LAYERS = 0.2, 2.0
+
+Table = pd.DataFrame
+
+
+def against_theory(table: Table) -> Table:
+    """Return how peaks over depth compare with laws that say where they should be.
+
+    Args:
+        table: Final rows of networks of several depths, with the columns ``dataset`` and
+            ``depth``, as :mod:`feature_alignment.papers.lou2022.tables` makes them.
+
+    Returns:
+        For each dataset, split and seed, with e = the equilibrium layer of the infinitely wide
+        network at each depth L, and p = the peak layer there: ``distance_mean_field``, the root
+        mean square over depths of p − e, in layers; the same for the equilibrium of the network
+        itself as initialised (``distance_finite_width``), for κ^{1/5} L^{3/5}
+        (``distance_leading_order``), for L/2 (``distance_half``), and for the constant that fits
+        the peaks best (``distance_constant``); ``scaled_distance``, the mean over depths of
+        |p − e| / max(0.2 e, 2); ``exponent``, the slope of log p against log L, and
+        ``exponent_mean_field``, that of log e.
+
+        For each dataset, split and depth, without a seed: ``mean_curve_peak``,
+        ``mean_curve_near_low`` and ``mean_curve_near_high`` of the alignments averaged over seeds
+        and then smoothed. For each dataset, at a range of depths: ``mean_field_curve``,
+        ``leading_order_curve`` and ``half_curve``, the laws themselves.
+
+    References:
+        lou2022, equilibrium layers of fully connected ReLU networks.
+    """
+    rows: list[dict] = []
+    for dataset, own in table.groupby("dataset", sort=False):
+        common = {"paper": own["paper"].iloc[0], "dataset": dataset}
+        for (split, seed), peaks in _of(own, "peak_layer").groupby(["split", "seed"], sort=False):
+            where = {**common, "split": split, "seed": seed}
+            of_seed = own[own["seed"] == seed]
+            rows += [{**where, "measure": m, "value": v} for m, v in _laws(peaks, of_seed).items()]
+        rows += [{**common, **row} for row in _mean_curves(own)]
+        correlation = _of(own, "input_correlation")["value"].mean()
+        for depth in np.unique(np.geomspace(5, 1.5 * own["depth"].max(), 40).round().astype(int)):
+            curves = {
+                "mean_field_curve": mean_field_equilibrium(correlation, int(depth)),
+                "leading_order_curve": leading_order_equilibrium(int(depth)),
+                "half_curve": depth / 2,
+            }
+            place = {**common, "depth": depth}
+            rows += [{**place, "measure": m, "value": v} for m, v in curves.items()]
+    return pd.DataFrame(rows).reindex(columns=table.columns)
+
+
+def _of(table: Table, measure: str) -> Table:
+    return table[table["measure"] == measure]
+
+
+def _laws(peaks: Table, of_seed: Table) -> Mapping[str, float]:
+    """Compare the peaks of one seed, one per depth, with each law."""
+    by_depth = peaks.set_index("depth")["value"].sort_index()
+    depths, found = by_depth.index.to_numpy(dtype=float), by_depth.to_numpy()
+
+    def predicted(measure: str) -> np.ndarray:
+        values = _of(of_seed, measure).set_index("depth")["value"]
+        return values.reindex(by_depth.index).to_numpy()
+
+    exact = predicted("equilibrium_layer_mean_field")
+    laws = {
+        "mean_field": exact,
+        "finite_width": predicted("equilibrium_layer"),
+        "leading_order": leading_order_equilibrium(depths),
+        "half": depths / 2,
+        "constant": np.full_like(found, found.mean()),
+    }
+    distances = {
+        f"distance_{law}": float(np.sqrt(np.mean((found - values) ** 2)))
+        for law, values in laws.items()
+    }
+    allowed = np.maximum(TOLERANCE_SHARE * exact, TOLERANCE_LAYERS)
+    scaled = {"scaled_distance": float(np.mean(np.abs(found - exact) / allowed))}
+    if len(depths) < 2:
+        return distances | scaled
+    slopes = {
+        "exponent": float(np.polyfit(np.log(depths), np.log(found), 1)[0]),
+        "exponent_mean_field": float(np.polyfit(np.log(depths), np.log(exact), 1)[0]),
+    }
+    return distances | scaled | slopes
+
+
+def _mean_curves(table: Table) -> Iterator[dict]:
+    """Yield the peak of the curve averaged over seeds, and the layers near it."""
+    curves = table[(table["measure"] == "alignment") & table["layer_index"].notna()]
+    for (depth, split), rows in curves.groupby(["depth", "split"], sort=False):
+        mean = rows.groupby("layer_index")["value"].mean().sort_index()
+        shape = profile(mean)
+        place = mean.index.tolist()
+        values = {
+            "mean_curve_peak": place[shape.peak - 1],
+            "mean_curve_near_low": place[shape.near[0] - 1],
+            "mean_curve_near_high": place[shape.near[-1] - 1],
+        }
+        for measure, value in values.items():
+            yield {"depth": depth, "split": split, "measure": measure, "value": value}
+
+
+def information(table: Table) -> Table:
+    """Return measured and predicted information by layer, and the laws of the equilibrium layer.
+
+    Args:
+        table: What :func:`feature_alignment.papers.lou2022.information.initial_information`
+            measured, and final alignments, with the columns ``depth`` and ``width``.
+
+    Returns:
+        The rows with ``layer_index`` and ``input_correlation`` (empty) as further columns;
+        ``forward_ratio`` and ``backward_ratio``, measured over predicted, by layer;
+        and, from the recursion alone, for several c^1 and depths L: ``equilibrium_curve``,
+        ``leading_order_curve``, ``equilibrium_over_leading_order``, and ``distance_over_limit``,
+        (1 − c^L) L² / κ; ``equilibrium_exponent``, the mean slope from L to 10 L of the logarithms.
+    """
+    numbers = table["layer"].str.extract(r"(\d+)$")[0].astype("Float64")
+    table = table.copy()
+    table.insert(len(table.columns) - 2, "layer_index", numbers)
+    table.insert(len(table.columns) - 2, "input_correlation", pd.NA)
+    parts = [table]
+    keys = ["run", "seed", "layer"]
+    for name, measure in (("forward", "forward_distance"), ("backward", "backward_correlation")):
+        measured = _of(table, measure)
+        expected = _of(table, f"{measure}_mean_field").set_index(keys)["value"]
+        matching = expected.reindex(pd.MultiIndex.from_frame(measured[keys])).to_numpy()
+        ratio = measured["value"].to_numpy() / matching
+        parts.append(measured.assign(measure=f"{name}_ratio", value=ratio))
+    rows = []
+    curves = forward_distances(torch.tensor(INPUT_CORRELATIONS), max(DEPTHS))
+    for correlation, distances in zip(INPUT_CORRELATIONS, curves.T, strict=True):
+        equilibria = {
+            depth: equilibrium_layer(distances[:depth], backward_correlations(distances[:depth]))
+            for depth in DEPTHS
+        }
+        for depth, equilibrium in equilibria.items():
+            leading = leading_order_equilibrium(depth)
+            values = {
+                "equilibrium_curve": equilibrium,
+                "leading_order_curve": leading,
+                "equilibrium_over_leading_order": equilibrium / leading,
+                "distance_over_limit": distances[depth - 1].item() * depth**2 / KAPPA,
+            }
+            if 10 * depth in equilibria:
+                values["equilibrium_exponent"] = math.log10(equilibria[10 * depth] / equilibrium)
+            place = {"paper": "lou2022", "depth": depth, "input_correlation": correlation}
+            rows += [{**place, "measure": m, "value": v} for m, v in values.items()]
+    parts.append(pd.DataFrame(rows).reindex(columns=table.columns))
+    return pd.concat(parts, ignore_index=True)

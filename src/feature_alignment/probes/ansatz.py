@@ -1,0 +1,192 @@
+"""What the networks of beaglehole2024 are asked on the way: the ansatz in each layer."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from feature_alignment.measures.ansatz import (
+    ansatz_correlations,
+    cross_correlations,
+    power_correlations,
+    unnormalised_alignment,
+)
+from feature_alignment.measures.orthogonal import haar_frame, haar_orthogonal
+from feature_alignment.tangents.preactivations import preactivation_covariances
+from feature_alignment.training.loop import Instrument, Reading
+
+COVARIANCE_BATCH = 256
+EXPONENTS = {"quarter": 0.25, "half": 0.5, "one": 1.0}
+"""The powers of the AGOP that are compared, by their names in measures."""
+ROUNDING = 1e-6
+"""Relative change of a weight below which single precision keeps hardly any of it."""
+
+log = logging.getLogger(__name__)
+
+Covariances = Callable[[nn.Module, Iterable[Tensor]], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class LayerState:
+    """A layer at a measurement: W (out, in), W − W(0) and K (out, out).
+
+    A convolution's kernel positions count among its inputs. K is not zero; W − W(0) is zero before
+    the first step.
+    """
+
+    name: str
+    weight: Tensor
+    moved: Tensor
+    covariance: Tensor
+
+
+Question = Callable[[LayerState], Iterable[Reading]]
+
+
+def ansatz(
+    network: nn.Module,
+    inputs: Tensor,
+    *,
+    layers: Sequence[str] | None = None,
+    covariances: Covariances = preactivation_covariances,
+    batch_size: int = COVARIANCE_BATCH,
+    questions: Sequence[Question] = (),
+) -> Instrument:
+    """Return the instrument that correlates weights and gradients of some layers.
+
+    Measures per layer: ``weight_change`` (‖W − W(0)‖ / ‖W‖, Frobenius), ``uc_nfa_pearson``,
+    ``uc_nfa_cosine`` and, once the weights have moved, ``c_nfa_pearson`` and ``c_nfa_cosine``. A
+    dead layer, which no gradient reaches, has no correlations.
+
+    Args:
+        network: Its present weights are taken as W(0).
+        inputs: Examples that the pre-activation covariance is summed over.
+        layers: Which, by module name; ``None`` for all linear layers but the last.
+        covariances: Computes K of these layers from batches of inputs.
+        batch_size: Examples per batch.
+        questions: What to ask further of each layer that is not dead.
+    """
+    names = hidden_layers(network) if layers is None else layers
+    initial = {name: weight.clone() for name, weight in _weights(network, names)}
+
+    def read(network: nn.Module) -> Iterator[Reading]:
+        found = covariances(network, inputs.split(batch_size))
+        for name, weight in _weights(network, names):
+            moved = weight - initial[name]
+            yield Reading("weight_change", _norm(moved) / _norm(weight), name, "train")
+            if not found[name].any():  # no example reaches the layer: every unit is dead
+                log.warning(
+                    "%s is dead: no gradient reaches it, its correlations are left out", name
+                )
+                continue
+            yield from _correlations("uc_nfa", name, weight, found[name])
+            if 0 < _norm(moved) < ROUNDING * _norm(weight):
+                log.warning("%s moved by little more than rounding: its C-NFA is of that", name)
+            if moved.any():  # before the first step there is nothing to correlate
+                yield from _correlations("c_nfa", name, moved, found[name])
+            state = LayerState(name, weight, moved, found[name])
+            for question in questions:
+                yield from question(state)
+
+    return read
+
+
+def hidden_layers(network: nn.Module) -> list[str]:
+    """Return the names of all linear layers but the last."""
+    names = [name for name, child in network.named_children() if isinstance(child, nn.Linear)]
+    return names[:-1]
+
+
+def centred_share(layer: LayerState) -> Iterator[Reading]:
+    """Read ``centred_share``, tr(F̄ Ḡ) / tr(F G).
+
+    F = Wᵀ W and G = Wᵀ K W; with the bar, of W − W(0).
+
+    References:
+        beaglehole2024, the un-normalised centred part (from memory).
+    """
+    centred, whole = (
+        unnormalised_alignment(weight, layer.covariance) for weight in (layer.moved, layer.weight)
+    )
+    yield Reading("centred_share", centred / whole, layer.name, "train")
+
+
+def null_covariance(
+    generator: Callable[[int], torch.Generator], layers: Sequence[str], draws: int
+) -> Question:
+    """Return the question what is left of C-NFA where eigenvectors are drawn at random.
+
+    ``null_c_nfa_pearson`` and ``null_c_nfa_cosine`` have Q K Qᵀ in place of K, with K's spectrum
+    and Haar-random eigenvectors. ``independent_pearson`` and ``independent_cosine`` compare the
+    centred NFM with the AGOP of W̄ P in place of W̄, of the same spectrum, with P a Haar-random
+    rotation of the inputs: two matrices that know nothing of each other. All are means over
+    ``draws`` rotations, the same at every measurement.
+
+    The expectation of W̄ᵀ Q K Qᵀ W̄ is W̄ᵀ W̄ tr(K) / width, a multiple of the NFM itself, so that
+    the first need not be small.
+
+    Args:
+        generator: From an index to a source of rotations.
+        layers: All layers that will be asked about.
+        draws: Rotations per layer.
+
+    References:
+        beaglehole2024, the null model of its PTK (from memory).
+    """
+
+    def read(layer: LayerState) -> Iterator[Reading]:
+        if not layer.moved.any():
+            return
+        place = layers.index(layer.name)
+        moved, covariance = layer.moved.double(), layer.covariance.double()
+        left, values, _ = torch.linalg.svd(moved, full_matrices=False)
+        found: dict[str, list[float]] = {}
+        for draw in range(draws):
+            source = generator(place * draws + draw)
+            rotation = haar_orthogonal(len(covariance), source, torch.float64).to(moved.device)
+            null = ansatz_correlations(moved, rotation @ covariance @ rotation.T)
+            # A rotation of the inputs takes the row space of W̄ to a Haar-random one.
+            frame = haar_frame(moved.shape[1], len(values), source)
+            turned = left * values @ frame.T.to(moved.device)
+            unrelated = cross_correlations(moved, turned, covariance)
+            for name, value in (("null_c_nfa", null), ("independent", unrelated)):
+                for kind in ("pearson", "cosine"):
+                    found.setdefault(f"{name}_{kind}", []).append(getattr(value, kind))
+        for measure, drawn in found.items():
+            yield Reading(measure, sum(drawn) / len(drawn), layer.name, "train")
+
+    return read
+
+
+def powers(layer: LayerState) -> Iterator[Reading]:
+    """Read the correlation of the NFM with the AGOP to the powers 1/4, 1/2 and 1.
+
+    ``uc_nfa_power_quarter_pearson`` and so on, also as cosines, of W; with ``c_nfa`` of W − W(0).
+    """
+    for kind, weight in (("uc_nfa", layer.weight), ("c_nfa", layer.moved)):
+        if not weight.any():
+            continue
+        found = power_correlations(weight, layer.covariance, list(EXPONENTS.values()))
+        for name, value in zip(EXPONENTS, found, strict=True):
+            for form in ("pearson", "cosine"):
+                measure = f"{kind}_power_{name}_{form}"
+                yield Reading(measure, getattr(value, form), layer.name, "train")
+
+
+def _norm(matrix: Tensor) -> float:
+    # torch.norm of a large float32 tensor on the CPU is off by 1e-5 and more.
+    return torch.linalg.vector_norm(matrix, dtype=torch.float64).item()
+
+
+def _correlations(measure: str, layer: str, weight: Tensor, covariance: Tensor) -> list[Reading]:
+    found = ansatz_correlations(weight, covariance)
+    return [
+        Reading(f"{measure}_pearson", found.pearson, layer, "train"),
+        Reading(f"{measure}_cosine", found.cosine, layer, "train"),
+    ]
+
+
+def _weights(network: nn.Module, names: Sequence[str]) -> list[tuple[str, Tensor]]:
+    return [(name, network.get_submodule(name).weight.detach().flatten(1)) for name in names]

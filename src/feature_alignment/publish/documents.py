@@ -1,0 +1,236 @@
+"""Publish a run, and fill the generated parts of the README and of the pages from what it left.
+
+A generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end: NAME -->``. Names are
+``run`` for what made the published results, ``verdicts`` for the claims of each paper by verdict,
+``figures`` for the table of figures, ``claims PAPER`` for the claims of one paper, and ``whole
+run``, ``slowest jobs`` and ``figure costs`` for what the run cost.
+"""
+
+import argparse
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from feature_alignment import command
+from feature_alignment.audit.ledger import NOT_RUN, VERDICTS, counts, interval, number
+from feature_alignment.publish.costs import TOTAL, slowest, summary
+from feature_alignment.publish.thumbnails import thumbnail
+from feature_alignment.run.spec import read_yaml
+from feature_alignment.storage import read_json, replacing, write_json, write_text
+from feature_alignment.tables import meta_path, read_meta
+
+THUMBNAIL_WIDTH = 480
+SLOWEST = 10
+
+_PART = re.compile(
+    r"(?P<open><!-- generated: (?P<name>[^\n]+?) -->\n).*?(?P<close><!-- end: (?P=name) -->)", re.S
+)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Publish a run and fill the documents; see ``--help`` for the arguments."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ledger", type=Path, required=True, help="ledger.json of a run")
+    parser.add_argument("--figures", type=Path, nargs="+", required=True, help="figures (PNG)")
+    parser.add_argument("--tables", type=Path, nargs="+", required=True, help="tables (CSV)")
+    parser.add_argument("--costs", type=Path, required=True, help="costs.tsv of a run")
+    parser.add_argument("--jobs", type=Path, required=True, help="jobs.tsv of a run")
+    parser.add_argument("--titles", type=Path, required=True, help="titles of figures (YAML)")
+    parser.add_argument("--published", type=Path, required=True, help="folder to publish in")
+    parser.add_argument("--documents", type=Path, nargs="+", required=True, help="to be filled")
+    arguments = parser.parse_args(argv)
+    ledger = read_json(arguments.ledger)
+    if any(row["scale"] == "smoke" for row in ledger):
+        raise ValueError("expected results at scale laptop or paper; smoke is only a rehearsal")
+    folder = arguments.published
+    for table in arguments.tables:
+        for source in (table, meta_path(table), table.with_suffix(".npz")):
+            if source.exists():  # few figures show images
+                _copy(source, folder / "tables" / table.parent.name / source.name)
+    _copy(arguments.costs, folder / "costs.tsv")
+    _copy(arguments.jobs, folder / "jobs.tsv")
+    write_json(folder / "ledger.json", ledger)
+    for figure in arguments.figures:
+        with replacing(folder / "thumbnails" / figure.parent.name / figure.name) as temporary:
+            thumbnail(figure, THUMBNAIL_WIDTH).save(temporary, format="PNG", optimize=True)
+    published = Published.read(folder, arguments.titles)
+    for document in arguments.documents:
+        write_text(document, fill(document.read_text(encoding="utf-8"), published))
+
+
+def _copy(source: Path, target: Path) -> None:
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+@dataclass(frozen=True)
+class Published:
+    """What is published of a run.
+
+    Attributes:
+        folder: Where, relative to the repository.
+        titles: Titles by paper and figure.
+        ledger: Rows of the ledger.
+        costs: Costs per figure.
+        jobs: Costs per job.
+        made: Provenance by ``paper/figure``.
+    """
+
+    folder: str
+    titles: Mapping[str, Mapping[str, str]]
+    ledger: Sequence[Mapping]
+    costs: pd.DataFrame
+    jobs: pd.DataFrame
+    made: Mapping[str, Mapping]
+
+    @classmethod
+    def read(cls, folder: Path, titles: Path) -> "Published":
+        """Read what is published in a folder ``…/reference/<scale>``."""
+        tables = sorted((folder / "tables").glob("*/*.csv"))
+        return cls(
+            folder="/".join(folder.parts[-2:]),
+            titles=read_yaml(titles),
+            ledger=read_json(folder / "ledger.json"),
+            costs=pd.read_csv(folder / "costs.tsv", sep="\t"),
+            jobs=pd.read_csv(folder / "jobs.tsv", sep="\t"),
+            made={f"{table.parent.name}/{table.stem}": read_meta(table) for table in tables},
+        )
+
+
+def fill(text: str, published: Published) -> str:
+    """Return a Markdown document with every generated part made anew.
+
+    Raises:
+        ValueError: If the name of a part is unknown.
+    """
+    parts = {
+        "run": run_line,
+        "verdicts": verdict_table,
+        "figures": figure_table,
+        "whole run": run_costs,
+        "slowest jobs": slowest_jobs,
+        "figure costs": figure_costs,
+    }
+
+    def part(match: re.Match) -> str:
+        name = match["name"]
+        if name in parts:
+            content = parts[name](published)
+        elif name.startswith("claims "):
+            paper = name.split()[1]
+            content = claim_table([row for row in published.ledger if row["paper"] == paper])
+        else:
+            known = ", ".join([*map(repr, parts), "'claims KEY'"])
+            raise ValueError(f"unknown generated part {name!r}; expected one of {known}")
+        return f"{match['open']}{content}{match['close']}"
+
+    return _PART.sub(part, text)
+
+
+def run_line(published: Published) -> str:
+    """Return a sentence on the commits and packages that made the published tables."""
+    metas = published.made.values()
+    commits = {_commit(made["git"]) for meta in metas for made in (meta, *meta.get("runs", ()))}
+    packages = {f"{name} {meta['packages'][name]}" for meta in metas for name in ("torch", "numpy")}
+    systems = {f"Python {meta['python']} on {meta['platform']}" for meta in metas}
+    made = ", ".join([*sorted(packages, reverse=True), *sorted(systems)])
+    origin = "commit " if len(commits) == 1 else f"{len(commits)} commits: "
+    origin += ", ".join(sorted(commits))
+    return f"The {len(metas)} tables in `{published.folder}` were made by {origin}; {made}.\n"
+
+
+def _commit(state: Mapping) -> str:
+    tag = f" ({state['tag']})" if state.get("tag") else ""
+    return f"`{state['commit'][:12]}`{tag}" + (" with changes" if state["dirty"] else "")
+
+
+def verdict_table(published: Published) -> str:
+    """Return how many claims of each paper got which verdict."""
+    lines = [f"| | {' | '.join(VERDICTS)} | claims |", "|---|" + "---|" * (len(VERDICTS) + 1)]
+    for paper in published.titles:
+        rows = [row for row in published.ledger if row["paper"] == paper]
+        lines.append(f"| [`{paper}`](docs/papers/{paper}.md) {_counted(rows)}")
+    lines.append(f"| all {_counted(published.ledger)}")
+    return "\n".join(lines) + "\n"
+
+
+def _counted(rows: Sequence[Mapping]) -> str:
+    found = [sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS]
+    return "".join(f"| {count} " for count in [*found, len(rows)]) + "|"
+
+
+def figure_table(published: Published) -> str:
+    """Return the table of figures: thumbnail, what it shows, its claims by verdict, its cost."""
+    lines = ["| | figure | its claims | core-minutes |", "|---|---|---|---|"]
+    costs = published.costs.set_index(["paper", "figure"])["core_minutes"].to_dict()
+    for paper, figures in published.titles.items():
+        for figure, title in figures.items():
+            rows = [row for row in published.ledger if row["table"] == f"{paper}/{figure}"]
+            source = f"{published.folder}/thumbnails/{paper}/{figure}.png"
+            image = f'<img src="{source}" width="240" alt="{figure}">'
+            verdicts = counts(rows).replace(", ", "<br>")
+            page = f"[`{paper}/{figure}`](docs/papers/{paper}.md)"
+            cost = f"{costs[paper, figure]:.1f}" if (paper, figure) in costs else ""
+            lines.append(f"| {image} | {page}<br>{title} | {verdicts} | {cost} |")
+    scales = sorted({row["scale"] for row in published.ledger})
+    lines += ["", f"Scale: {', '.join(scales)}. All claims: {counts(published.ledger)}."]
+    return "\n".join(lines) + "\n"
+
+
+def run_costs(published: Published) -> str:
+    """Return a sentence on the time and memory of the whole run."""
+    of = summary(published.jobs)
+    text = (
+        f"{of['jobs']} jobs, at most {of['at_once']} at a time, took {of['wall_minutes']:.1f}"
+        f" minutes of wall time from the first one's start to the last one's end"
+    )
+    if of["busy_minutes"] < of["wall_minutes"]:
+        text += f", in {of['busy_minutes']:.1f} of which some job ran"
+    return (
+        f"{text}; together {of['core_minutes']:.0f} core-minutes. The largest job had"
+        f" {of['memory_mib']:,} MiB of memory, jobs that ran at the same time"
+        f" {of['memory_together_mib']:,} MiB at most.\n"
+    )
+
+
+def slowest_jobs(published: Published) -> str:
+    """Return the table of the jobs that took longest."""
+    lines = ["| job | seconds | CPU seconds | memory (MiB) |", "|---|---|---|---|"]
+    for job in slowest(published.jobs, SLOWEST):
+        cells = (f"{job[name]:.0f}" for name in ("seconds", "cpu_seconds", "memory_mib"))
+        lines.append(f"| `{job['job']}` | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def figure_costs(published: Published) -> str:
+    """Return the table of what each figure and paper cost."""
+    lines = ["| figure | jobs | core-minutes |", "|---|---|---|"]
+    for row in published.costs.itertuples():
+        name = f"`{row.paper}/{row.figure}`" if row.figure != TOTAL else f"**{row.paper}**"
+        lines.append(f"| {name} | {row.jobs} | {row.core_minutes:.1f} |")
+    return "\n".join(lines) + "\n"
+
+
+def claim_table(rows: Sequence[Mapping]) -> str:
+    """Return the table of claims, those that a reader must not miss first."""
+    order = ("contradicted", "inconclusive", "supported", NOT_RUN)
+    lines = ["| verdict | claim | estimate | 95 % interval | seeds |", "|---|---|---|---|---|"]
+    for row in sorted(rows, key=lambda row: order.index(row["verdict"])):
+        needs = f" (needs scale {row['needs']})" if row["verdict"] == NOT_RUN else ""
+        cells = (
+            row["verdict"] + needs,
+            f"`{row['id']}`<br>{row['statement']}",
+            "<br>".join(filter(None, (number(row["estimate"]), row["group"]))),
+            interval(row),
+            str(row["n"] or ""),
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    command.run(main)

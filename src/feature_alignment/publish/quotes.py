@@ -1,0 +1,177 @@
+"""Check that the numbers in a page's prose are those of the published results.
+
+Beside ``docs/papers/<page>.md`` there is ``docs/quotes/<page>.yaml``. It repeats the page's words
+with a placeholder for every number, and says from which published table or claim the number
+comes. Put in, the words must stand in the page. So a number that a new run changes is found, and
+whoever mends it reads the sentence again. Every decimal fraction and percentage in the prose must
+be in a quote: of results, or of what comes from the paper, the settings or a definition.
+"""
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from feature_alignment import command
+from feature_alignment.run.spec import read_yaml, validate
+from feature_alignment.storage import read_json
+from feature_alignment.tables import read_table
+
+_GENERATED = re.compile(r"<!-- generated: (?P<name>[^\n]+?) -->\n.*?<!-- end: (?P=name) -->", re.S)
+_CODE = re.compile(r"`[^`]*`|\]\([^)]*\)")
+_FIGURES = re.compile(r"(?<![\w.])-?\d*\.\d+(?![\w.]*\d)|(?<![\w.])\d+(?= ?%)")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Check pages and list what does not hold; see ``--help`` for the arguments."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pages", type=Path, nargs="+", required=True, help="pages (Markdown)")
+    parser.add_argument("--quotes", type=Path, required=True, help="folder of <page>.yaml")
+    parser.add_argument("--schema", type=Path, required=True, help="schema of quotes")
+    parser.add_argument("--published", type=Path, required=True, help="reference/")
+    arguments = parser.parse_args(argv)
+    schema = read_yaml(arguments.schema)
+    problems = []
+    for page in arguments.pages:
+        path = arguments.quotes / f"{page.stem}.yaml"
+        quotes = read_yaml(path)
+        validate(quotes, schema, str(path))
+        text = page.read_text(encoding="utf-8")
+        problems += [f"{page}: {found}" for found in check(text, quotes, arguments.published)]
+    if problems:
+        raise ValueError("pages and published results differ:\n  " + "\n  ".join(problems))
+    print(f"{len(arguments.pages)} pages quote the published results")
+
+
+def check(page: str, quotes: Sequence[Mapping], published: Path) -> list[str]:
+    """Return what does not hold in a page: quotes that are not there, numbers in no quote.
+
+    Args:
+        page: Markdown; its generated parts are passed over.
+        quotes: Entries that fit ``quotes.schema.yaml``.
+        published: Folder with ``<scale>/tables`` and ``<scale>/ledger.json``.
+
+    Raises:
+        ValueError: If a number cannot be had from the results.
+    """
+    text = plain(_GENERATED.sub("", page))
+    covered = [False] * len(text)
+    problems = []
+    for entry in quotes:
+        words = plain(words_of(entry, published))
+        places = [match.start() for match in re.finditer(re.escape(words), text)]
+        if not places:
+            problems.append(f"expected {words!r}; the page does not say so")
+        for place in places:
+            covered[place : place + len(words)] = [True] * len(words)
+    prose = _CODE.sub(lambda match: " " * len(match[0]), text)
+    for match in _FIGURES.finditer(prose):
+        if not all(covered[match.start() : match.end()]):
+            around = text[max(0, match.start() - 40) : match.end() + 20]
+            problems.append(f"no quote says where {match[0]} comes from: …{around}…")
+    return problems
+
+
+def words_of(entry: Mapping, published: Path) -> str:
+    """Return the words of a quote with its numbers put in.
+
+    Raises:
+        ValueError: If there are more or fewer placeholders than numbers, or a number fails.
+    """
+    if "source" in entry:
+        return entry["quote"]
+    try:
+        values = [value_of(number, published) for number in entry["numbers"]]
+        words = entry["quote"].format(*values)
+        if len(re.findall(r"\{[^}]*\}", entry["quote"])) != len(values):
+            raise IndexError("there are fewer placeholders than numbers")
+    except (ValueError, IndexError, OSError) as error:
+        raise ValueError(f"quote {entry['quote']!r}: {error}") from error
+    return words
+
+
+def value_of(number: Mapping, published: Path) -> float:
+    """Return a number: a field of a claim's result, or a statistic of rows of a table.
+
+    Rows are averaged within the groups of ``by``; ``minus`` or ``over`` pairs them with other
+    rows, averaged alike; ``take`` reduces what is left.
+
+    Raises:
+        ValueError: If there is no such claim, no such row, or no value.
+    """
+    results = published / number.get("scale", "laptop")
+    if "claim" in number:
+        ledger = {row["id"]: row for row in read_json(results / "ledger.json")}
+        if number["claim"] not in ledger:
+            raise ValueError(f"there is no claim {number['claim']!r}")
+        value = ledger[number["claim"]][number["field"]]
+        if value is None:
+            raise ValueError(f"claim {number['claim']} has no {number['field']}")
+    else:
+        values = _selected(number, number, results)
+        if "minus" in number:
+            values = values - _selected(number["minus"], number, results)
+        if "over" in number:
+            values = values / _selected(number["over"], number, results)
+        if values.isna().any():
+            raise ValueError(f"some values have no partner or are missing: {values.to_dict()}")
+        value = {"sd": values.std, "count": values.count}.get(
+            number["take"], lambda: values.agg(number["take"])
+        )()
+    value = value * number.get("times", 1)
+    return round(value / number["nearest"]) * number["nearest"] if "nearest" in number else value
+
+
+def _selected(operand: Mapping, number: Mapping, results: Path) -> pd.Series:
+    path = results / "tables" / f"{operand.get('table', number['table'])}.csv"
+    rows = select(read_table(path), operand["where"])
+    if rows.empty:
+        raise ValueError(f"{path} has no rows where {operand['where']}")
+    missing = set(number.get("by", ())) - set(rows)
+    if missing:
+        raise ValueError(f"{path} has no column {missing.pop()!r}; it has: {', '.join(rows)}")
+    if number.get("by"):
+        return rows.groupby(number["by"], dropna=False)["value"].mean()
+    paired = "minus" in number or "over" in number
+    return pd.Series([rows["value"].mean()]) if paired else rows["value"]
+
+
+def select(table: pd.DataFrame, where: str | Mapping) -> pd.DataFrame:
+    """Return the rows of a table that a query or a mapping from column to value selects.
+
+    In a mapping a list allows several values, ``null`` selects empty cells, and ``first`` or
+    ``last`` of ``epoch`` or ``step`` selects those of every run and seed among the other rows.
+
+    Raises:
+        ValueError: If there is no such column, or the query is none.
+    """
+    if isinstance(where, str):
+        try:
+            return table.query(where, engine="python")
+        except (pd.errors.UndefinedVariableError, SyntaxError, TypeError) as error:
+            raise ValueError(f"cannot select rows where {where!r}: {error}") from error
+    unknown = sorted(set(where) - set(table))
+    if unknown:
+        raise ValueError(f"no column {unknown[0]!r}; the table has: {', '.join(table)}")
+    ends = {column: value for column, value in where.items() if value in ("first", "last")}
+    for column, value in where.items():
+        if column not in ends:
+            allowed = value if isinstance(value, list) else [value]
+            table = table[table[column].isin(allowed) | (table[column].isna() & (None in allowed))]
+    for column, end in ends.items():
+        along = table.groupby(["run", "seed"], dropna=False)[column]
+        table = table[table[column] == along.transform("min" if end == "first" else "max")]
+    return table
+
+
+def plain(text: str) -> str:
+    """Return text with one way to write a number: ``-.5``, ``1200``, and single spaces."""
+    text = re.sub(r"\s+", " ", text.replace("\N{MINUS SIGN}", "-"))
+    text = re.sub(r"(?<![\d.])0(?=\.\d)", "", text)
+    return re.sub(r"(?<=\d) (?=\d{3}(?!\d))", "", text)
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,384 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from figure_tables import COLLECTIONS, LAYERS, collection, kinds_of_difficulty, noise
+
+from feature_alignment.papers.baratin2021 import tables
+from feature_alignment.run.collecting import Collection
+from feature_alignment.tables import COLUMNS, read_meta, read_table, tidy, write_table
+
+NOISE = {"clean": {"dataset": {"label_noise": 0.0}}, "noisy": {"dataset": {"label_noise": 0.5}}}
+KINDS = {
+    "random": {"difficult": {"name": "mnist", "label_noise": 1.0}},
+    "other": {"difficult": {"name": "kmnist", "label_noise": 0.0}},
+}
+
+
+def row(run, seed, step, measure, value, split=None, layer=None):
+    place = {"run": run, "seed": seed, "step": step, "epoch": step / 10, "paper": "baratin2021"}
+    return {**place, "measure": measure, "value": value, "split": split, "layer": layer}
+
+
+def by_place(table, measure, *columns):
+    """Return the values of a measure by columns, each of which must tell them apart."""
+    rows = table[table["measure"] == measure].astype(object)
+    rows = rows.where(rows.notna(), None)
+    found = {tuple(entry[name] for name in columns): entry["value"] for _, entry in rows.iterrows()}
+    assert len(found) == len(rows)
+    return found
+
+
+def test_every_figure_that_is_collected_is_covered():
+    assert set(COLLECTIONS) == set(tables.FIGURES)
+
+
+def test_rings_get_their_radius_and_one_name():
+    rows = [
+        row("disk", seed, step, f"angular_mean_{k}", k + 100 * seed + step, "grid")
+        for seed in (0, 1)
+        for step in (0, 20)
+        for k in range(10)
+    ]
+    rows.append(row("disk", 0, 0, "alignment_centered", 0.3, "grid"))
+    found = tables.eigenfunctions(collection("fig1_eigenfunctions", rows, {"disk": {}}))
+    means = by_place(found, "angular_mean", "seed", "step", "radius")
+    assert {
+        (seed, step, round(radius, 9)): value for (seed, step, radius), value in means.items()
+    } == {
+        (seed, step, radius): k + 100 * seed + step
+        for seed in (0, 1)
+        for step in (0, 20)
+        for k, radius in enumerate((0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95))
+    }
+    assert by_place(found, "alignment_centered", "radius") == {(None,): 0.3}
+    assert list(found.columns) == [*COLUMNS[:-2], "radius", "measure", "value"]
+
+
+def test_stretch_is_the_largest_eigenvalue_over_the_median():
+    values = {
+        ("clean", 0, 0, "train"): (6.0, 2.0),
+        ("clean", 0, 0, "test"): (5.0, 2.0),
+        ("clean", 0, 9, "train"): (80.0, 4.0),
+        ("clean", 1, 0, "train"): (9.0, 1.0),
+        ("noisy", 0, 0, "train"): (7.0, 0.5),
+    }
+    rows = []
+    for (run, seed, step, split), (largest, median) in values.items():
+        rows.append(row(run, seed, step, "eigenvalue_median", median, split))
+        rows.append(row(run, seed, step, "eigenvalue_largest", largest, split))
+        rows.append(row(run, seed, step, "alignment", 0.5, split))
+        rows.append(row(run, seed, step, "alignment", 0.5, split, "conv1"))
+        rows.append(row(run, seed, step, "loss", 0.5, split))
+        rows.append(row(run, seed, step, "accuracy", 0.5, split))
+    found = tables.spectrum(collection("fig2_spectrum", rows, NOISE))
+    stretch = by_place(found, "stretch", "run", "seed", "step", "split")
+    assert stretch == {
+        ("clean", 0, 0, "train"): 3,
+        ("clean", 0, 0, "test"): 2.5,
+        ("clean", 0, 9, "train"): 20,
+        ("clean", 1, 0, "train"): 9,
+        ("noisy", 0, 0, "train"): 14,
+    }
+    assert found["layer"].isna().all()
+    assert set(found["measure"]) == {
+        "eigenvalue_largest",
+        "eigenvalue_median",
+        "accuracy",
+        "stretch",
+    }
+    levels = found.groupby("run")["label_noise"].unique()
+    assert {run: list(values) for run, values in levels.items()} == {"clean": [0], "noisy": [0.5]}
+    epochs = by_place(found, "stretch", "run", "seed", "step", "split", "epoch")
+    assert ("clean", 0, 9, "train", 0.9) in epochs
+
+
+ALIGNMENTS = {
+    # Run, seed, split: the whole kernel and its layers at steps 0, 10 and 20
+    ("clean", 0, "train"): {None: (0.1, 0.4, 0.2), "b": (0.1, 0.2, 0.3), "a": (0.3, 0.2, 0.1)},
+    ("clean", 0, "test"): {None: (0.3, 0.2, 0.1), "b": (0.9, 0.9, 0.2), "a": (0.1, 0.1, 0.8)},
+    ("clean", 1, "train"): {None: (0.1, 0.2, 0.6), "b": (0.5, 0.5, 0.5), "a": (0.5, 0.5, 0.5)},
+    ("noisy", 0, "train"): {None: (0.1, 0.1, 0.1), "b": (0.1, 0.1, 0.4), "a": (0.1, 0.1, 0.1)},
+}
+
+
+def alignment_rows():
+    for (run, seed, split), curves in ALIGNMENTS.items():
+        for place, step in enumerate((0, 10, 20)):
+            yield row(run, seed, step, "accuracy", 0.5, split)
+            yield row(run, seed, step, "loss", 0.5, split)
+            yield row(run, seed, step, "effective_rank", 0.5, split)
+            for layer, curve in curves.items():
+                yield row(run, seed, step, "alignment", curve[place], split, layer)
+
+
+@pytest.fixture(scope="module")
+def aligned():
+    return tables.alignment(collection("fig3_alignment", alignment_rows(), NOISE))
+
+
+def test_the_maximum_alignment_is_that_of_the_whole_kernel_along_the_run(aligned):
+    assert by_place(aligned, "maximum_alignment", "run", "seed", "split", "step", "layer") == {
+        ("clean", 0, "train", 10, None): 0.4,
+        ("clean", 0, "test", 0, None): 0.3,
+        ("clean", 1, "train", 20, None): 0.6,
+        ("noisy", 0, "train", 0, None): 0.1,
+    }
+
+
+def test_the_final_layer_alignment_is_that_of_each_layer_at_the_end(aligned):
+    columns = ("run", "seed", "split", "layer", "step", "depth")
+    assert by_place(aligned, "final_layer_alignment", *columns) == {
+        ("clean", 0, "train", "b", 20, 1): 0.3,
+        ("clean", 0, "train", "a", 20, 2): 0.1,
+        ("clean", 0, "test", "b", 20, 1): 0.2,
+        ("clean", 0, "test", "a", 20, 2): 0.8,
+        ("clean", 1, "train", "b", 20, 1): 0.5,
+        ("clean", 1, "train", "a", 20, 2): 0.5,
+        ("noisy", 0, "train", "b", 20, 1): 0.4,
+        ("noisy", 0, "train", "a", 20, 2): 0.1,
+    }
+
+
+def test_the_layer_spread_is_the_most_over_the_least_aligned_at_the_end(aligned):
+    columns = ("run", "seed", "split", "step", "layer", "depth")
+    found = by_place(aligned, "layer_spread", *columns)
+    expected = {("clean", 0, "train"): 3, ("clean", 0, "test"): 4, ("clean", 1, "train"): 1}
+    expected["noisy", 0, "train"] = 4
+    assert found == {
+        (*place, 20, None, None): pytest.approx(spread) for place, spread in expected.items()
+    }
+
+
+def test_accuracies_and_alignments_are_kept_with_depth_and_noise(aligned):
+    assert set(aligned["measure"]) == {
+        "accuracy",
+        "alignment",
+        "maximum_alignment",
+        "final_layer_alignment",
+        "layer_spread",
+    }
+    kept = by_place(aligned, "alignment", "run", "seed", "split", "layer", "step", "depth")
+    assert len(kept) == 4 * 3 * 3
+    assert kept["clean", 0, "test", "a", 20, 2] == 0.8
+    assert kept["clean", 0, "train", None, 10, None] == 0.4
+    assert set(aligned.loc[aligned["run"] == "noisy", "label_noise"]) == {0.5}
+    assert list(aligned.columns) == [*COLUMNS[:-2], "label_noise", "depth", "measure", "value"]
+
+
+def test_depth_is_the_order_of_the_layers_even_where_one_is_dead_at_first():
+    rows = [
+        row(run, seed, step, "alignment", 0.5, split, layer)
+        for run in NOISE
+        for seed in (0, 1)
+        for step in (0, 10)
+        for split in ("train", "test")
+        for layer in LAYERS
+        if (seed, step, layer) not in ((0, 0, LAYERS[0]), (0, 0, LAYERS[2]))
+    ]
+    rows += [row(run, seed, 0, "alignment", 0.5, "train") for run in NOISE for seed in (0, 1)]
+    found = tables.alignment(collection("fig3_alignment", rows, NOISE))
+    layers = found[found["layer"].notna()]
+    depths = layers.groupby("layer")["depth"].unique()
+    assert {layer: list(places) for layer, places in depths.items()} == {
+        layer: [place] for place, layer in enumerate(LAYERS, start=1)
+    }
+
+
+def test_each_run_has_its_own_order_of_layers():
+    rows = [
+        row(run, 0, 0, "alignment", 0.5, "train", layer)
+        for run, layers in (("clean", ("a", "b")), ("noisy", ("c", "b", "a")))
+        for layer in (None, *layers)
+    ]
+    found = tables.alignment(collection("fig3_alignment", rows, NOISE))
+    depths = by_place(found, "final_layer_alignment", "run", "layer", "depth")
+    assert set(depths) == {
+        ("clean", "a", 1),
+        ("clean", "b", 2),
+        ("noisy", "c", 1),
+        ("noisy", "b", 2),
+        ("noisy", "a", 3),
+    }
+
+
+def test_the_learning_rate_has_spectra_and_alignments_and_nothing_twice():
+    given = noise("a4_learning_rate")
+    found = tables.learning_rate(given)
+    spectra, alignments = tables.spectrum(given), tables.alignment(given)
+    assert set(found["measure"]) == set(spectra["measure"]) | set(alignments["measure"])
+    keys = ["run", "seed", "step", "split", "layer", "measure"]
+    assert not found.duplicated(keys).any()
+    accuracies = (alignments["measure"] == "accuracy").sum()
+    assert len(found) == len(spectra) + len(alignments) - accuracies
+    assert list(found.columns) == list(alignments.columns)
+
+
+CURVES = {
+    # Easy and difficult alignments, and the accuracy on the easy, at steps 0, 5, 7, 10, 20
+    ("random", 0): ((2, 3, 5, 9, 10), (2, 1, 1, 3, 4), (0.1, 0.5, 0.9, 0.8, 1.0)),
+    ("random", 1): ((1, 2, 4, 8, 6), (1, 1, 2, 1, 3), (0.1, 0.5, 0.89, 0.95, 1.0)),
+    ("other", 0): ((1, 8, 6, 4, 2), (4, 2, 2, 2, 2), (0.1, 0.2, 0.3, 0.4, 0.89)),
+}
+CURVE_STEPS = (0, 5, 7, 10, 20)
+# Worked out by hand from CURVES
+DERIVED = {
+    "maximum_ratio": {("random", 0): 5, ("random", 1): 8, ("other", 0): 4},
+    # Half of the rise: from 2 to 10, 6 at step 10; from 1 to 8, 4.5 at steps 10 and 5
+    "onset_step": {("random", 0): 10, ("random", 1): 10, ("other", 0): 5},
+    # A quarter and three quarters of it: steps 7 (5 ≥ 4) and 10; 7 (4 ≥ 2.75) and 10; 5 and 5
+    "rise_factor": {("random", 0): 10 / 7, ("random", 1): 10 / 7, ("other", 0): 1},
+    # Fitted at step 7, 10, and never, when the end counts
+    "growth_before": {("random", 0): 1 / 2, ("random", 1): 1, ("other", 0): 1 / 2},
+    "growth_after": {("random", 0): 4, ("random", 1): 3, ("other", 0): 1},
+}
+
+
+def curve_rows(curves=CURVES, steps=CURVE_STEPS):
+    for (run, seed), (easy, difficult, accuracy) in curves.items():
+        for place, step in enumerate(steps):
+            yield row(run, seed, step, "accuracy", accuracy[place], "easy")
+            yield row(run, seed, step, "accuracy", 0.95, "difficult")
+            yield row(run, seed, step, "accuracy", 0.95, "test")
+            yield row(run, seed, step, "loss", 0.5, "easy")
+            yield row(run, seed, step, "alignment", easy[place] / 100, "easy")
+            yield row(run, seed, step, "alignment", 0.7, "easy", "linear1")
+            yield row(run, seed, step, "alignment", difficult[place] / 100, "difficult")
+            yield row(run, seed, step, "alignment", 0.1, "difficult", "linear1")
+
+
+@pytest.fixture(scope="module")
+def difficulty():
+    return tables.difficulty(collection("fig4_difficulty", curve_rows(), KINDS))
+
+
+@pytest.mark.parametrize("measure", DERIVED)
+def test_what_is_derived_once_a_run(difficulty, measure):
+    found = by_place(difficulty, measure, "run", "seed", "step", "split", "layer")
+    assert found == {
+        (*series, 20, None, None): pytest.approx(value)
+        for series, value in DERIVED[measure].items()
+    }
+
+
+def test_the_ratio_is_easy_over_difficult_at_every_step(difficulty):
+    found = by_place(difficulty, "alignment_ratio", "run", "seed", "step", "split", "layer")
+    expected = {
+        (*series, step, None, None): pytest.approx(easy[place] / difficult[place])
+        for series, (easy, difficult, _) in CURVES.items()
+        for place, step in enumerate(CURVE_STEPS)
+    }
+    assert found == expected
+
+
+def test_the_maximum_ratio_is_told_apart_by_kind(difficulty):
+    columns = ("run", "seed", "difficult")
+    random = by_place(difficulty, "maximum_ratio_random_labels", *columns)
+    other = by_place(difficulty, "maximum_ratio_other_dataset", *columns)
+    assert random == {
+        ("random", 0, "random_labels"): pytest.approx(5),
+        ("random", 1, "random_labels"): pytest.approx(8),
+    }
+    assert other == {("other", 0, "kmnist"): pytest.approx(4)}
+
+
+def test_accuracies_and_whole_alignments_are_kept(difficulty):
+    assert difficulty["layer"].isna().all()
+    kept = by_place(difficulty, "alignment", "run", "seed", "step", "split")
+    assert len(kept) == 3 * 5 * 2
+    assert kept["random", 0, 10, "easy"] == 0.09
+    assert len(by_place(difficulty, "accuracy", "run", "seed", "step", "split")) == 3 * 5 * 3
+    derived = {"maximum_ratio_random_labels", "maximum_ratio_other_dataset", *DERIVED}
+    assert set(difficulty["measure"]) == {"accuracy", "alignment", "alignment_ratio", *derived}
+    assert list(difficulty.columns) == [*COLUMNS[:-2], "difficult", "measure", "value"]
+
+
+def test_depth_is_that_of_the_run_and_has_no_kind_of_difficulty():
+    depths = {"random": 3, "other": 15}
+    settings = {run: {"model": {"hidden_layers": count}} for run, count in depths.items()}
+    found = tables.depth(collection("a2_depth", curve_rows(), settings))
+    for run, count in depths.items():
+        assert set(found.loc[found["run"] == run, "depth"]) == {count}
+    assert not [name for name in found["measure"].unique() if name.startswith("maximum_ratio_")]
+    for measure, values in DERIVED.items():
+        found_here = by_place(found, measure, "run", "seed")
+        assert found_here == {series: pytest.approx(value) for series, value in values.items()}
+
+
+def test_of_a_curve_that_starts_high_only_the_rise_counts():
+    curves = {("random", 0): ((9, 9, 10, 9, 9), (1, 1, 1, 1, 1), (1, 1, 1, 1, 1))}
+    found = tables.difficulty(collection("fig4_difficulty", curve_rows(curves), KINDS))
+    assert by_place(found, "onset_step", "run") == {("random",): 7}
+    assert by_place(found, "rise_factor", "run") == {("random",): 1}
+
+
+def test_a_curve_that_never_rises_is_there_at_once():
+    curves = {("random", 0): ((9, 5, 5, 5, 5), (1, 1, 1, 1, 1), (1, 1, 1, 1, 1))}
+    found = tables.difficulty(collection("fig4_difficulty", curve_rows(curves), KINDS))
+    assert by_place(found, "onset_step", "run") == {("random",): 0}
+    # A factor of steps: 0 has no logarithm, which the audit takes
+    assert by_place(found, "rise_factor", "run") == {("random",): 1}
+
+
+@pytest.mark.parametrize("figure", tables.FIGURES)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_order_of_rows_does_not_matter(figure, seed):
+    given = COLLECTIONS[figure](figure)
+    table = given.measurements.sample(frac=1, random_state=seed).reset_index(drop=True)
+    shuffled = Collection(figure, table, given.specs, given.sources, given.out)
+    # The depth of a layer is known by the order of rows alone
+    columns = [*COLUMNS, *({"label_noise", "difficult", "radius"} & set(table.columns))]
+    first, second = (
+        make[columns].astype(object).fillna("none").sort_values(columns).reset_index(drop=True)
+        for make in (tables.FIGURES[figure](given), tables.FIGURES[figure](shuffled))
+    )
+    pd.testing.assert_frame_equal(first, second)
+
+
+@pytest.mark.parametrize("figure", ["fig3_alignment", "a3_resnet", "a4_learning_rate"])
+def test_the_order_of_the_runs_files_does_not_matter(figure):
+    given = COLLECTIONS[figure](figure)
+    blocks = [part for _, part in given.measurements.groupby(["run", "seed"], sort=False)]
+    table = pd.concat(blocks[::-1], ignore_index=True)
+    turned = Collection(figure, table, given.specs, given.sources, given.out)
+    columns = [*COLUMNS, "label_noise", "depth"]
+    first, second = (
+        make[columns].astype(object).fillna("none").sort_values([*COLUMNS], ignore_index=True)
+        for make in (tables.FIGURES[figure](given), tables.FIGURES[figure](turned))
+    )
+    pd.testing.assert_frame_equal(first, second)
+
+
+@pytest.mark.parametrize("figure", tables.FIGURES)
+def test_nothing_that_is_collected_is_missing_or_infinite(figure):
+    table = tables.FIGURES[figure](COLLECTIONS[figure](figure))
+    assert np.isfinite(table["value"].to_numpy(dtype=float)).all()
+    assert table[["run", "seed", "step", "measure"]].notna().all(axis=None)
+
+
+def test_the_program_writes_the_table_and_its_provenance(tmp_path):
+    given = kinds_of_difficulty("fig4_difficulty")
+    sources, specs = [], []
+    for name, spec in given.specs.items():
+        specs.append(tmp_path / f"{name}.json")
+        specs[-1].write_text(json.dumps(spec))
+        for seed in (0, 1):
+            rows = given.measurements
+            rows = rows[(rows["run"] == name) & (rows["seed"] == seed)]
+            sources.append(tmp_path / f"{name}{seed}.csv")
+            write_table(sources[-1], rows, {"datasets": {"mnist": {"note": ""}}, "seed": seed})
+    arguments = ["--figure", "fig4_difficulty", "--out", str(tmp_path / "table.csv")]
+    arguments += ["--specs", *map(str, specs), "--measurements", *map(str, sources)]
+    tables.main(arguments)
+    found = read_table(tmp_path / "table.csv", ["difficult"])
+    expected = tidy(tables.difficulty(given).to_dict("records"), ["difficult"])
+    pd.testing.assert_frame_equal(
+        found.astype(object).fillna("none"), expected.astype(object).fillna("none")
+    )
+    meta = read_meta(tmp_path / "table.csv")
+    assert meta["seeds"] == [2]
+    assert len(meta["runs"]) == 4
+    arguments[1] = "fig7"
+    with pytest.raises(ValueError, match="unknown figure 'fig7'.*fig1_eigenfunctions"):
+        tables.main(arguments)

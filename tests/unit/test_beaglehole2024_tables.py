@@ -1,0 +1,166 @@
+"""The tables of beaglehole2024: trainings compared at the same loss, and differences."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from figure_tables import ansatz_collection
+
+from feature_alignment.papers.beaglehole2024.matched import (
+    differences,
+    matched,
+    values_at_loss,
+)
+from feature_alignment.papers.beaglehole2024.tables import FIGURES
+from feature_alignment.tables import tidy
+
+
+def training(losses, values, method="a", seed=0):
+    rows = []
+    for epoch, (loss, value) in enumerate(zip(losses, values, strict=True)):
+        common = {"paper": "p", "run": "r", "seed": seed, "step": epoch, "epoch": epoch}
+        common["method"] = method
+        rows.append({**common, "measure": "loss", "split": "train", "value": loss})
+        rows.append({**common, "measure": "loss", "split": "test", "value": 10 * loss})
+        if value is not None:
+            rows.append(
+                {**common, "measure": "v", "split": "train", "layer": "linear1", "value": value}
+            )
+    return rows
+
+
+def table(*trainings):
+    return tidy([row for rows in trainings for row in rows], ["method"])
+
+
+def test_values_are_interpolated_in_the_logarithm_of_the_loss():
+    rows = table(training([1, 0.1, 0.01], [0, 1, 3]))
+    assert values_at_loss(rows, 0.1, "loss")["v", "linear1", "train"] == pytest.approx(1)
+    found = values_at_loss(rows, 10**-1.5, "loss")
+    assert found["v", "linear1", "train"] == pytest.approx(2)
+    assert found["loss", None, "train"] == pytest.approx(10**-1.5)
+    assert found["loss", None, "test"] == pytest.approx(10**-0.5)
+    assert values_at_loss(rows, 1, "loss")["v", "linear1", "train"] == 0
+
+
+def test_a_loss_that_rises_in_between_is_skipped():
+    rows = table(training([1, 0.1, 0.5, 0.01], [0, 1, 7, 3]))
+    assert values_at_loss(rows, 0.1, "loss")["v", "linear1", "train"] == pytest.approx(1)
+    found = values_at_loss(rows, 10**-1.5, "loss")
+    assert found["v", "linear1", "train"] == pytest.approx(2)  # half way from 1 to 3
+    assert found["loss", None, "train"] == pytest.approx(10**-1.5)
+
+
+def test_what_was_not_measured_before_the_level_is_left_out():
+    rows = table(training([1, 0.1], [None, 1]))
+    assert ("v", "linear1", "train") not in values_at_loss(rows, 0.3, "loss")
+    assert values_at_loss(rows, 0.1, "loss")["loss", None, "train"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("level", [2, 0.05])
+def test_a_level_that_is_never_reached_is_an_error(level):
+    with pytest.raises(ValueError, match="expected a level of loss between 0.1 and 1, got"):
+        values_at_loss(table(training([1, 0.1], [0, 1])), level, "loss")
+
+
+def test_methods_are_matched_where_the_slowest_gets_to():
+    rows = table(
+        training([1, 0.1, 0.01], [0, 1, 3], "fast"),
+        training([1, 0.5, 0.1], [5, 6, 7], "slow"),
+        training([1, 0.001], [0, 3], "fast", seed=1),
+        training([1, 0.01], [0, 2], "slow", seed=1),
+    )
+    found = matched(rows, [], "loss").set_index(["seed", "method", "measure", "split"])["value"]
+    assert found[0, "fast", "matched_loss", "train"] == pytest.approx(0.1)
+    assert found[0, "slow", "matched_loss", "train"] == pytest.approx(0.1)
+    assert found[0, "fast", "matched_v", "train"] == pytest.approx(1)
+    assert found[0, "slow", "matched_v", "train"] == pytest.approx(7)
+    assert found[1, "fast", "matched_v", "train"] == pytest.approx(2)
+    gaps = list(differences(matched(rows, [], "loss"), {"matched_v": "gap"}, "slow", "fast", "_x"))
+    assert [(g["seed"], g["measure"], g["layer"]) for g in gaps] == [
+        (0, "gap_x", "linear1"),
+        (1, "gap_x", "linear1"),
+    ]
+    assert [g["value"] for g in gaps] == pytest.approx([6, 0])
+
+
+def values(found: pd.DataFrame, measure: str, *keys: str) -> pd.Series:
+    chosen = found[found["measure"] == measure]
+    indexed = chosen.set_index(list(keys))["value"]
+    assert not indexed.index.has_duplicates
+    return indexed
+
+
+def test_gains_of_speed_limits_are_over_methods_of_the_same_task():
+    found = FIGURES["b7_speed_limits"](ansatz_collection("b7_speed_limits"))
+    keys = ("seed", "rank", "layer")
+    own = found[found["method"] == "favoured"]
+    for other, suffix in (("sgd", ""), ("equal", "_over_equal")):
+        theirs = found[found["method"] == other]
+        measure = "matched_uc_nfa_pearson"
+        expected = values(own, measure, *keys) - values(theirs, measure, *keys)
+        gains = values(found, f"uc_nfa_gain{suffix}", *keys)
+        assert len(gains) == 2 * 2 * 2
+        np.testing.assert_allclose(gains, expected[gains.index], atol=1e-12)
+        assert gains.abs().min() > 1e-6
+    assert len(values(found, "nfm_share_gain", *keys)) == 8
+    losses = values(found, "matched_relative_loss", "seed", "rank", "method", "split")
+    train = losses.xs("train", level="split").groupby(["seed", "rank"])
+    np.testing.assert_allclose(train.max(), train.min(), rtol=1e-12)
+
+
+def test_gains_on_images_are_those_of_the_favoured_layer():
+    found = FIGURES["b7c_favoured_layers"](ansatz_collection("b7c_favoured_layers"))
+    levels = values(found, "matched_uc_nfa_pearson", "seed", "method", "layer")
+    gains = values(found, "uc_nfa_gain", "seed", "layer")
+    over = values(found, "uc_nfa_gain_over_equal", "seed", "layer")
+    rises = values(found, "uc_nfa_rise", "seed", "layer")
+    starts = values(found[found["epoch"] == 0], "uc_nfa_pearson", "seed", "method", "layer")
+    assert len(gains) == len(over) == len(rises) == 2 * 2
+    for seed, layer in gains.index:
+        own = levels[seed, layer.replace("linear", "layer "), layer]
+        assert gains[seed, layer] == pytest.approx(own - levels[seed, "sgd", layer])
+        assert over[seed, layer] == pytest.approx(own - levels[seed, "equal", layer])
+        assert rises[seed, layer] == pytest.approx(own - starts[seed, "layer " + layer[-1], layer])
+        assert len({own, levels[seed, "sgd", layer], levels[seed, "equal", layer]}) == 3
+
+
+def test_the_null_is_set_beside_independent_matrices():
+    found = FIGURES["b5_initial_scale"](ansatz_collection("b5_initial_scale"))
+    keys = ("seed", "gain", "layer", "stage")
+    gap = values(found, "null_minus_independent", *keys)
+    null = values(found, "null_c_nfa_pearson", *keys)
+    independent = values(found, "independent_pearson", *keys)
+    assert len(gap) == 2 * 2 * 2 * 2
+    np.testing.assert_allclose(gap, (null - independent)[gap.index], atol=1e-12)
+    assert set(found["stage"]) == {"initial", "final"}
+
+
+def test_errors_of_the_prediction_are_averaged_over_the_networks_of_a_seed():
+    found = FIGURES["b6_early_alignment"](ansatz_collection("b6_early_alignment"))
+    means = values(found, "mean_relative_error", "seed", "alpha")
+    assert sorted(means.index) == [(0, 0.0), (0, 1.0), (1, 0.0), (1, 1.0)]
+    own = found[(found["measure"] == "relative_error") & (found["seed"] == 1)]
+    expected = own.loc[own["alpha"] == 1.0, "value"]
+    assert len(expected) == 2 * 3 * 2
+    assert means[1, 1.0] == pytest.approx(expected.mean())
+
+
+def test_exponents_are_of_the_end_of_training():
+    source = ansatz_collection("c1_exponents")
+    found = FIGURES["c1_exponents"](source)
+    assert set(found["epoch"]) == {3}
+    assert set(found["network"]) == {"fully_connected", "vgg11"}
+    keys = ("seed", "network", "gain", "layer", "exponent")
+    uncentred = values(found, "uc_nfa_pearson", *keys)
+    assert sorted(uncentred.index.unique("exponent")) == [0.25, 0.5, 1]
+    raw = source.measurements
+    rows = raw[(raw["measure"] == "uc_nfa_power_half_pearson") & (raw["layer"] == "conv3")]
+    [expected] = rows.loc[(rows["seed"] == 1) & (rows["epoch"] == 4), "value"]
+    conv = found[(found["layer"] == "conv3") & (found["seed"] == 1) & (found["exponent"] == 0.5)]
+    [value] = conv.loc[conv["measure"] == "uc_nfa_pearson", "value"]
+    assert value == expected
+    gaps = found[(found["measure"] == "half_minus_one") & (found["layer"] == "conv3")]
+    [gap] = gaps.loc[gaps["seed"] == 1, "value"]
+    one = raw[(raw["measure"] == "uc_nfa_power_one_pearson") & (raw["layer"] == "conv3")]
+    [other] = one.loc[(one["seed"] == 1) & (one["epoch"] == 4), "value"]
+    assert gap == pytest.approx(expected - other)

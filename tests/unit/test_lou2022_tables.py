@@ -1,0 +1,261 @@
+"""The tables of lou2022, from made-up measurements whose answers are known."""
+
+import math
+
+import numpy as np
+import pytest
+from figure_tables import lou_collection
+
+from feature_alignment.measures.hierarchy import profile
+from feature_alignment.measures.information import KAPPA, mean_field_equilibrium
+from feature_alignment.papers.lou2022 import tables, theory
+from feature_alignment.tables import tidy
+
+
+def settings(**model):
+    return {
+        "dataset": {"name": "digits"},
+        "model": {"architecture": "fully_connected", "width": 8, **model},
+        "learning_rate": 0.1,
+        "batch_size": 10,
+        "optimizer": "sgd",
+        "input_offset": 0.0,
+        "stop": {"losses": [0.5, 0.2]},
+    }
+
+
+def rows_of(run, seed, step, curve, *, reached, names=None, split="test", accuracy=0.75):
+    """Yield the measurements of one run at one step."""
+    names = names or [f"linear{place}" for place in range(1, len(curve) + 1)]
+    common = {"paper": "lou2022", "run": run, "seed": seed, "step": step, "epoch": step / 2}
+    yield {**common, "measure": "losses_reached", "value": reached}
+    yield {**common, "measure": "accuracy", "split": split, "value": accuracy}
+    yield {**common, "measure": "loss", "split": split, "value": 0.3}
+    yield {**common, "measure": "alignment", "split": split, "value": 0.2}
+    for name, value in zip(names, curve, strict=True):
+        where = {"layer": name, "split": split}
+        yield {**common, **where, "measure": "alignment", "value": value}
+
+
+def value(table, **where):
+    """The one value of the rows that match."""
+    for column, wanted in where.items():
+        table = table[table[column].isna() if wanted is None else table[column] == wanted]
+    assert len(table) == 1, table
+    return table["value"].item()
+
+
+def test_stages_are_where_losses_are_first_reached():
+    curve = [0.1, 0.2, 0.1]
+    rows = [
+        row
+        for step, reached in ((0, 0), (4, 0), (6, 1), (8, 1), (10, 2))
+        for row in rows_of("a", 0, step, curve, reached=reached)
+    ]
+    rows += [
+        row
+        for step, n in ((0, 0), (6, 1), (9, 1))
+        for row in rows_of("b", 1, step, curve, reached=n)
+    ]
+    made = lou_collection("e1_hierarchy", rows, {"a": settings(), "b": settings()})
+    table = tables.hierarchy(made)
+    stages = table[table["measure"] == "peak_layer"].set_index(["run", "step"])["stage"].to_dict()
+    assert stages == {
+        ("a", 0): "initial",
+        ("a", 6): "loss 0.5",
+        ("a", 10): "loss 0.2",
+        ("b", 0): "initial",
+        ("b", 6): "loss 0.5",
+        ("b", 9): "cut off",
+    }
+    assert value(table, run="a", measure="reached") == 1
+    assert value(table, run="b", measure="reached") == 0
+    assert set(table["dataset"]) == {"digits"}
+    assert set(table["architecture"]) == {"fully_connected"}
+
+
+def test_curves_are_summarised_over_weight_layers_alone():
+    names = ["conv1", "norm1", "stage1.block1.conv1", "stage1.block1.shortcut",
+             "stage1.block1.shortcut_norm", "linear1"]  # fmt: skip
+    curve = [0.1, 9.0, 0.6, 0.5, 9.0, 0.2]
+    rows = [*rows_of("a", 0, 0, curve, reached=0, names=names)]
+    rows += rows_of("a", 0, 2, curve, reached=2, names=names, accuracy=0.9)
+    made = lou_collection("e4_architectures", rows, {"a": settings(architecture="resnet18")})
+    table = tables.architectures(made)
+    last = table[table["step"] == 2]
+    alignments = last[last["measure"] == "alignment"]
+    assert alignments["layer_index"].tolist() == [1, 2, 3, 4]
+    assert alignments["value"].tolist() == [0.1, 0.6, 0.5, 0.2]
+    smooth = [0.35, 0.4, 1.3 / 3, 0.35]
+    expected = {
+        "peak_layer": 3,
+        "peak_share": 0.75,
+        "near_peak_low": 3,
+        "near_peak_high": 3,
+        "spread": smooth[2] - 0.35,
+        "interior_rise": smooth[2] / 0.35,
+        "maximum_alignment": 0.6,
+        "mean_alignment": 0.35,
+        "rise_above_last": 3,
+        "error": 0.1,
+    }
+    for measure, wanted in expected.items():
+        assert value(last, measure=measure) == pytest.approx(wanted), measure
+    assert set(table["family"]) == {"resnet"}
+    assert set(table["layers"]) == {4}
+
+
+def test_a_dead_layer_leaves_the_others_in_place():
+    full, names = [0.1, 0.2, 0.3, 0.2], ["linear1", "linear3", "linear4"]
+    rows = [*rows_of("a", 0, 0, full, reached=0)]
+    rows += rows_of("a", 0, 2, [0.1, 0.5, 0.1], reached=2, names=names)
+    table = tables.hierarchy(lou_collection("e1_hierarchy", rows, {"a": settings()}))
+    last = table[(table["step"] == 2) & (table["measure"] == "alignment")]
+    assert last["layer_index"].tolist() == [1, 3, 4]
+    # Smoothed over the layers that are there: 0.3, 0.233, 0.3
+    assert value(table[table["step"] == 2], measure="peak_layer") == 1
+
+
+def depth_rows(peaks, seed=0):
+    """Networks of some depths, each with one layer far more aligned than the others."""
+    for depth, peak in peaks.items():
+        curve = [0.1 + 0.01 * seed] * depth
+        curve[peak - 1] += 0.9 + 0.04 * seed
+        run = f"depth{depth}"
+        yield from rows_of(run, seed, 0, [0.1] * depth, reached=0)
+        yield from rows_of(run, seed, 7, curve, reached=2)
+        once = {
+            "input_correlation": 0.3,
+            "equilibrium_layer": 3.0,
+            "equilibrium_layer_mean_field": mean_field_equilibrium(0.3, depth),
+        }
+        for measure, found in once.items():
+            common = {"paper": "lou2022", "run": run, "seed": seed, "step": 0, "epoch": 0}
+            yield {**common, "measure": measure, "value": found}
+
+
+def test_peaks_are_set_against_every_law(monkeypatch):
+    peaks = {10: 5, 20: 8, 40: 14}
+    # An unsmoothed peak stands where it was put
+    for module in (collect, theory):
+        monkeypatch.setattr(module, "profile", lambda curve: profile(curve, window=1))
+    made = lou_collection(
+        "e3_peak_depth",
+        [*depth_rows(peaks), *depth_rows({10: 6, 20: 8, 40: 12}, seed=1)],
+        {f"depth{depth}": settings(depth=depth) for depth in peaks},
+    )
+    table = tables.peaks_over_depth(made)
+    depths, found = np.array(list(peaks)), np.array(list(peaks.values()))
+    exact = np.array([mean_field_equilibrium(0.3, depth) for depth in peaks])
+    laws = {
+        "mean_field": exact,
+        "finite_width": 3.0,
+        "leading_order": KAPPA**0.2 * depths**0.6,
+        "half": depths / 2,
+        "constant": 9.0,
+    }
+    where = {"seed": 0, "split": "test"}
+    for law, expected in laws.items():
+        distance = math.sqrt(np.mean((found - expected) ** 2))
+        assert value(table, measure=f"distance_{law}", **where) == pytest.approx(distance), law
+    allowed = np.maximum(2, 0.2 * exact)
+    scaled = np.mean(np.abs(found - exact) / allowed)
+    assert value(table, measure="scaled_distance", **where) == pytest.approx(scaled)
+    x = np.log(depths) - np.log(depths).mean()
+    for measure, y in (("exponent", found), ("exponent_mean_field", exact)):
+        slope = (x * np.log(y)).sum() / (x * x).sum()
+        assert value(table, measure=measure, **where) == pytest.approx(slope)
+    # Means of the two seeds: 0.555 at layer 5, 0.575 at layer 6
+    means = {"mean_curve_peak": 6, "mean_curve_near_low": 5, "mean_curve_near_high": 6}
+    for measure, wanted in means.items():
+        assert value(table, measure=measure, depth=10, split="test") == wanted
+    curve = table[table["measure"] == "mean_field_curve"]
+    assert curve["seed"].isna().all()
+    assert curve["depth"].max() == 60
+    at = curve[curve["depth"] == 60]["value"].item()
+    assert at == pytest.approx(mean_field_equilibrium(0.3, 60))
+
+
+def test_the_distance_to_the_equilibrium_is_that_of_the_same_run():
+    chosen = {"depth10": settings(depth=10), "depth20": settings(depth=20) | {"input_offset": 2.0}}
+    rows = [*depth_rows({10: 5, 20: 8}), *depth_rows({10: 6, 20: 9}, seed=1)]
+    table = tables.input_correlation(lou_collection("c2_input_correlation", rows, chosen))
+    distances = table[table["measure"] == "distance_to_equilibrium"]
+    peaks = table[table["measure"] == "peak_layer"].set_index(["run", "seed"])["value"]
+    assert len(distances) == 4
+    for row in distances.itertuples():
+        depth = int(row.run.removeprefix("depth"))
+        expected = peaks[row.run, row.seed] - mean_field_equilibrium(0.3, depth)
+        assert row.value == pytest.approx(expected)
+    assert set(distances["input_offset"]) == {0.0, 2.0}
+
+
+def test_the_evolution_has_the_spread_at_every_step():
+    curves = {0: [0.1, 0.1, 0.1], 5: [0.1, 0.4, 0.1], 9: [0.1, 1.0, 0.4]}
+    rows = [
+        row
+        for step, curve in curves.items()
+        for row in rows_of("a", 0, step, curve, reached=2 if step == 9 else 0)
+    ]
+    table = tables.evolution(lou_collection("e6_evolution", rows, {"a": settings()}))
+    spreads = table[table["measure"] == "spread"].set_index("step")["value"].to_dict()
+    # Smoothed: 0.25 0.2 0.25; 0.55 0.5 0.7
+    assert spreads == pytest.approx({0: 0, 5: 0.05, 9: 0.2})
+    assert value(table, measure="final_spread") == pytest.approx(0.2)
+    assert value(table, measure="reached") == 1
+
+
+def test_information_is_set_against_the_recursion():
+    common = {"paper": "lou2022", "run": "a", "seed": 0, "step": 0, "epoch": 0}
+    measured = {"forward_distance": 0.5, "backward_correlation": 0.3}
+    rows = [
+        {
+            **common,
+            "layer": f"linear{place}",
+            "measure": f"{measure}{end}",
+            "value": number * factor,
+        }
+        for place in (1, 2)
+        for measure, number in measured.items()
+        for end, factor in (("", 1.0 + 0.1 * place), ("_mean_field", 1.0))
+    ]
+    made = lou_collection("e2_information", rows, {"a": settings(depth=2)})
+    table = tables.information(made)
+    for side in ("forward", "backward"):
+        for place in (1, 2):
+            found = value(table, measure=f"{side}_ratio", layer_index=place)
+            assert found == pytest.approx(1 + 0.1 * place)
+    exact = {"input_correlation": 0.3, "seed": None}
+    assert value(table, measure="equilibrium_curve", depth=100, **exact) == pytest.approx(
+        26.72, abs=0.01
+    )
+    ratio = value(table, measure="equilibrium_over_leading_order", depth=100, **exact)
+    assert ratio == pytest.approx(26.72 / (2.1355 * 100**0.6), abs=1e-3)
+    slope = value(table, measure="equilibrium_exponent", depth=10, **exact)
+    assert slope == pytest.approx(math.log10(26.72 / 4.647), abs=1e-3)
+    limit = value(table, measure="distance_over_limit", depth=10000, **exact)
+    assert limit == pytest.approx(0.997, abs=0.002)
+
+
+def test_trained_alignments_stand_beside_the_information_of_their_start():
+    rows = [*depth_rows({6: 3})]
+    common = {"paper": "lou2022", "run": "depth6", "seed": 0, "step": 0, "epoch": 0}
+    for measure in ("forward_distance", "backward_correlation"):
+        for end in ("", "_mean_field"):
+            row = {**common, "layer": "linear1", "measure": f"{measure}{end}", "value": 0.5}
+            rows.append(row)
+    made = lou_collection("e2_information", rows, {"depth6": settings(depth=6)})
+    table = tables.information(made)
+    alignments = table[table["measure"] == "alignment"]
+    assert set(alignments["step"]) == {7}
+    assert alignments["layer_index"].notna().sum() == 6
+
+
+def test_an_unknown_figure_is_an_error(tmp_path):
+    spec = tmp_path / "a.json"
+    spec.write_text('{"paper": "lou2022", "run": "a", "scale": "smoke", "settings": {}}')
+    table = tmp_path / "a.csv"
+    tidy([{"run": "a", "seed": 0, "measure": "m", "value": 1.0}]).to_csv(table, index=False)
+    arguments = ["--specs", str(spec), "--measurements", str(table), "--out", str(tmp_path / "o")]
+    with pytest.raises(ValueError, match="unknown figure 'e9'; expected one of e1_hierarchy"):
+        tables.main(["--figure", "e9", *arguments])
