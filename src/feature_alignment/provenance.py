@@ -11,7 +11,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -20,25 +20,27 @@ SOURCE_ROOT = Path(__file__).resolve().parent.parent
 RECORDED_PACKAGES = ("numpy", "scipy", "pandas", "torch", "torchvision", "safetensors", "snakemake")
 
 
-def code_hash(module: str) -> str:
-    """Hash the code that ``module`` runs: its own and that of the package modules it imports.
+def code_hash(*modules: str) -> str:
+    """Hash the code that modules run: their own and that of the package modules they import.
 
     Docstrings and comments are left out, so that only an edit which can change a result changes
     the hash. Imports are followed wherever they stand, inside functions too, and a module brings
     the packages above it along.
 
     Args:
-        module: A dotted name inside the package, such as ``feature_alignment.data.prepare``.
+        *modules: Dotted names inside the package, such as ``feature_alignment.data.prepare``, or of
+            modules in the working directory. Of any other module only the name counts.
 
     Returns:
         Sixteen hexadecimal digits.
 
     Raises:
-        ValueError: If there is no such module.
+        ValueError: If the package has no such module.
     """
     digest = hashlib.sha256()
-    for name in sorted(import_closure(module)):
-        digest.update(name.encode() + b"\0" + _executable_source(_path_of(name)).encode() + b"\0")
+    for name in sorted(set().union(*map(import_closure, modules))):
+        source = _executable_source(_path_of(name)) if _path_of(name) else ""
+        digest.update(name.encode() + b"\0" + source.encode() + b"\0")
     return digest.hexdigest()[:16]
 
 
@@ -46,9 +48,9 @@ def import_closure(module: str) -> set[str]:
     """Return the package modules that ``module`` imports, directly or not, and itself.
 
     Raises:
-        ValueError: If there is no such module.
+        ValueError: If the package has no such module.
     """
-    if _path_of(module) is None:
+    if _path_of(module) is None and module.split(".")[0] == PACKAGE:
         raise ValueError(f"no module {module!r} under {SOURCE_ROOT}; check the name's spelling")
     found: set[str] = set()
     waiting = [module]
@@ -62,7 +64,8 @@ def import_closure(module: str) -> set[str]:
 
 @functools.cache
 def _path_of(module: str) -> Path | None:
-    base = SOURCE_ROOT.joinpath(*module.split("."))
+    root = SOURCE_ROOT if module.split(".")[0] == PACKAGE else Path()
+    base = root.joinpath(*module.split("."))
     for path in (base.with_suffix(".py"), base / "__init__.py"):
         if path.is_file():
             return path
@@ -71,6 +74,8 @@ def _path_of(module: str) -> Path | None:
 
 @functools.cache
 def _imports(module: str) -> frozenset[str]:
+    if _path_of(module) is None:
+        return frozenset()
     names = set()
     for node in ast.walk(ast.parse(_path_of(module).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -107,12 +112,12 @@ _STARTED = time.monotonic()
 
 
 def describe(
-    module: str, spec: Mapping, datasets: Iterable[Mapping] = (), **conditions: object
+    modules: Sequence[str], spec: Mapping, datasets: Iterable[Mapping] = (), **conditions: object
 ) -> dict:
     """Describe how a result came about, for the ``.meta.json`` beside it.
 
     Args:
-        module: The module that made the result.
+        modules: The module that made the result, and others that it depends on by name.
         spec: The resolved spec, or whatever identifies the result's settings.
         datasets: Manifests of the datasets that were read.
         **conditions: Further facts, such as ``device`` and ``threads``.
@@ -124,8 +129,8 @@ def describe(
     """
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
-        "module": module,
-        "code_hash": code_hash(module),
+        "module": modules[0],
+        "code_hash": code_hash(*modules),
         "git": git_state(),
         "spec": dict(spec),
         "datasets": {

@@ -7,7 +7,8 @@ import pandas as pd
 
 from feature_alignment.storage import read_json, replacing, write_json
 
-COLUMNS = ("paper", "run", "seed", "step", "epoch", "layer", "split", "measure", "value")
+COLUMNS = ("paper", "run", "seed", "step", "epoch", "layer", "split", "at", "measure", "value")
+NUMBERS = {"seed": "Int64", "step": "Int64", "epoch": "Float64", "at": "Float64", "value": float}
 
 
 def tidy(rows: Iterable[Mapping], conditions: Sequence[str] = ()) -> pd.DataFrame:
@@ -26,7 +27,7 @@ def tidy(rows: Iterable[Mapping], conditions: Sequence[str] = ()) -> pd.DataFram
     if unknown:
         raise ValueError(f"unknown column {unknown[0]!r}; expected: {', '.join(columns)}")
     table = pd.DataFrame(rows, columns=columns)
-    return table.astype({"seed": "Int64", "step": "Int64", "epoch": "Float64", "value": "float64"})
+    return table.astype(NUMBERS)
 
 
 def write_table(path: Path | str, table: pd.DataFrame, meta: Mapping) -> None:
@@ -40,7 +41,7 @@ def write_table(path: Path | str, table: pd.DataFrame, meta: Mapping) -> None:
 
 
 def read_table(path: Path | str, conditions: Sequence[str] = ()) -> pd.DataFrame:
-    """Read a tidy table.
+    """Read a tidy table, whose column ``at`` may be absent.
 
     Args:
         path: A CSV file made by :func:`write_table`.
@@ -54,13 +55,13 @@ def read_table(path: Path | str, conditions: Sequence[str] = ()) -> pd.DataFrame
         table = pd.read_csv(path, dtype={"layer": "string", "split": "string", "measure": "string"})
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise ValueError(f"{path} is not a table: {error}") from error
-    missing = [name for name in (*COLUMNS, *conditions) if name not in table.columns]
+    missing = [name for name in (*COLUMNS, *conditions) if name not in (*table, "at")]
     if missing:
         raise ValueError(
             f"{path} lacks the column {missing[0]!r}; it has: {', '.join(table.columns)}"
         )
     try:
-        return table.astype({"seed": "Int64", "step": "Int64", "epoch": "Float64", "value": float})
+        return table.astype({name: kind for name, kind in NUMBERS.items() if name in table})
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} holds something that is not a number: {error}") from error
 

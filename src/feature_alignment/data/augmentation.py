@@ -19,9 +19,6 @@ def crop_and_flip(images: Tensor, generator: torch.Generator, padding: int = 4) 
 
     Returns:
         Images of the same shape and memory format.
-
-    References:
-        baratin2021, training on CIFAR-10.
     """
     n, _, height, width = images.shape
     shifts = torch.randint(2 * padding + 1, (2, n, 1), generator=generator)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from safetensors.torch import load_file
@@ -11,6 +12,13 @@ from torch import Tensor
 from feature_alignment.data.labels import randomize_labels
 from feature_alignment.randomness import generator
 from feature_alignment.storage import sha256
+
+
+class Labelled(Protocol):
+    """Inputs, indexed by example, and their labels (n,)."""
+
+    inputs: Any
+    labels: Tensor
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,11 @@ class Task:
     train: Examples
     test: Examples
     classes: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one input, (channels, height, width)."""
+        return tuple(self.train.inputs.shape[1:])
 
 
 def load_task(

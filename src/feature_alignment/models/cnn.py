@@ -1,6 +1,7 @@
 """A plain convolutional network: convolutions with average pooling, then linear layers."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -39,7 +40,7 @@ def cnn(
         ValueError: If the images are too small, or the initialisation is unknown.
 
     References:
-        lejeune2024, the CNN for CIFAR-10.
+        LeJeune & Alemohammad (2024), the CNN for CIFAR-10.
     """
     if size < 2**STAGES:
         raise ValueError(f"expected images of at least {2**STAGES} pixels a side, got {size}")
@@ -60,3 +61,8 @@ def cnn(
     network = nn.Sequential(layers).to_empty(device="cpu")
     initialise(network, initialisation, generator)
     return network
+
+
+def build(shape: Sequence[int], **options: object) -> nn.Sequential:
+    """Build :func:`cnn` for square images of a shape."""
+    return cnn(shape[0], shape[1], **options)

@@ -1,7 +1,9 @@
 """Fully connected networks."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from itertools import pairwise
+from math import prod
 
 import torch
 from torch import nn
@@ -17,8 +19,8 @@ def mlp(
     width: int,
     outputs: int,
     *,
-    bias: bool,
-    activation: str,
+    bias: bool = True,
+    activation: str = "relu",
     initialisation: str,
     generator: torch.Generator,
 ) -> nn.Sequential:
@@ -57,3 +59,8 @@ def mlp(
     network = nn.Sequential(layers)
     initialise(network, initialisation, generator)
     return network
+
+
+def build(shape: Sequence[int], **options: object) -> nn.Sequential:
+    """Build :func:`mlp` for examples of a shape."""
+    return mlp(prod(shape), **options)

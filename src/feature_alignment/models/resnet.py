@@ -1,5 +1,7 @@
 """Residual networks for 32 × 32 images."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -115,6 +117,11 @@ def resnet(
     network.add_module("linear1", head)
     initialise(network, initialisation, generator)
     return network
+
+
+def build(shape: Sequence[int], *, architecture: str, **options: object) -> nn.Sequential:
+    """Build :func:`resnet` for images of a shape."""
+    return resnet(architecture, shape[0], **options)
 
 
 def _convolution(incoming: int, outgoing: int, kernel: int, stride: int) -> nn.Conv2d:

@@ -1,6 +1,7 @@
 """VGG networks for 32 × 32 images."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -57,8 +58,8 @@ def vgg(
             negative, or ``dropout`` is not in [0, 1) or has no hidden layer to act on.
 
     References:
-        Simonyan & Zisserman (2015), configurations A, B, D and E; baratin2021 for the head alone,
-        beaglehole2024 for two hidden layers.
+        Simonyan & Zisserman (2015), configurations A, B, D and E; Baratin et al. (2021) for the
+        head alone, Beaglehole et al. (2024) for two hidden layers.
 
     Departs from:
         Simonyan & Zisserman (2015): the classifier's first layer sees one position, not 7 × 7.
@@ -103,3 +104,8 @@ def vgg(
     network = nn.Sequential(layers)
     initialise(network, initialisation, generator)
     return network
+
+
+def build(shape: Sequence[int], *, architecture: str, **options: object) -> nn.Sequential:
+    """Build :func:`vgg` for images of a shape."""
+    return vgg(architecture, shape[0], **options)

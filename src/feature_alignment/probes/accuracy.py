@@ -1,20 +1,13 @@
 """Loss and accuracy of a network over a set of examples."""
 
 from collections.abc import Iterator
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from feature_alignment.training.loop import Instrument, Reading
+from feature_alignment.data.loading import Labelled
 from feature_alignment.training.losses import Loss
-
-
-class Labelled(Protocol):
-    """Inputs (n, …) and their labels (n,)."""
-
-    inputs: Tensor
-    labels: Tensor
+from feature_alignment.training.readings import Probe, Reading
 
 
 @torch.no_grad()
@@ -38,8 +31,8 @@ def evaluate(
     return {"loss": total / len(labels), "accuracy": correct / len(labels)}
 
 
-def fit(loss: Loss, **splits: Labelled) -> Instrument:
-    """Return the instrument that reads ``loss`` and ``accuracy`` on each named split."""
+def accuracy_probe(loss: Loss, **splits: Labelled) -> Probe:
+    """Return the probe that reads ``loss`` and ``accuracy`` on each named split."""
 
     def read(network: nn.Module) -> Iterator[Reading]:
         for split, examples in splits.items():

@@ -1,4 +1,4 @@
-"""What the networks of beaglehole2024 are asked on the way: the ansatz in each layer."""
+"""The neural feature ansatz in the layers of a network, read during training."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,11 +15,11 @@ from feature_alignment.measures.ansatz import (
 )
 from feature_alignment.measures.orthogonal import haar_frame, haar_orthogonal
 from feature_alignment.tangents.preactivations import preactivation_covariances
-from feature_alignment.training.loop import Instrument, Reading
+from feature_alignment.training.readings import Probe, Reading
 
 COVARIANCE_BATCH = 256
-EXPONENTS = {"quarter": 0.25, "half": 0.5, "one": 1.0}
-"""The powers of the AGOP that are compared, by their names in measures."""
+EXPONENTS = (0.25, 0.5, 1.0)
+"""The powers of the AGOP that are compared."""
 ROUNDING = 1e-6
 """Relative change of a weight below which single precision keeps hardly any of it."""
 
@@ -45,7 +45,7 @@ class LayerState:
 Question = Callable[[LayerState], Iterable[Reading]]
 
 
-def ansatz(
+def ansatz_probe(
     network: nn.Module,
     inputs: Tensor,
     *,
@@ -53,8 +53,8 @@ def ansatz(
     covariances: Covariances = preactivation_covariances,
     batch_size: int = COVARIANCE_BATCH,
     questions: Sequence[Question] = (),
-) -> Instrument:
-    """Return the instrument that correlates weights and gradients of some layers.
+) -> Probe:
+    """Return the probe that correlates weights and gradients of some layers.
 
     Measures per layer: ``weight_change`` (‖W − W(0)‖ / ‖W‖, Frobenius), ``uc_nfa_pearson``,
     ``uc_nfa_cosine`` and, once the weights have moved, ``c_nfa_pearson`` and ``c_nfa_cosine``. A
@@ -105,7 +105,7 @@ def centred_share(layer: LayerState) -> Iterator[Reading]:
     F = Wᵀ W and G = Wᵀ K W; with the bar, of W − W(0).
 
     References:
-        beaglehole2024, the un-normalised centred part (from memory).
+        Beaglehole et al. (2024), the un-normalised centred part (from memory).
     """
     centred, whole = (
         unnormalised_alignment(weight, layer.covariance) for weight in (layer.moved, layer.weight)
@@ -133,7 +133,7 @@ def null_covariance(
         draws: Rotations per layer.
 
     References:
-        beaglehole2024, the null model of its PTK (from memory).
+        Beaglehole et al. (2024), the null model of the PTK (from memory).
     """
 
     def read(layer: LayerState) -> Iterator[Reading]:
@@ -163,16 +163,17 @@ def null_covariance(
 def powers(layer: LayerState) -> Iterator[Reading]:
     """Read the correlation of the NFM with the AGOP to the powers 1/4, 1/2 and 1.
 
-    ``uc_nfa_power_quarter_pearson`` and so on, also as cosines, of W; with ``c_nfa`` of W − W(0).
+    ``uc_nfa_power_pearson`` and ``uc_nfa_power_cosine``, at the power, of W; with ``c_nfa`` of
+    W − W(0).
     """
     for kind, weight in (("uc_nfa", layer.weight), ("c_nfa", layer.moved)):
         if not weight.any():
             continue
-        found = power_correlations(weight, layer.covariance, list(EXPONENTS.values()))
-        for name, value in zip(EXPONENTS, found, strict=True):
+        found = power_correlations(weight, layer.covariance, EXPONENTS)
+        for exponent, value in zip(EXPONENTS, found, strict=True):
             for form in ("pearson", "cosine"):
-                measure = f"{kind}_power_{name}_{form}"
-                yield Reading(measure, getattr(value, form), layer.name, "train")
+                measure = f"{kind}_power_{form}"
+                yield Reading(measure, getattr(value, form), layer.name, "train", at=exponent)
 
 
 def _norm(matrix: Tensor) -> float:

@@ -11,20 +11,20 @@ from feature_alignment.data.loading import Examples
 from feature_alignment.measures.alignment import alignment_of, centered_one_hot
 from feature_alignment.measures.spectrum import Spectrum, effective_rank, eigenvalues, trace_ratio
 from feature_alignment.tangents.kernels import summarise_kernels
-from feature_alignment.training.loop import Instrument, Reading
+from feature_alignment.training.readings import Probe, Reading
 
 TRACE_RATIOS = (1, 2, 5, 10, 20, 40, 80, 160, 320, 640)
 
 log = logging.getLogger(__name__)
 
 
-def kernel_probe(probes: Mapping[str, Examples], classes: int, *, spectrum: bool) -> Instrument:
-    """Return the instrument that reads the centred tangent kernel on each set of examples.
+def kernel_probe(probes: Mapping[str, Examples], classes: int, *, spectrum: bool) -> Probe:
+    """Return the probe that reads the centred tangent kernel on each set of examples.
 
     Measures, for every split: ``alignment`` of the whole network's kernel and, with the layer's
     name, of every layer's with the centred one-hot labels; with ``spectrum``, the whole kernel's
     ``eigenvalue_largest``, ``eigenvalue_mean``, ``eigenvalue_median``, ``effective_rank`` and
-    ``trace_ratio_k`` for k in :data:`TRACE_RATIOS` below n · C.
+    ``trace_ratio`` at k in :data:`TRACE_RATIOS` below n · C.
 
     Args:
         probes: Examples by split; y is centred within each set.
@@ -32,8 +32,8 @@ def kernel_probe(probes: Mapping[str, Examples], classes: int, *, spectrum: bool
         spectrum: Whether to read the spectrum.
 
     References:
-        baratin2021, figures 2–4. Departs from: the network is in evaluation mode, which matters
-        for batch norm alone; the authors' code measures in training mode.
+        Baratin et al. (2021), figures 2–4. Departs from: the network is in evaluation mode, which
+        matters for batch norm alone; the authors' code measures in training mode.
     """
     targets = {
         split: centered_one_hot(examples.labels, classes) for split, examples in probes.items()
@@ -68,4 +68,4 @@ def _spectrum(values: Spectrum, split: str) -> Iterator[Reading]:
     yield Reading("effective_rank", effective_rank(values), split=split)
     for count in TRACE_RATIOS:
         if count < len(values):
-            yield Reading(f"trace_ratio_{count}", trace_ratio(values, count), split=split)
+            yield Reading("trace_ratio", trace_ratio(values, count), split=split, at=count)

@@ -15,17 +15,17 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from feature_alignment.training.loop import Reading
+from feature_alignment.training.readings import Reading
 from feature_alignment.training.schedules import LogSpaced
 
 LOGGED = LogSpaced()
-"""When the authors' code logs, beside after the first step."""
+"""When the authors' code logs, besides after the first step."""
 
 Trace = Callable[[nn.Module], float]
 
 
 class PathComplexity:
-    """Observer that sums the path complexity, and instrument that reads it.
+    """Observer that sums the path complexity, and probe that reads it.
 
     ``path_complexity`` is C with K_t taken at w_t whenever ``refresh`` divides t, and kept in
     between. ``path_complexity_coarse`` sums ‖w_{s'} − w_s‖₂ √(Tr K_{s'} / n) over pairs s < s' of
@@ -44,9 +44,9 @@ class PathComplexity:
         ValueError: If ``examples`` or ``refresh`` is less than 1.
 
     References:
-        baratin2021, figure 6 and the complexity bound behind it. The authors' code has the terms
-        of the coarse sum, K on 100 training examples. Departs from: the sum over every step, and
-        traces renewed every ``refresh`` steps, are ours; the paper's figure does not say.
+        Baratin et al. (2021), figure 6 and the complexity bound behind it. The authors' code has
+        the terms of the coarse sum, K on 100 training examples. Departs from: the sum over every
+        step, and traces renewed every ``refresh`` steps, are ours; the paper's figure does not say.
     """
 
     def __init__(self, model: nn.Module, trace: Trace, examples: int, refresh: int):

@@ -1,109 +1,148 @@
-"""From the measurements of many runs to the one tidy table behind a figure."""
+"""Collect the measurements of a figure's runs into the one tidy table behind it."""
 
 import argparse
+import importlib
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from feature_alignment import provenance
+from feature_alignment import command, provenance
 from feature_alignment.storage import read_json, sha256
 from feature_alignment.tables import COLUMNS, read_meta, read_table, write_table
+
+SERIES = ["run", "seed"]
 
 
 @dataclass(frozen=True)
 class Collection:
-    """Measurements of several runs, the runs' specs by name, and where the table goes."""
+    """Measurements of several runs and the runs' specs by name.
 
-    figure: str
+    ``record`` is what the figure's record says of it besides: ``columns``, a setting's path for
+    each condition column; ``labels`` of the runs; ``published``, values of the paper.
+    """
+
     measurements: pd.DataFrame
     specs: Mapping[str, dict]
-    sources: Sequence[Path]
-    out: Path
+    record: Mapping
 
-    def with_condition(self, name: str, of_spec: Callable[[dict], object]) -> "Collection":
-        """Return the collection with a condition column, filled from each row's spec."""
-        values = {run: of_spec(spec) for run, spec in self.specs.items()}
-        table = with_column(self.measurements, name, self.measurements["run"].map(values))
-        return Collection(self.figure, table, self.specs, self.sources, self.out)
+    def setting(self, run: str, path: str) -> object:
+        """Return a setting of a run by its path, such as ``model.width``; ``None`` for none."""
+        value: object = self.specs[run]["settings"]
+        for part in path.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        return value
 
-    def write(self, module: str, table: pd.DataFrame) -> None:
-        """Write ``table`` with the provenance of everything it was made from."""
-        metas = [read_meta(source) for source in self.sources]
-        scales = sorted({spec["scale"] for spec in self.specs.values()})
-        meta = provenance.describe(module, {"figure": self.figure, "scale": scales[0]})
-        meta["datasets"] = {
-            name: dataset for made in metas for name, dataset in made["datasets"].items()
-        }
-        meta["seeds"] = sorted({int(n) for n in table.groupby("run")["seed"].nunique()})
-        meta["runs"] = [
-            {"sha256": sha256(source), **{k: v for k, v in made.items() if k != "datasets"}}
-            for source, made in zip(self.sources, metas, strict=True)
-        ]
-        write_table(self.out, table, meta)
+    def with_setting(self, name: str, path: str) -> "Collection":
+        """Return the collection with a condition column, filled with each run's setting."""
+        return self.with_condition(name, lambda run: self.setting(run, path))
+
+    def with_condition(self, name: str, of_run: Callable[[str], object]) -> "Collection":
+        """Return the collection with a condition column, filled for each row from its run."""
+        values = {run: of_run(run) for run in self.specs}
+        runs = self.measurements["run"]
+        return replace(self, measurements=with_column(self.measurements, name, runs.map(values)))
+
+    def of_runs(self, runs: Sequence[str]) -> "Collection":
+        """Return the collection of some runs alone."""
+        chosen = self.measurements["run"].isin(runs)
+        specs = {run: self.specs[run] for run in runs}
+        return replace(self, measurements=self.measurements[chosen], specs=specs)
 
 
-def parse_collection(description: str, argv: Sequence[str] | None) -> Collection:
-    """Read the arguments of a program that collects measurements into a table.
+Table = pd.DataFrame
+Collect = Callable[[Collection], Table]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write the table of one figure; see ``--help`` for the arguments.
+
+    A figure's table is made by the function that ``TABLES`` in the paper's module ``tables`` has
+    under its name; by default it is the measurements with their condition columns.
 
     Raises:
-        ValueError: If a measurement belongs to a run whose spec is not given, or specs of
-            several scales are mixed.
+        ValueError: If a measurement belongs to a run whose spec is not given, or specs of several
+            scales or papers are mixed.
     """
-    parser = argparse.ArgumentParser(description=description)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--figure", required=True, help="name of the figure")
+    parser.add_argument("--record", type=json.loads, default={}, help="of the figure (JSON)")
     parser.add_argument("--specs", type=Path, nargs="+", required=True, help="specs (JSON)")
     parser.add_argument("--measurements", type=Path, nargs="+", required=True, help="tables (CSV)")
     parser.add_argument("--out", type=Path, required=True, help="table (CSV)")
     arguments = parser.parse_args(argv)
     specs = {spec["run"]: spec for spec in map(read_json, arguments.specs)}
-    scales = {spec["scale"] for spec in specs.values()}
-    if len(scales) > 1:
-        raise ValueError(f"expected specs of one scale, got {', '.join(sorted(scales))}")
-    measurements = pd.concat([read_table(path) for path in arguments.measurements])
-    unknown = set(measurements["run"]) - set(specs)
-    if unknown:
+    [paper], [scale] = (_one(specs, key) for key in ("paper", "scale"))
+    module = f"feature_alignment.papers.{paper}.tables"
+    make = importlib.import_module(module).TABLES.get(arguments.figure, unchanged)
+    table = make(collect(specs, arguments.record, arguments.measurements))
+    if table["at"].isna().all():  # it has become a column of its own
+        table = table.drop(columns="at")
+    modules = ["feature_alignment.run.collecting", module]
+    meta = provenance.describe(modules, {"figure": arguments.figure, "scale": scale})
+    write_table(arguments.out, table, meta | _origin(table, arguments.measurements))
+
+
+def _one(specs: Mapping[str, Mapping], key: str) -> list[str]:
+    values = sorted({spec[key] for spec in specs.values()})
+    if len(values) > 1:
+        raise ValueError(f"expected specs of one {key}, got {', '.join(values)}")
+    return values
+
+
+def collect(specs: Mapping[str, dict], record: Mapping, sources: Sequence[Path]) -> Collection:
+    """Read measurements, one condition column per entry of ``record["columns"]``."""
+    measurements = pd.concat([read_table(path) for path in sources])
+    if unknown := set(measurements["run"]) - set(specs):
         raise ValueError(f"no spec given for the run {min(unknown)!r}")
     conditions = [name for name in measurements.columns if name not in COLUMNS]
     columns = [*COLUMNS[:-2], *conditions, *COLUMNS[-2:]]
-    measurements = measurements[columns].reset_index(drop=True)
-    return Collection(arguments.figure, measurements, specs, arguments.measurements, arguments.out)
+    collection = Collection(measurements[columns].reset_index(drop=True), specs, record)
+    for name, path in record.get("columns", {}).items():
+        collection = collection.with_setting(name, path)
+    return collection
 
 
-def collect_figure(
-    module: str,
-    description: str,
-    figures: Mapping[str, Callable[[Collection], pd.DataFrame]],
-    argv: Sequence[str] | None,
-) -> None:
-    """Run a program that collects the tables of several figures.
-
-    Args:
-        module: Dotted name of the module that runs.
-        description: Text for ``--help``.
-        figures: From a figure's name to what makes its table.
-        argv: Arguments, ``None`` for the command line's.
-
-    Raises:
-        ValueError: If the figure is unknown, or as in :func:`parse_collection`.
-    """
-    collection = parse_collection(description, argv)
-    if collection.figure not in figures:
-        known = ", ".join(figures)
-        raise ValueError(f"unknown figure {collection.figure!r}; expected one of {known}")
-    collection.write(module, figures[collection.figure](collection))
+def unchanged(collection: Collection) -> Table:
+    """Return all measurements with their condition columns."""
+    return collection.measurements
 
 
-def with_column(table: pd.DataFrame, name: str, values: object) -> pd.DataFrame:
+def _origin(table: Table, sources: Sequence[Path]) -> dict:
+    """Return the provenance of everything a table was made from."""
+    metas = [read_meta(source) for source in sources]
+    counts = {int(count) for count in table.groupby("run")["seed"].nunique()}
+    return {
+        "datasets": {name: found for made in metas for name, found in made["datasets"].items()},
+        "seeds": sorted(counts - {0}),
+        "runs": [
+            {"sha256": sha256(source), **{k: v for k, v in made.items() if k != "datasets"}}
+            for source, made in zip(sources, metas, strict=True)
+        ],
+    }
+
+
+def with_column(table: Table, name: str, values: object) -> Table:
     """Return the table with a condition column more, before ``measure`` and ``value``."""
     extended = table.copy()
     extended.insert(len(table.columns) - 2, name, values)
     return extended
 
 
-def layer_places(table: pd.DataFrame) -> pd.Series:
-    """Return 1, 2, … for the layers of each run in the order in which instruments report them.
+def with_place(table: Table, name: str) -> Table:
+    """Return the table with the coordinate ``at`` as a condition column of its own."""
+    return with_column(table, name, table["at"]).assign(at=pd.NA)
+
+
+def is_last(table: Table, series: Sequence[str] = SERIES) -> pd.Series:
+    """Say which rows are of the last step of their run and seed."""
+    return table["step"] == table.groupby(list(series))["step"].transform("max")
+
+
+def layer_places(table: Table) -> pd.Series:
+    """Return 1, 2, … for the layers of each run in the order in which probes report them.
 
     That is the order of depth. A layer may be missing while it is dead, so the order is taken
     where most layers are reported.
@@ -115,3 +154,7 @@ def layer_places(table: pd.DataFrame) -> pd.Series:
         place |= {(run, layer): number for number, layer in enumerate(fullest, start=1)}
     pairs = zip(table["run"], table["layer"].fillna(""), strict=True)
     return pd.Series([place.get(pair) for pair in pairs], index=table.index, dtype="Float64")
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,26 +1,30 @@
-"""What every training run shares: its arguments, its checkpoint, its table."""
+"""What every run shares: its spec, its data, its draws, its checkpoint, its table."""
 
-import argparse
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from feature_alignment import provenance
 from feature_alignment.data.loading import Task, load_task
-from feature_alignment.randomness import generator
-from feature_alignment.storage import read_json
+from feature_alignment.models.architectures import model_modules
+from feature_alignment.randomness import generator, seed_sequence
+from feature_alignment.run.settings import Settings
+from feature_alignment.storage import write_arrays
 from feature_alignment.tables import meta_path, tidy, write_table
-from feature_alignment.training.loop import Checkpointing, DivergenceError, Measurement
+from feature_alignment.training.checkpoint import Checkpointing
+from feature_alignment.training.readings import DivergenceError, Measurement
 
 log = logging.getLogger(__name__)
+
+Part = Callable[[Checkpointing], list[Measurement]]
+Arrays = Callable[[], Mapping[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,10 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Run:
-    """One named run with one seed, the datasets it reads, by name, and where it writes."""
+    """One named run with one seed, the datasets it reads, by name, and where it writes.
+
+    ``module`` is the experiment's; ``dtype`` is what the run's networks compute in, for the record.
+    """
 
     module: str
     spec: dict
@@ -45,27 +52,31 @@ class Run:
     device: torch.device
     threads: int
     dtype: str = "float32"
-    """What the run's networks compute in, for the record."""
 
     @property
     def name(self) -> str:
         """The run's name, ``paper/run``."""
         return f"{self.spec['paper']}/{self.spec['run']}"
 
-    @property
-    def settings(self) -> dict:
+    @cached_property
+    def settings(self) -> Settings:
         """The resolved settings."""
-        return self.spec["settings"]
+        return Settings(self.spec["settings"])
 
     @property
     def draws(self) -> str:
-        """What random choices depend on beside seed and purpose: the run's name.
+        """What random choices depend on besides seed and purpose: the run's name.
 
         Runs of a paper with the same setting ``draws`` share weights, images and orders instead,
         so that their difference is not one of luck.
         """
         shared = self.settings.get("draws")
         return self.name if shared is None else f"{self.spec['paper']}/{shared}"
+
+    @property
+    def modules(self) -> list[str]:
+        """The modules whose code decides the result: the experiment and its networks."""
+        return [self.module, *model_modules(self.spec["settings"])]
 
     def task(self, **changes: object) -> Task:
         """Load the run's data; see :func:`feature_alignment.data.loading.load_task`.
@@ -88,16 +99,16 @@ class Run:
         """Return the run's random generator for ``purpose``."""
         return generator(self.draws, self.seed, purpose, *indices)
 
-    def shuffled(self, count: int) -> Callable[[int], Tensor]:
-        """Return the epoch order that visits ``count`` examples in a new random order each time."""
-        return lambda epoch: torch.randperm(count, generator=self.generator("order", epoch))
+    def seed_sequence(self, purpose: str, *indices: int) -> np.random.SeedSequence:
+        """Return what NumPy's generators of the run for ``purpose`` start from."""
+        return seed_sequence(self.draws, self.seed, purpose, *indices)
 
     def checkpointing(self) -> Checkpointing:
         """Return where this run saves its state, bound to its spec, code, data and device."""
         identity = [
             self.spec,
             self.seed,
-            provenance.code_hash(self.module),
+            provenance.code_hash(*self.modules),
             [dataset.manifest["sha256"] for dataset in self.datasets.values()],
             str(self.device),
             self.threads,
@@ -107,55 +118,54 @@ class Run:
         fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         return Checkpointing(self.checkpoint, fingerprint, self.checkpoint_interval_s)
 
-    def complete(self, train: Callable[[Checkpointing], list[Measurement]]) -> None:
-        """Train and write the table of measurements.
+    def complete(self, measure: Part, arrays: Arrays = dict) -> None:
+        """Measure and write the table of measurements, and arrays beside it.
 
         Args:
-            train: Runs the training with the checkpoint it is given.
+            measure: Does the work with the checkpoint it is given.
+            arrays: Returns what else is kept, by name, when the measurements are there.
 
         Raises:
-            DivergenceError: If the training diverged; the measurements taken before lie beside
-                the checkpoint, where the message says.
+            DivergenceError: If a training diverged; the measurements taken before lie beside the
+                checkpoint, where the message says.
+            ValueError: If a setting was not read.
         """
-        self._complete((), {(): train}, {(): self.checkpointing()}, lambda: None)
+        self._complete((), {(): measure}, {(): self.checkpointing()}, arrays)
 
     def complete_parts(
-        self,
-        conditions: Sequence[str],
-        parts: Mapping[tuple, Callable[[Checkpointing], list[Measurement]]],
-        *,
-        beside: Callable[[], None] = lambda: None,
+        self, conditions: Sequence[str], parts: Mapping[tuple, Part], arrays: Arrays = dict
     ) -> None:
-        """Run several trainings one after the other and write their measurements as one table.
+        """Do several measurements one after the other and write them as one table.
 
         Small trainings are not worth a process each. A part that is finished is not repeated
         when the run is resumed.
 
         Args:
             conditions: Names of the columns that tell the parts apart.
-            parts: From the values in those columns to the training, as in :meth:`complete`.
-            beside: Writes what lies beside the table, while the checkpoints are still there.
+            parts: From the values in those columns to what measures, as in :meth:`complete`.
+            arrays: As in :meth:`complete`.
 
         Raises:
             DivergenceError: As in :meth:`complete`; what is kept has the finished parts too.
+            ValueError: As in :meth:`complete`.
         """
         whole = self.checkpointing()
         checkpoints = {values: whole.part(".".join(map(str, values))) for values in parts}
-        self._complete(conditions, parts, checkpoints, beside)
+        self._complete(conditions, parts, checkpoints, arrays)
 
     def _complete(
         self,
         conditions: Sequence[str],
-        parts: Mapping[tuple, Callable[[Checkpointing], list[Measurement]]],
+        parts: Mapping[tuple, Part],
         checkpoints: Mapping[tuple, Checkpointing],
-        beside: Callable[[], None],
+        arrays: Arrays,
     ) -> None:
         kept = self.checkpoint.with_suffix(".partial.csv")
         rows: list[dict] = []
-        for values, train in parts.items():
+        for values, measure in parts.items():
             constant = dict(zip(conditions, values, strict=True))
             try:
-                measurements = train(checkpoints[values])
+                measurements = measure(checkpoints[values])
             except DivergenceError as error:
                 rows += [{**asdict(entry), **constant} for entry in error.measurements]
                 self._write(kept, rows, conditions)
@@ -165,7 +175,12 @@ class Run:
                 )
                 raise DivergenceError(message, error.measurements) from error
             rows += [{**asdict(entry), **constant} for entry in measurements]
-        beside()
+        if unread := self.settings.unread():
+            raise ValueError(
+                f"{self.name} does not read its settings {', '.join(unread)}; what no run reads "
+                "belongs elsewhere, since a change of it would compute the run again"
+            )
+        write_arrays(self.out.with_suffix(".npz"), arrays())
         self._write(self.out, rows, conditions)
         finished = [checkpoint.path for checkpoint in checkpoints.values()]
         for stale in (*finished, kept, meta_path(kept)):
@@ -176,68 +191,5 @@ class Run:
         table = tidy(({**identity, **row} for row in rows), conditions)
         machine = {"device": str(self.device), "dtype": self.dtype, "threads": self.threads}
         manifests = [dataset.manifest for dataset in self.datasets.values()]
-        meta = provenance.describe(self.module, self.spec, manifests, seed=self.seed, **machine)
+        meta = provenance.describe(self.modules, self.spec, manifests, seed=self.seed, **machine)
         write_table(path, table, meta)
-
-
-def parse_run(
-    module: str, description: str, argv: Sequence[str] | None, *, dtype: str = "float32"
-) -> Run:
-    """Read the arguments of a training run and set torch up to be deterministic.
-
-    Args:
-        module: Dotted name of the module that runs.
-        description: Text for ``--help``.
-        argv: Arguments, ``None`` for the command line's.
-        dtype: What the run's networks compute in.
-
-    Raises:
-        ValueError: If the device is not there or a file is not JSON.
-    """
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--spec", type=Path, required=True, help="resolved spec (JSON)")
-    parser.add_argument("--seed", type=int, required=True, help="replicate, 0, 1, …")
-    parser.add_argument(
-        "--data", type=Path, nargs="*", default=[], help="prepared datasets (safetensors)"
-    )
-    parser.add_argument(
-        "--manifest", type=Path, nargs="*", default=[], help="their manifests (JSON), in order"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="table of measurements (CSV)")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="where to save the state")
-    parser.add_argument("--checkpoint-interval", type=float, default=20, help="seconds between")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, …")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    arguments = parser.parse_args(argv)
-    try:
-        device = torch.device(arguments.device)
-    except RuntimeError as error:
-        raise ValueError(f"unknown device {arguments.device!r}: {error}") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {device} asked for, but torch sees no GPU; use --device cpu")
-    if len(arguments.data) != len(arguments.manifest):
-        raise ValueError(
-            f"expected one --manifest for each --data, got {len(arguments.manifest)} for "
-            f"{len(arguments.data)}"
-        )
-    given = [
-        Dataset(arrays, read_json(manifest))
-        for arrays, manifest in zip(arguments.data, arguments.manifest, strict=True)
-    ]
-    datasets = {dataset.manifest["name"]: dataset for dataset in given}
-    torch.set_num_threads(arguments.threads)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only so
-    torch.set_deterministic_debug_mode("error")
-    torch.backends.cudnn.conv.fp32_precision = "ieee"  # by default tf32, good to three digits
-    return Run(
-        module=module,
-        spec=read_json(arguments.spec),
-        seed=arguments.seed,
-        datasets=datasets,
-        out=arguments.out,
-        checkpoint=arguments.checkpoint,
-        checkpoint_interval_s=arguments.checkpoint_interval,
-        device=device,
-        threads=arguments.threads,
-        dtype=dtype,
-    )

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,6 +14,23 @@ from torch import nn
 from feature_alignment.storage import replacing
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Checkpointing:
+    """Where to save the state of a run, whose state it is, and how often.
+
+    ``fingerprint`` identifies spec, code and data: a checkpoint with another one is ignored.
+    """
+
+    path: Path
+    fingerprint: str
+    interval_s: float
+
+    def part(self, name: object) -> "Checkpointing":
+        """Return where one of several trainings of a run saves its state."""
+        path = self.path.with_suffix(f".{name}{self.path.suffix}")
+        return Checkpointing(path, f"{self.fingerprint}/{name}", self.interval_s)
 
 
 def save(

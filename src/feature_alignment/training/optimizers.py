@@ -15,8 +15,9 @@ def make_optimizer(
     learning_rate: float,
     momentum: float,
     weight_decay: float,
+    fused: bool = True,
 ) -> torch.optim.Optimizer:
-    """Build an optimiser whose update is one fused operation per parameter.
+    """Build an optimiser, by default with an update that is one fused operation per parameter.
 
     A step of a deep narrow network is many small operations, of which the usual form of an
     optimiser is a good part.
@@ -28,14 +29,15 @@ def make_optimizer(
         learning_rate: η.
         momentum: μ.
         weight_decay: Coefficient of w in g.
+        fused: Whether the update is fused; with momentum its last digits differ from the other's.
 
     Raises:
         ValueError: If the name is unknown.
 
     References:
-        lou2022, with both; Kingma & Ba (2015) for Adam.
+        Kingma & Ba (2015) for Adam.
     """
-    common = {"lr": learning_rate, "weight_decay": weight_decay, "fused": True}
+    common = {"lr": learning_rate, "weight_decay": weight_decay, "fused": fused or None}
     if name == "sgd":
         return torch.optim.SGD(parameters, momentum=momentum, **common)
     if name == "adam":

@@ -1,30 +1,28 @@
 """Train one network with one hidden layer and measure the complexity of its path (figure 6)."""
 
-from collections.abc import Iterator, Sequence
-from math import prod
+from collections.abc import Iterator
 
-import torch
 from torch import Tensor, nn
 
-from feature_alignment import command
-from feature_alignment.data.loading import Task
 from feature_alignment.measures import complexity
-from feature_alignment.models.mlp import mlp
-from feature_alignment.probes.accuracy import evaluate, fit
+from feature_alignment.models.build import build
+from feature_alignment.probes.accuracy import accuracy_probe, evaluate
 from feature_alignment.probes.path_complexity import PathComplexity, Trace
-from feature_alignment.run.context import Run, parse_run
+from feature_alignment.run.context import Run
 from feature_alignment.tangents.kernels import layer_traces
-from feature_alignment.training.loop import Checkpointing, Instrument, Measurement, Reading, train
+from feature_alignment.training.checkpoint import Checkpointing
+from feature_alignment.training.loop import train
 from feature_alignment.training.losses import LOSSES
-from feature_alignment.training.schedules import LogSpaced, constant
+from feature_alignment.training.readings import Measurement, Probe, Reading
+from feature_alignment.training.recipe import Recipe
+from feature_alignment.training.schedules import LogSpaced
 from feature_alignment.training.stopping import MeasuredLossBelow
 
 SCHEDULE = LogSpaced(first=10, ratio=2)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run one training; see ``--help`` for the arguments."""
-    run = parse_run("feature_alignment.papers.baratin2021.complexity", __doc__, argv)
+def measure(run: Run) -> None:
+    """Perform one training."""
     run.complete(lambda checkpointing: measure_complexity(run, checkpointing))
 
 
@@ -45,51 +43,32 @@ def measure_complexity(run: Run, checkpointing: Checkpointing) -> list[Measureme
     settings = run.settings
     task = run.task()
     train_set, test_set = task.train.to(run.device), task.test.to(run.device)
-    network = build_network(run, task).to(run.device)
+    network = build(settings["model"], task.shape, task.classes, run.generator("init"))
+    network = network.to(run.device)
     loss = LOSSES[settings["loss"]]
-    measure = settings["measure"]
-    count = measure["kernel_examples"]
-    if count > len(train_set):
-        raise ValueError(
-            f"measure.kernel_examples is {count}, but the run has only {len(train_set)} training "
-            "examples; lower it"
-        )
+    options = settings["measure"]
+    probed = train_set.first(options["kernel_examples"], "measure.kernel_examples")
     path = PathComplexity(
-        network, kernel_trace(train_set.inputs[:count]), count, measure["refresh_steps"]
-    )
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        lr=settings["learning_rate"],
-        momentum=settings["momentum"],
-        weight_decay=settings["weight_decay"],
+        network, kernel_trace(probed.inputs), len(probed), options["refresh_steps"]
     )
 
     def training_loss() -> float:
         return evaluate(network, train_set.inputs, train_set.labels, loss)["loss"]
 
+    stop = MeasuredLossBelow(settings["stop"]["loss"], training_loss)
     return train(
         network,
-        train_set.inputs,
-        train_set.labels,
-        loss=loss,
-        optimizer=optimizer,
-        learning_rate=constant(settings["learning_rate"]),
-        batch_size=settings["batch_size"],
-        epochs=settings["epochs"],
-        order=run.shuffled(len(train_set)),
+        train_set,
+        Recipe.of(settings, network, len(train_set), run, fused=False, stop=stop),
         schedule=SCHEDULE,
-        instruments=[fit(loss, train=train_set, test=test_set), path, baselines(network)],
-        stop=MeasuredLossBelow(settings["stop"]["loss"], training_loss),
+        probes=[
+            accuracy_probe(loss, train=train_set, test=test_set),
+            path,
+            baselines(network),
+        ],
         observers=[path],
         checkpointing=checkpointing,
     )
-
-
-def build_network(run: Run, task: Task) -> nn.Sequential:
-    """Build the run's network with the run's initial weights."""
-    inputs = prod(task.train.inputs.shape[1:])
-    model = run.settings["model"]
-    return mlp(inputs, **model, outputs=task.classes, generator=run.generator("init"))
 
 
 def kernel_trace(inputs: Tensor) -> Trace:
@@ -97,8 +76,8 @@ def kernel_trace(inputs: Tensor) -> Trace:
     return lambda network: sum(layer_traces(network, inputs).values())
 
 
-def baselines(network: nn.Sequential) -> Instrument:
-    """Return the instrument that reads the capacity measures to compare with.
+def baselines(network: nn.Sequential) -> Probe:
+    """Return the probe that reads the capacity measures to compare with.
 
     Args:
         network: Its present weights are taken as the initial ones.
@@ -125,7 +104,3 @@ def baselines(network: nn.Sequential) -> Instrument:
 
 def _weights(network: nn.Sequential) -> tuple[Tensor, Tensor]:
     return network.linear1.weight.detach(), network.linear2.weight.detach()
-
-
-if __name__ == "__main__":
-    command.run(main)

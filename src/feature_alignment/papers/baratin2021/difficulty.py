@@ -1,25 +1,22 @@
 """Train on easy and difficult examples together and follow the kernel's alignment with each."""
 
-from collections.abc import Sequence
-from math import prod
-
 import torch
 
-from feature_alignment import command
 from feature_alignment.data.labels import randomize_labels
 from feature_alignment.data.loading import Examples
-from feature_alignment.models.mlp import mlp
-from feature_alignment.probes.accuracy import fit
+from feature_alignment.models.build import build
+from feature_alignment.probes.accuracy import accuracy_probe
 from feature_alignment.probes.kernel import kernel_probe
-from feature_alignment.run.context import Run, parse_run
-from feature_alignment.training.loop import Checkpointing, Measurement, train
-from feature_alignment.training.losses import LOSSES
-from feature_alignment.training.schedules import LogSpaced, constant
+from feature_alignment.run.context import Run
+from feature_alignment.training.checkpoint import Checkpointing
+from feature_alignment.training.loop import train
+from feature_alignment.training.readings import Measurement
+from feature_alignment.training.recipe import Recipe
+from feature_alignment.training.schedules import LogSpaced
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run one training; see ``--help`` for the arguments."""
-    run = parse_run("feature_alignment.papers.baratin2021.difficulty", __doc__, argv)
+def measure(run: Run) -> None:
+    """Perform one training."""
     run.complete(lambda checkpointing: compare_difficulty(run, checkpointing))
 
 
@@ -28,8 +25,8 @@ def compare_difficulty(run: Run, checkpointing: Checkpointing) -> list[Measureme
 
     Measures, for the splits ``easy`` and ``difficult`` of the training set: ``loss`` and
     ``accuracy`` (for easy ``test`` examples too), and the alignments of
-    :func:`feature_alignment.probes.kernel.kernel_probe` on the first
-    ``measure.kernel_examples`` of each.
+    :func:`feature_alignment.probes.kernel.kernel_probe` on the first ``measure.kernel_examples`` of
+    each.
 
     References:
         baratin2021, figure 4 and the appendix on depth. Departs from: difficult examples of
@@ -38,39 +35,26 @@ def compare_difficulty(run: Run, checkpointing: Checkpointing) -> list[Measureme
     settings = run.settings
     easy, difficult, test, classes = load_examples(run)
     splits = {"easy": easy.to(run.device), "difficult": difficult.to(run.device)}
-    inputs = torch.cat([part.inputs for part in splits.values()])
-    labels = torch.cat([part.labels for part in splits.values()])
-    network = mlp(
-        prod(inputs.shape[1:]),
-        **settings["model"],
-        outputs=classes,
-        generator=run.generator("init"),
-    ).to(run.device)
-    loss = LOSSES[settings["loss"]]
-    measure = settings["measure"]
-    probes = {
-        split: part.first(measure["kernel_examples"], "measure.kernel_examples")
+    both = Examples(
+        torch.cat([part.inputs for part in splits.values()]),
+        torch.cat([part.labels for part in splits.values()]),
+    )
+    network = build(settings["model"], both.inputs.shape[1:], classes, run.generator("init"))
+    network = network.to(run.device)
+    options = settings["measure"]
+    probed = {
+        split: part.first(options["kernel_examples"], "measure.kernel_examples")
         for split, part in splits.items()
     }
+    recipe = Recipe.of(settings, network, len(both), run, fused=False)
     return train(
         network,
-        inputs,
-        labels,
-        loss=loss,
-        optimizer=torch.optim.SGD(
-            network.parameters(),
-            lr=settings["learning_rate"],
-            momentum=settings["momentum"],
-            weight_decay=settings["weight_decay"],
-        ),
-        learning_rate=constant(settings["learning_rate"]),
-        batch_size=settings["batch_size"],
-        epochs=settings["epochs"],
-        order=run.shuffled(len(labels)),
-        schedule=LogSpaced(ratio=measure["ratio"]),
-        instruments=[
-            fit(loss, **splits, test=test.to(run.device)),
-            kernel_probe(probes, classes, spectrum=False),
+        both,
+        recipe,
+        schedule=LogSpaced(ratio=options["ratio"]),
+        probes=[
+            accuracy_probe(recipe.loss, **splits, test=test.to(run.device)),
+            kernel_probe(probed, classes, spectrum=False),
         ],
         checkpointing=checkpointing,
     )
@@ -110,7 +94,3 @@ def load_examples(run: Run) -> tuple[Examples, Examples, Examples, int]:
     )
     difficult = Examples(last.inputs, labels)
     return task.train.first(easy_count, "dataset.n_train"), difficult, task.test, task.classes
-
-
-if __name__ == "__main__":
-    command.run(main)

@@ -1,16 +1,16 @@
-"""Collect the tables of figures 1–4 and of the appendix from the measurements of the networks."""
-
-from collections.abc import Callable, Sequence
+"""The tables of baratin2021's figures, from the measurements of its runs."""
 
 import pandas as pd
 
-from feature_alignment import command
-from feature_alignment.papers.baratin2021.rings import RINGS
 from feature_alignment.run.collecting import (
+    SERIES,
+    Collect,
     Collection,
-    collect_figure,
+    Table,
+    is_last,
     layer_places,
     with_column,
+    with_place,
 )
 
 EASY_FITTED = 0.9
@@ -18,27 +18,23 @@ EASY_FITTED = 0.9
 
 RANDOM_LABELS = "random_labels"
 
-Table = pd.DataFrame
-SERIES = ["run", "seed"]
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Write the table of one figure; see ``--help`` for the arguments."""
-    collect_figure("feature_alignment.papers.baratin2021.tables", __doc__, FIGURES, argv)
-
 
 def eigenfunctions(collection: Collection) -> Table:
     """Return all rows, with ``radius`` (of the ring's middle) where a measure is ring by ring."""
-    table = collection.measurements
-    ring = table["measure"].str.extract(r"^angular_mean_(\d+)$")[0].astype("Float64")
-    named = table.assign(measure=table["measure"].where(ring.isna(), "angular_mean"))
-    return with_column(named, "radius", (ring + 0.5) / RINGS)
+    return with_place(collection.measurements, "radius")
 
 
 def spectrum(collection: Collection) -> Table:
-    """Return accuracies and spectra; ``stretch`` is the largest eigenvalue over the median."""
-    collection = collection.with_condition("label_noise", _label_noise)
+    """Return accuracies and spectra; ``stretch`` is the largest eigenvalue over the median.
+
+    Trace ratios are called ``trace_ratio_40`` and so on, by the number of eigenvalues.
+    """
     table = collection.measurements
+    counted = table["at"].notna()
+    counts = table.loc[counted, "at"].astype(int).astype(str)
+    table = table.assign(
+        measure=table["measure"].where(~counted, table["measure"] + "_" + counts), at=pd.NA
+    )
     chosen = table[
         table["layer"].isna() & (table["measure"] != "alignment") & (table["measure"] != "loss")
     ]
@@ -58,15 +54,13 @@ def alignment(collection: Collection) -> Table:
     Derived: ``maximum_alignment`` of the whole kernel along the run; at the end of the run,
     ``final_layer_alignment`` by layer and ``layer_spread``, the largest of them over the least.
     """
-    collection = collection.with_condition("label_noise", _label_noise)
     table = collection.measurements
     table = table[table["measure"].isin(["accuracy", "alignment"])]
     table = with_column(table, "depth", layer_places(table))
     whole = table[(table["measure"] == "alignment") & table["layer"].isna()]
     layers = table[(table["measure"] == "alignment") & table["layer"].notna()]
     highest = whole.loc[whole.groupby([*SERIES, "split"])["value"].idxmax()]
-    ends = table.groupby(SERIES)["step"].transform("max")[layers.index]
-    final = layers[layers["step"] == ends]
+    final = layers[is_last(table)[layers.index]]
     groups = final.groupby([*SERIES, "split"])["value"]
     spread = final.loc[groups.idxmax()].assign(
         measure="layer_spread",
@@ -93,18 +87,19 @@ def learning_rate(collection: Collection) -> Table:
 
 
 def difficulty(collection: Collection) -> Table:
-    """Return the rows of figure 4; see :func:`_easy_against_difficult`."""
-    return _easy_against_difficult(collection.with_condition("difficult", _difficulty))
+    """Return the rows of figure 4 by what makes examples ``difficult``.
+
+    That is random labels, or their dataset; see :func:`easy_against_difficult`.
+    """
+
+    def kind(run: str) -> object:
+        noise = collection.setting(run, "difficult.label_noise")
+        return RANDOM_LABELS if noise else collection.setting(run, "difficult.name")
+
+    return easy_against_difficult(collection.with_condition("difficult", kind))
 
 
-def depth(collection: Collection) -> Table:
-    """Return the rows of the figure on depth; see :func:`_easy_against_difficult`."""
-    return _easy_against_difficult(
-        collection.with_condition("depth", lambda spec: spec["settings"]["model"]["hidden_layers"])
-    )
-
-
-def _easy_against_difficult(collection: Collection) -> Table:
+def easy_against_difficult(collection: Collection) -> Table:
     """Return accuracies and alignments of the whole kernel, and what is derived from them.
 
     ``alignment_ratio`` is easy over difficult. Once for each run and seed, at its last step:
@@ -158,27 +153,57 @@ def _first_reaching(curve: pd.Series, share: float) -> float:
     return float(curve.index[curve >= start + share * (curve.max() - start)].min())
 
 
-def _label_noise(spec: dict) -> float:
-    return spec["settings"]["dataset"]["label_noise"]
+def complexity(collection: Collection) -> Table:
+    """Return the measurements at the end of every run, once for each sweep it belongs to.
+
+    They are marked by ``sweep``; see :func:`by_sweep`. Derived: ``reached``, 1 where the loss of the whole training set ends below
+    the run's ``stop.loss`` and 0 where the run was cut off before.
+    """
+    table = collection.measurements
+    final = table[is_last(table)]
+    losses = final[(final["measure"] == "loss") & (final["split"] == "train")]
+    goals = losses["run"].map(lambda run: collection.setting(run, "stop.loss"))
+    reached = losses.assign(measure="reached", value=(losses["value"] < goals).astype(float))
+    return by_sweep(pd.concat([final, reached], ignore_index=True))
 
 
-def _difficulty(spec: dict) -> str:
-    """Return what makes the difficult examples difficult: random labels, or their dataset."""
-    difficult = spec["settings"]["difficult"]
-    return RANDOM_LABELS if difficult["label_noise"] else difficult["name"]
+def by_sweep(table: Table) -> Table:
+    """Return the rows of each sweep, marked by ``sweep``; a run in two sweeps appears in both.
+
+    ``label_noise`` has the runs of the width and learning rate that all runs with label noise
+    share; ``width`` those of the same learning rate without label noise; ``control`` those of
+    other learning rates without label noise.
+
+    Raises:
+        ValueError: If runs with label noise differ in width or learning rate, or there are none.
+    """
+    noisy = table.loc[table["label_noise"] > 0, ["width", "learning_rate"]].drop_duplicates()
+    if len(noisy) != 1:
+        raise ValueError(
+            "expected the runs with label noise to share one width and one learning rate, got "
+            f"{noisy.to_dict('records')}; change their settings, or the figure's runs"
+        )
+    width, rate = noisy.iloc[0]
+    clean, usual = table["label_noise"] == 0, table["learning_rate"] == rate
+    chosen = {
+        "width": clean & usual,
+        "label_noise": usual & (table["width"] == width),
+        "control": clean & ~usual,
+    }
+    parts = []
+    for sweep, rows in chosen.items():
+        parts.append(with_column(table[rows], "sweep", sweep))
+    return pd.concat(parts, ignore_index=True)
 
 
-FIGURES: dict[str, Callable[[Collection], Table]] = {
+TABLES: dict[str, Collect] = {
     "fig1_eigenfunctions": eigenfunctions,
     "a1_half_disk": eigenfunctions,
     "fig2_spectrum": spectrum,
     "fig3_alignment": alignment,
     "fig4_difficulty": difficulty,
-    "a2_depth": depth,
+    "fig6_complexity": complexity,
+    "a2_depth": easy_against_difficult,
     "a3_resnet": alignment,
     "a4_learning_rate": learning_rate,
 }
-
-
-if __name__ == "__main__":
-    command.run(main)

@@ -1,29 +1,25 @@
 """Train a VGG network and measure the neural feature ansatz in its convolutions (B4)."""
 
-from collections.abc import Callable, Sequence
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from feature_alignment import command
-from feature_alignment.data.loading import Task
-from feature_alignment.models.vgg import vgg
-from feature_alignment.probes.accuracy import fit
-from feature_alignment.probes.ansatz import ansatz, powers
-from feature_alignment.run.context import Run, parse_run
+from feature_alignment.models.build import build
+from feature_alignment.probes.accuracy import accuracy_probe
+from feature_alignment.probes.ansatz import ansatz_probe, powers
+from feature_alignment.run.context import Run
 from feature_alignment.tangents.preactivations import graph_covariances
-from feature_alignment.training.loop import Checkpointing, Measurement, train
-from feature_alignment.training.losses import LOSSES
-from feature_alignment.training.optimizers import make_optimizer
-from feature_alignment.training.schedules import EveryEpochs, first_epoch_then
+from feature_alignment.training.checkpoint import Checkpointing
+from feature_alignment.training.loop import train
+from feature_alignment.training.readings import Measurement
+from feature_alignment.training.recipe import Recipe, seeded_dropout
+from feature_alignment.training.schedules import EveryEpochs
 
 COVARIANCE_BATCH = 50
 """Images per forward pass of a measurement: their gradients of all layers are in memory at once."""
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run one training; see ``--help`` for the arguments."""
-    run = parse_run("feature_alignment.papers.beaglehole2024.convolutions", __doc__, argv)
+def measure(run: Run) -> None:
+    """Perform one training."""
     run.complete(lambda checkpointing: measure_convolutions(run, checkpointing))
 
 
@@ -42,31 +38,21 @@ def measure_convolutions(run: Run, checkpointing: Checkpointing) -> list[Measure
     settings = run.settings
     task = run.task()
     train_set, test_set = task.train.to(run.device), task.test.to(run.device)
-    network = build_network(run, task).to(run.device)
+    network = build(settings["model"], task.shape, task.classes, run.generator("init"))
+    network = network.to(run.device, memory_format=torch.channels_last)
     convolutions = [name for name, m in network.named_children() if isinstance(m, nn.Conv2d)]
-    rate, measure = settings["learning_rate"], settings["measure"]
-    examples = train_set.first(measure["covariance_examples"], "measure.covariance_examples")
-    loss = LOSSES[settings["loss"]]
+    options = settings["measure"]
+    examples = train_set.first(options["covariance_examples"], "measure.covariance_examples")
+    before_step = seeded_dropout(run)
+    recipe = Recipe.of(settings, network, len(train_set), run, before_step=before_step)
     return train(
         network,
-        train_set.inputs,
-        train_set.labels,
-        loss=loss,
-        optimizer=make_optimizer(
-            "sgd",
-            network.parameters(),
-            learning_rate=rate["value"],
-            momentum=settings["momentum"],
-            weight_decay=0.0,
-        ),
-        learning_rate=first_epoch_then(rate["first_epoch"], rate["value"]),
-        batch_size=settings["batch_size"],
-        epochs=1 + settings["epochs"],
-        order=run.shuffled(len(train_set)),
-        schedule=EveryEpochs(measure["every"], first=1),
-        instruments=[
-            fit(loss, train=train_set, test=test_set),
-            ansatz(
+        train_set,
+        recipe,
+        schedule=EveryEpochs(options["every"], first=1),
+        probes=[
+            accuracy_probe(recipe.loss, train=train_set, test=test_set),
+            ansatz_probe(
                 network,
                 examples.inputs,
                 layers=convolutions,
@@ -75,34 +61,5 @@ def measure_convolutions(run: Run, checkpointing: Checkpointing) -> list[Measure
                 questions=[powers],
             ),
         ],
-        augment=seeded_dropout(run),
         checkpointing=checkpointing,
     )
-
-
-def build_network(run: Run, task: Task) -> nn.Sequential:
-    """Build the run's network with the run's initial weights."""
-    channels = task.train.inputs.shape[1]
-    generator = run.generator("init")
-    network = vgg(
-        channels=channels, outputs=task.classes, generator=generator, **run.settings["model"]
-    )
-    return network.to(memory_format=torch.channels_last)
-
-
-def seeded_dropout(run: Run) -> Callable[[Tensor, int], Tensor]:
-    """Return what leaves a batch as it is and sets the seed that the step's dropout draws from.
-
-    Dropout draws from PyTorch's global generator. With a seed of its own for every step a resumed
-    run repeats the draws.
-    """
-
-    def before_step(inputs: Tensor, step: int) -> Tensor:
-        torch.manual_seed(run.generator("augmentation", step).initial_seed())
-        return inputs
-
-    return before_step
-
-
-if __name__ == "__main__":
-    command.run(main)

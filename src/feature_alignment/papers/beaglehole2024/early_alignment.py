@@ -2,13 +2,11 @@
 
 import itertools
 import math
-from collections.abc import Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from feature_alignment import command
 from feature_alignment.measures.ansatz import (
     Correlations,
     ansatz_correlations,
@@ -22,10 +20,12 @@ from feature_alignment.measures.early_alignment import (
     unrelated_correlations,
 )
 from feature_alignment.models.quadratic import quadratic_network
-from feature_alignment.run.context import Run, parse_run
-from feature_alignment.training.loop import Checkpointing, Measurement
+from feature_alignment.run.context import Run
+from feature_alignment.training.checkpoint import Checkpointing
 from feature_alignment.training.losses import mse
+from feature_alignment.training.readings import Measurement, Reading, taken
 
+DTYPE = "float64"
 CONDITIONS = ("dimension", "width", "examples", "alpha", "epsilon", "readout")
 INPUTS, ROTATION = 0, 1
 """What the purpose ``probe`` draws."""
@@ -33,13 +33,7 @@ WEIGHTS, READOUT = 0, 1
 """What the purpose ``init`` draws."""
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run one grid; see ``--help`` for the arguments."""
-    module = "feature_alignment.papers.beaglehole2024.early_alignment"
-    complete(parse_run(module, __doc__, argv, dtype="float64"))
-
-
-def complete(run: Run) -> None:
+def measure(run: Run) -> None:
     """Measure every network of the grid and write the table.
 
     In the table's column ``examples``, ``inf`` is what the settings call ``null``: averages over
@@ -118,7 +112,7 @@ def measure_network(
     if trained is not None:
         values["trained_cosine"] = trained
         values["trained_error"] = abs(trained - observed.cosine)
-    return [Measurement(0, 0.0, measure, value) for measure, value in values.items()]
+    return taken(Reading(name, value) for name, value in values.items())
 
 
 def build_network(run: Run, dimension: int, width: int, readout: str) -> nn.Sequential:
@@ -241,7 +235,3 @@ def correlations_after_step(
     outputs = network.linear2(network.activation1(hidden))
     (gradients,) = torch.autograd.grad(outputs.sum(), hidden)
     return ansatz_correlations(weight.detach() - initial, gradients.T @ gradients)
-
-
-if __name__ == "__main__":
-    command.run(main)

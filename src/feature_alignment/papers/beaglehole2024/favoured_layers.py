@@ -1,23 +1,23 @@
 """Train on images with one layer after the other favoured by speed limits (B7, images)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 
-from feature_alignment import command
 from feature_alignment.data.loading import Task
-from feature_alignment.papers.beaglehole2024.ansatz import build_network
+from feature_alignment.models.build import build
 from feature_alignment.papers.beaglehole2024.limits import favouring, make_method
-from feature_alignment.probes.accuracy import fit
-from feature_alignment.probes.ansatz import ansatz
-from feature_alignment.run.context import Run, parse_run
-from feature_alignment.training.loop import Checkpointing, Measurement, train
-from feature_alignment.training.losses import LOSSES
-from feature_alignment.training.schedules import EveryEpochs, constant
+from feature_alignment.probes.accuracy import accuracy_probe
+from feature_alignment.probes.ansatz import ansatz_probe
+from feature_alignment.run.context import Run
+from feature_alignment.training.checkpoint import Checkpointing
+from feature_alignment.training.loop import train
+from feature_alignment.training.readings import Measurement
+from feature_alignment.training.recipe import Recipe
+from feature_alignment.training.schedules import EveryEpochs
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Train by every method; see ``--help`` for the arguments."""
-    run = parse_run("feature_alignment.papers.beaglehole2024.favoured_layers", __doc__, argv)
+def measure(run: Run) -> None:
+    """Train by every method."""
     task = run.task()
     parts = {
         (name,): partial(train_by, run, task, method)
@@ -61,28 +61,20 @@ def train_by(
     """
     settings = run.settings
     train_set, test_set = task.train.to(run.device), task.test.to(run.device)
-    network = build_network(run, task).to(run.device)
-    measure = settings["measure"]
-    examples = train_set.first(measure["covariance_examples"], "measure.covariance_examples")
-    loss = LOSSES[settings["loss"]]
+    network = build(settings["model"], task.shape, task.classes, run.generator("init"))
+    network = network.to(run.device)
+    options = settings["measure"]
+    examples = train_set.first(options["covariance_examples"], "measure.covariance_examples")
+    given = {"learning_rate": method["learning_rate"], "optimizer": make_method(network, method)}
+    recipe = Recipe.of(settings, network, len(train_set), run, **given)
     return train(
         network,
-        train_set.inputs,
-        train_set.labels,
-        loss=loss,
-        optimizer=make_method(network, method),
-        learning_rate=constant(method["learning_rate"]),
-        batch_size=settings["batch_size"],
-        epochs=settings["epochs"],
-        order=run.shuffled(len(train_set)),
-        schedule=EveryEpochs(measure["every"]),
-        instruments=[
-            fit(loss, train=train_set, test=test_set),
-            ansatz(network, examples.inputs),
+        train_set,
+        recipe,
+        schedule=EveryEpochs(options["every"]),
+        probes=[
+            accuracy_probe(recipe.loss, train=train_set, test=test_set),
+            ansatz_probe(network, examples.inputs),
         ],
         checkpointing=checkpointing,
     )
-
-
-if __name__ == "__main__":
-    command.run(main)

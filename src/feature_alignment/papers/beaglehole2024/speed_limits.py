@@ -1,43 +1,35 @@
 """Learn a chain of monomials by SGD and with speed limits on the layers (B7)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from feature_alignment import command
+from feature_alignment.data.loading import Examples
 from feature_alignment.data.monomials import gaussian_chain
 from feature_alignment.measures.ansatz import (
     average_gradient_outer_product,
     neural_feature_matrix,
 )
-from feature_alignment.models.mlp import mlp
+from feature_alignment.models.build import build
 from feature_alignment.papers.beaglehole2024.limits import make_method
-from feature_alignment.probes.ansatz import LayerState, Question, ansatz
-from feature_alignment.run.context import Run, parse_run
-from feature_alignment.storage import replacing
+from feature_alignment.probes.ansatz import LayerState, Question, ansatz_probe
+from feature_alignment.run.context import Run
 from feature_alignment.tangents.preactivations import preactivation_covariances
-from feature_alignment.training.loop import Checkpointing, Instrument, Measurement, Reading, train
+from feature_alignment.training.checkpoint import Checkpointing
+from feature_alignment.training.loop import train
 from feature_alignment.training.losses import mse
-from feature_alignment.training.schedules import EveryEpochs, constant
+from feature_alignment.training.readings import Measurement, Probe, Reading
+from feature_alignment.training.recipe import Recipe
+from feature_alignment.training.schedules import EveryEpochs
 
 FIRST = "linear1"
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Train by every method on every task; see ``--help`` for the arguments.
-
-    Beside the table, with the ending ``.npz``, lies what :func:`save_features` writes.
-    """
-    run = parse_run("feature_alignment.papers.beaglehole2024.speed_limits", __doc__, argv)
-    complete(run)
-
-
-def complete(run: Run) -> None:
-    """Train by every method on every task, and write the table and the first layers' features."""
+def measure(run: Run) -> None:
+    """Train by every method on every task, and keep the first layers' features."""
     shown = run.settings["tasks"][0]
     features: dict[str, tuple[Tensor, Tensor]] = {}
 
@@ -54,7 +46,7 @@ def complete(run: Run) -> None:
             for task in run.settings["tasks"]
             for method in run.settings["methods"]
         },
-        beside=lambda: save_features(run.out.with_suffix(".npz"), shown["rank"], features),
+        lambda: feature_arrays(shown["rank"], features),
     )
 
 
@@ -75,44 +67,47 @@ def train_by(
     settings = run.settings
     rank, dimension = task["rank"], task["dimension"]
     examples = {
-        split: gaussian_chain(count, dimension, rank, run.generator("subset", rank, dimension, k))
+        split: Examples(
+            *gaussian_chain(count, dimension, rank, run.generator("subset", rank, dimension, k))
+        ).to(run.device)
         for k, (split, count) in enumerate(settings["examples"].items())
     }
-    examples = {k: (x.to(run.device), y.to(run.device)) for k, (x, y) in examples.items()}
-    network = mlp(
-        dimension, **settings["model"], outputs=1, generator=run.generator("init", dimension)
-    ).to(run.device)
-    inputs, targets = examples["train"]
-    rate = settings["methods"][method]["learning_rate"]
+    network = build(settings["model"], (dimension,), 1, run.generator("init", dimension))
+    network = network.to(run.device)
+    chosen = settings["methods"][method]
+    recipe = Recipe.of(
+        settings,
+        network,
+        len(examples["train"]),
+        run,
+        learning_rate=chosen["learning_rate"],
+        loss=mse,
+        optimizer=make_method(network, chosen),
+    )
+    inputs = examples["train"].inputs
     measurements = train(
         network,
-        inputs,
-        targets,
-        loss=mse,
-        optimizer=make_method(network, settings["methods"][method]),
-        learning_rate=constant(rate),
-        batch_size=settings["batch_size"],
-        epochs=settings["epochs"],
-        order=run.shuffled(len(targets)),
+        examples["train"],
+        recipe,
         schedule=EveryEpochs(settings["measure_every"]),
-        instruments=[
+        probes=[
             losses(examples),
-            ansatz(network, inputs, questions=[relevant_shares(rank)]),
+            ansatz_probe(network, inputs, questions=[relevant_shares(rank)]),
         ],
         checkpointing=checkpointing,
     )
     return network, inputs, measurements
 
 
-def losses(examples: Mapping[str, tuple[Tensor, Tensor]]) -> Instrument:
-    """Return the instrument that reads ``loss`` and ``relative_loss`` on each split."""
+def losses(examples: Mapping[str, Examples]) -> Probe:
+    """Return the probe that reads ``loss`` and ``relative_loss`` on each split."""
 
     def read(network: nn.Module) -> Iterator[Reading]:
-        for split, (inputs, targets) in examples.items():
+        for split, own in examples.items():
             with torch.no_grad():
-                value = mse(network(inputs), targets).item()
+                value = mse(network(own.inputs), own.labels).item()
             yield Reading("loss", value, split=split)
-            variance = targets.var(correction=0).item()
+            variance = own.labels.var(correction=0).item()
             yield Reading("relative_loss", value / variance, split=split)
 
     return read
@@ -145,16 +140,13 @@ def first_features(network: nn.Sequential, inputs: Tensor) -> tuple[Tensor, Tens
     return neural_feature_matrix(weight), average_gradient_outer_product(weight, covariance)
 
 
-def save_features(path: Path, rank: int, features: Mapping[str, tuple[Tensor, Tensor]]) -> None:
-    """Write the first layers' features at the end of training, on the first task.
+def feature_arrays(
+    rank: int, features: Mapping[str, tuple[Tensor, Tensor]]
+) -> dict[str, np.ndarray]:
+    """Return the first layers' features at the end of training, on the first task.
 
-    The file has ``rank`` (), r; ``methods`` (m,); and ``nfm`` and ``agop`` (m, d, d), float32.
+    ``rank`` (), r; ``methods`` (m,); and ``nfm`` and ``agop`` (m, d, d), float32.
     """
     pairs = [[matrix.cpu().float().numpy() for matrix in pair] for pair in features.values()]
     nfm, agop = map(np.stack, zip(*pairs, strict=True))
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, rank=np.array(rank), methods=np.array(list(features)), nfm=nfm, agop=agop)
-
-
-if __name__ == "__main__":
-    command.run(main)
+    return {"rank": np.array(rank), "methods": np.array(list(features)), "nfm": nfm, "agop": agop}

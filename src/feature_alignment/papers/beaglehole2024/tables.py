@@ -1,34 +1,25 @@
-"""Collect the tables of beaglehole2024's figures from the measurements of the runs."""
+"""The tables of beaglehole2024's figures, from the measurements of its runs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
-from feature_alignment import command
 from feature_alignment.papers.beaglehole2024.matched import MATCHED, differences, matched
 from feature_alignment.probes.ansatz import EXPONENTS
-from feature_alignment.run.collecting import Collection, collect_figure, with_column
+from feature_alignment.run.collecting import Collect, Collection, Table, with_column, with_place
 from feature_alignment.tables import tidy
-
-Table = pd.DataFrame
 
 CORRELATIONS = ("uc_nfa_pearson", "uc_nfa_cosine", "c_nfa_pearson", "c_nfa_cosine")
 NULLS = ("null_c_nfa_pearson", "null_c_nfa_cosine", "independent_pearson", "independent_cosine")
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Write the table of one figure; see ``--help`` for the arguments."""
-    collect_figure("feature_alignment.papers.beaglehole2024.tables", __doc__, FIGURES, argv)
-
-
 def networks(collection: Collection) -> Table:
-    """Return the measurements with their dataset, and epochs counted as the paper does.
+    """Return the measurements with epochs counted as the paper does.
 
     0 is the end of the first epoch, whose rate is tiny. Measurements before it, at initialisation,
     are left out.
     """
-    named = collection.with_condition("dataset", lambda spec: spec["settings"]["dataset"]["name"])
-    measurements = named.measurements
+    measurements = collection.measurements
     shifted = measurements.assign(epoch=measurements["epoch"] - 1)
     return shifted[shifted["epoch"] >= 0].reset_index(drop=True)
 
@@ -62,7 +53,7 @@ def initial_scale(collection: Collection) -> Table:
     """
     measured = networks(collection)
     kept = (*CORRELATIONS, *NULLS, "centred_share", "weight_change", "loss", "accuracy")
-    table = stages(_of(measured, *kept)).drop(columns="dataset")
+    table = stages(_of(measured, *kept))
     keys = [name for name in table.columns if name not in ("measure", "value")]
     null, independent = (
         table[table["measure"] == f"{name}_pearson"] for name in ("null_c_nfa", "independent")
@@ -120,8 +111,7 @@ def favoured_layers(collection: Collection) -> Table:
     favours this layer: ``uc_nfa_gain`` over SGD, ``uc_nfa_gain_over_equal`` over equal speeds and
     ``uc_nfa_rise`` over the layer's initial value.
     """
-    named = collection.with_condition("dataset", lambda spec: spec["settings"]["dataset"]["name"])
-    measured = _of(named.measurements, "loss", "accuracy", "weight_change", *CORRELATIONS[::2])
+    measured = _of(collection.measurements, "loss", "accuracy", "weight_change", *CORRELATIONS[::2])
     equal = matched(measured, ["dataset"], "loss")
     compared = {f"{MATCHED}uc_nfa_pearson": "uc_nfa_gain"}
     favouring = sorted(name for name in equal["method"].unique() if name.startswith("layer "))
@@ -153,18 +143,16 @@ def exponents(collection: Collection) -> Table:
     """
     measured = stages(networks(collection))
     measured = measured[measured["stage"] == "final"].drop(columns="stage")
-    kinds = {
-        run: spec["settings"]["model"].get("architecture", "fully_connected")
-        for run, spec in collection.specs.items()
-    }
     parts = []
-    for name, exponent in EXPONENTS.items():
+    for exponent in EXPONENTS:
         for measure in CORRELATIONS:
             kind, _, form = measure.rpartition("_")
-            rows = measured[measured["measure"] == f"{kind}_power_{name}_{form}"]
-            parts.append(with_column(rows.assign(measure=measure), "exponent", exponent))
+            named = measured["measure"] == f"{kind}_power_{form}"
+            rows = measured[named & (measured["at"] == exponent)]
+            parts.append(with_place(rows.assign(measure=measure), "exponent"))
     table = pd.concat(parts, ignore_index=True)
-    table = with_column(table, "network", table["run"].map(kinds))
+    architectures = {run: collection.setting(run, "model.architecture") for run in collection.specs}
+    table = with_column(table, "network", table["run"].map(architectures))
     own = table[table["measure"] == "uc_nfa_pearson"]
     keys = [name for name in table.columns if name not in ("exponent", "measure", "value")]
     half, one = (own[own["exponent"] == exponent] for exponent in (0.5, 1.0))
@@ -194,7 +182,7 @@ def _joined(
     return found[measured.columns]
 
 
-FIGURES: dict[str, Callable[[Collection], Table]] = {
+TABLES: dict[str, Collect] = {
     "b1_nfa_emergence": emergence,
     "b2_loss_and_weight_change": loss_and_weight_change,
     "b3_initial_and_final": initial_and_final,
@@ -205,7 +193,3 @@ FIGURES: dict[str, Callable[[Collection], Table]] = {
     "b7c_favoured_layers": favoured_layers,
     "c1_exponents": exponents,
 }
-
-
-if __name__ == "__main__":
-    command.run(main)

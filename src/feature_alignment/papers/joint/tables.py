@@ -1,23 +1,15 @@
-"""Collect the table of the joint figure from the measurements of its networks."""
+"""The table of the joint figure, from the measurements of its networks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pandas as pd
 from scipy import stats
 
-from feature_alignment import command
-from feature_alignment.run.collecting import Collection, collect_figure
+from feature_alignment.run.collecting import Collect, Collection, Table
 from feature_alignment.tables import tidy
-
-Table = pd.DataFrame
 
 ANSATZ = ("uc_nfa_pearson", "c_nfa_pearson")
 CONDITIONS = ("network",)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Write the table; see ``--help`` for the arguments."""
-    collect_figure("feature_alignment.papers.joint.tables", __doc__, FIGURES, argv)
 
 
 def both_instruments(collection: Collection) -> Table:
@@ -28,10 +20,7 @@ def both_instruments(collection: Collection) -> Table:
     ``c_nfa_rank_correlation``, Spearman's rank correlation over layers of either with the alignment
     on training examples, at each measurement.
     """
-    named = collection.with_condition(
-        "network", lambda spec: spec["settings"]["model"]["architecture"]
-    )
-    measured = named.measurements
+    measured = collection.measurements
     ansatz = measured[measured["measure"].isin(ANSATZ)]
     pairs = {(row.run, row.layer) for row in ansatz.itertuples()}
     both = pd.Series(
@@ -63,8 +52,4 @@ def rank_correlations(table: Table) -> Iterator[dict]:
                 yield {**dict(zip(keys, place, strict=True)), "measure": name, "value": value}
 
 
-FIGURES = {"both_instruments": both_instruments}
-
-
-if __name__ == "__main__":
-    command.run(main)
+TABLES: dict[str, Collect] = {"both_instruments": both_instruments}

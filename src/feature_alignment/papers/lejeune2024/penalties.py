@@ -1,34 +1,24 @@
 """Compute the penalty curves of figure 2."""
 
-import argparse
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 
-from feature_alignment import command, provenance
 from feature_alignment.measures import penalties
-from feature_alignment.storage import read_json
-from feature_alignment.tables import tidy, write_table
+from feature_alignment.run.context import Run
+from feature_alignment.training.readings import Reading, taken
+
+DTYPE = "float64"
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Write the table of penalty curves; see ``--help`` for the arguments."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--spec", type=Path, required=True, help="resolved spec (JSON)")
-    parser.add_argument("--out", type=Path, required=True, help="table (CSV)")
-    arguments = parser.parse_args(argv)
-    spec = read_json(arguments.spec)
-    settings = spec["settings"]
-    grid = np.linspace(0, settings["largest_argument"], settings["points"])
-    identity = {"paper": spec["paper"], "run": spec["run"]}
-    table = tidy(({**identity, **row} for row in curves(grid)), conditions=["v"])
-    module = "feature_alignment.papers.lejeune2024.penalties"
-    write_table(arguments.out, table, provenance.describe(module, spec, threads=1))
+def measure(run: Run) -> None:
+    """Compute the curves; nothing in them is random."""
+    grid = np.linspace(0, run.settings["largest_argument"], run.settings["points"])
+    run.complete(lambda _: taken(curves(grid), None, None))
 
 
-def curves(v: np.ndarray) -> Iterator[dict]:
-    """Yield the points of every curve of figure 2, as ``v``, ``measure`` and ``value``.
+def curves(v: np.ndarray) -> Iterator[Reading]:
+    """Yield the points of every curve of figure 2, each at its argument v.
 
     Measures: ``w1``, ``w2``, ``w3`` for v ≥ 1; ``effective_w1`` … ``effective_w3``, their
     minimisers ``argmin_w1`` … ``argmin_w3``, and ``ridge`` (v²) for v ≥ 0.
@@ -45,10 +35,6 @@ def curves(v: np.ndarray) -> Iterator[dict]:
     yield from _points("ridge", v, v**2)
 
 
-def _points(measure: str, arguments: np.ndarray, values: np.ndarray) -> Iterator[dict]:
+def _points(measure: str, arguments: np.ndarray, values: np.ndarray) -> Iterator[Reading]:
     for v, value in zip(arguments, values, strict=True):
-        yield {"v": v, "measure": measure, "value": value}
-
-
-if __name__ == "__main__":
-    command.run(main)
+        yield Reading(measure, float(value), at=float(v))

@@ -1,25 +1,24 @@
 """Solve ridge regression on fixed tangent features exactly: no optimiser, no early stopping."""
 
 import copy
-from collections.abc import Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from feature_alignment import command
-from feature_alignment.papers.lejeune2024.sample_complexity import Pool, error, load_pool
-from feature_alignment.run.context import Run, parse_run
+from feature_alignment.papers.lejeune2024.pool import Pool, error, load_pool
+from feature_alignment.run.context import Run
 from feature_alignment.tangents.kernels import tangent_kernel
 from feature_alignment.tangents.linearized import LinearizedModel
-from feature_alignment.training.loop import Checkpointing, Measurement
+from feature_alignment.training.checkpoint import Checkpointing
+from feature_alignment.training.readings import Measurement
+
+DTYPE = "float64"
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run one curve; see ``--help`` for the arguments."""
-    module = "feature_alignment.papers.lejeune2024.ridge"
-    run = parse_run(module, __doc__, argv, dtype="float64")
+def measure(run: Run) -> None:
+    """Solve the regressions of one curve."""
     pool = load_pool(run)
     parts = {(n,): partial(regress, run, pool, n) for n in run.settings["sizes"]}
     run.complete_parts(["n_train"], parts)
@@ -80,7 +79,3 @@ def set_displacements(model: LinearizedModel, delta: dict[str, Tensor]) -> None:
     """Set δ of a linearised model."""
     for name, parameter in model.displacements.named_parameters():
         parameter.copy_(delta[name])
-
-
-if __name__ == "__main__":
-    command.run(main)

@@ -28,28 +28,15 @@ def by_kind(collection: Collection) -> tuple[Collection, Collection]:
     """Return the collections of trained models and of ridge regressions."""
     solved = [run for run, spec in collection.specs.items() if "ridges" in spec["settings"]]
     trained = [run for run in collection.specs if run not in solved]
-    return of_runs(collection, trained), of_runs(collection, solved)
-
-
-def of_runs(collection: Collection, runs: Sequence[str]) -> Collection:
-    """Return the collection of some runs alone."""
-    chosen = collection.measurements["run"].isin(runs)
-    specs = {run: collection.specs[run] for run in runs}
-    measurements = collection.measurements[chosen]
-    return Collection(collection.figure, measurements, specs, collection.sources, collection.out)
+    return collection.of_runs(trained), collection.of_runs(solved)
 
 
 def with_settings(collection: Collection) -> pd.DataFrame:
     """Return the measurements with dataset, subset and variant of their run as columns."""
-    for name, of_settings in (
-        ("dataset", lambda settings: settings["dataset"]["name"]),
-        ("subset", lambda settings: settings["subset"]),
-        ("variant", lambda settings: settings["variant"]),
-    ):
-        collection = collection.with_condition(
-            name, lambda spec, of_settings=of_settings: of_settings(spec["settings"])
-        )
-    return collection.measurements
+    for name, path in (("dataset", "dataset.name"), ("subset", "subset")):
+        collection = collection.with_setting(name, path)
+    labels = collection.record["labels"]
+    return collection.with_condition("variant", lambda run: labels[run]["variant"]).measurements
 
 
 def curves(collection: Collection) -> Iterator[tuple[dict, Mapping, pd.DataFrame]]:
@@ -82,7 +69,7 @@ def selected(collection: Collection) -> Iterator[dict]:
                 "cut_off": float(trained.index[-1] == settings["epochs"]),
                 "distinct_images": distinct,
                 "distinct_ratio": distinct / n,
-                "published_error": published_error(settings, identity["model"], n),
+                "published_error": published_error(collection, identity, identity["model"]),
             }
             for measure, value in values.items():
                 if value is not None:
@@ -90,12 +77,21 @@ def selected(collection: Collection) -> Iterator[dict]:
                     yield {**identity, "split": "test", **row}
 
 
-def published_error(settings: Mapping, model: str, n: int) -> float | None:
+def published(collection: Collection, run: str) -> Mapping | None:
+    """Return the paper's curves that a run repeats, ``None`` for a run that repeats none.
+
+    They are test errors as its figure shows them, by model, one for each of ``sizes``.
+    """
+    label = collection.record["labels"][run].get("published")
+    return None if label is None else collection.record["published"][label]
+
+
+def published_error(collection: Collection, identity: Mapping, model: str) -> float | None:
     """Return what the paper's figure shows for a model and number of images, if anything."""
-    published = settings["published"]
-    if published is None or n not in published["sizes"]:
+    shown = published(collection, identity["run"])
+    if shown is None or identity["n_train"] not in shown["sizes"]:
         return None
-    return published[model][published["sizes"].index(n)]
+    return shown[model][shown["sizes"].index(identity["n_train"])]
 
 
 def differences(rows: Sequence[Mapping]) -> list[dict]:
@@ -138,16 +134,13 @@ def ratios(rows: Sequence[Mapping], prefix: str, fixed: str = "fixed") -> list[d
 def published_ratios(collection: Collection) -> list[dict]:
     """Return the same of the paper's figure, from all its numbers of images, without a seed."""
     found = {}
-    for spec in collection.specs.values():
-        settings = spec["settings"]
-        if settings["published"] is not None:
+    for run, spec in collection.specs.items():
+        if shown := published(collection, run):
             curves = {
-                model: dict(
-                    zip(settings["published"]["sizes"], settings["published"][model], strict=True)
-                )
+                model: dict(zip(shown["sizes"], shown[model], strict=True))
                 for model in ("fixed", "adaptive")
             }
-            place = (spec["paper"], settings["dataset"]["name"])
+            place = (spec["paper"], collection.setting(run, "dataset.name"))
             found[place] = compared(curves["fixed"], curves["adaptive"], "published_")
     return [
         {"paper": paper, "dataset": dataset, "protocol": "published", **row}
@@ -194,10 +187,9 @@ def ridge_errors(collection: Collection) -> Iterator[dict]:
             value = wide["test"][wide[split].idxmin()]
             entry = {"protocol": "corrected", "measure": measure, "value": value}
             yield {**identity, **entry}
-        settings = collection.specs[identity["run"]]["settings"]
-        published = published_error(settings, "fixed", identity["n_train"])
-        if published is not None:
-            entry = {"protocol": "corrected", "measure": "published_error", "value": published}
+        shown = published_error(collection, identity, "fixed")
+        if shown is not None:
+            entry = {"protocol": "corrected", "measure": "published_error", "value": shown}
             yield {**identity, **entry}
 
 

@@ -1,10 +1,9 @@
-"""Collect the tables of lejeune2024's figures from the measurements of the runs."""
+"""The tables of lejeune2024's figures, from the measurements of its runs."""
 
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from feature_alignment import command
 from feature_alignment.papers.lejeune2024.selection import (
     PROTOCOLS,
     by_kind,
@@ -17,10 +16,16 @@ from feature_alignment.papers.lejeune2024.selection import (
     selected,
     with_settings,
 )
-from feature_alignment.run.collecting import Collection, collect_figure, with_column
-from feature_alignment.tables import tidy
-
-Table = pd.DataFrame
+from feature_alignment.run.collecting import (
+    SERIES,
+    Collect,
+    Collection,
+    Table,
+    is_last,
+    with_column,
+    with_place,
+)
+from feature_alignment.tables import COLUMNS, tidy
 
 CONDITIONS = ("dataset", "protocol", "variant", "model", "n_train")
 ERRORS = [level / 100 for level in (*range(90, 60, -5), 60, 50, 40, 30, 25, 20, 15, 12, 10, 7, 5)]
@@ -29,9 +34,9 @@ KERNELS = {"fixed": "initial", "full": "final", "adaptive": "adaptive"}
 """Which kernel the tangent kernel of each model is."""
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Write the table of one figure; see ``--help`` for the arguments."""
-    collect_figure("feature_alignment.papers.lejeune2024.tables", __doc__, FIGURES, argv)
+def penalties(collection: Collection) -> Table:
+    """Return the curves by their argument ``v``; nothing in them is random, so no seed is told."""
+    return with_place(collection.measurements.assign(seed=pd.NA), "v")
 
 
 def kernel_alignment(collection: Collection) -> Table:
@@ -44,7 +49,7 @@ def kernel_alignment(collection: Collection) -> Table:
     kept = measured["measure"].str.contains("cosine") | measured["measure"].isin(
         ["loss", "path_identity_error", "teacher_loss", "teacher_sign_agreement"]
     )
-    chosen = measured[kept & is_last(measured)]
+    chosen = measured[kept & is_last(measured, [*SERIES, "target"])]
     found = []
     for name, measure in (
         ("sign_minus_smooth", "cosine_averaged"),
@@ -73,18 +78,14 @@ def kernel_spectra(collection: Collection) -> Table:
     alignment minus the initial one.
     """
     measured = collection.measurements
-    students = measured[measured["target"].notna()]
-    kernel = students["measure"].str.extract("^eigenvalue_(initial|averaged|final)$")[0]
-    chosen = students[kernel.notna()]
-    spectra = with_column(chosen, "kernel", kernel.dropna())
-    spectra = with_column(spectra, "rank", chosen["layer"].astype(float))
-    spectra = spectra.assign(measure="eigenvalue_share", layer=pd.NA)
+    students = measured[measured["target"].notna() & measured["at"].notna()]
+    kernels = students["measure"].str.removeprefix("eigenvalue_")
+    spectra = with_place(with_column(students, "kernel", kernels), "rank")
+    spectra = spectra.assign(measure="eigenvalue_share")
     trained = measured[measured["n_train"] == measured["n_train"].max()]
-    rank = trained["measure"].str.extract(r"^eigenvalue_share_(\d+)$")[0]
-    kept = rank.notna() | (trained["measure"] == "kernel_alignment")
-    own = with_column(trained[kept], "kernel", trained.loc[kept, "model"].map(KERNELS))
-    own = with_column(own, "rank", rank[kept].astype(float)).assign(target="classes")
-    own.loc[own["rank"].notna(), "measure"] = "eigenvalue_share"
+    kept = trained[trained["measure"].isin(["eigenvalue_share", "kernel_alignment"])]
+    own = with_place(with_column(kept, "kernel", kept["model"].map(KERNELS)), "rank")
+    own = own.assign(target="classes")
     aligned = own[own["measure"] == "kernel_alignment"]
     initial = aligned[aligned["kernel"] == "initial"].set_index(["run", "seed"])["value"]
     places = pd.MultiIndex.from_frame(aligned[["run", "seed"]])
@@ -192,13 +193,19 @@ def robustness(collection: Collection) -> Table:
 def learned_displacements(collection: Collection) -> Table:
     """Return ``singular_value`` of each layer's displacement at the end, by ``rank``."""
     measured = with_settings(collection)
-    found = measured["measure"].str.extract(r"^singular_value_(\d+)$")[0]
-    chosen = measured[found.notna()].assign(measure="singular_value")
-    chosen = with_column(chosen, "rank", found.dropna().astype(int))
-    return chosen.drop(columns="subset").reset_index(drop=True)
+    chosen = measured[measured["measure"] == "singular_value"].drop(columns="subset")
+    return with_place(chosen, "rank").astype({"rank": int}).reset_index(drop=True)
 
 
-FIGURES = {
+def table(rows: Sequence[Mapping], *conditions: str) -> Table:
+    """Return rows as a tidy table with the conditions of this paper."""
+    known = {*COLUMNS, *CONDITIONS, *conditions}
+    kept = [{k: v for k, v in row.items() if k in known} for row in rows]
+    return tidy(kept, [*CONDITIONS, *conditions])
+
+
+TABLES: dict[str, Collect] = {
+    "fig2_penalties": penalties,
     "fig1_kernel_alignment": kernel_alignment,
     "fig3_kernel_diagonal": kernel_diagonal,
     "fig4_sample_complexity": sample_complexity,
@@ -208,20 +215,3 @@ FIGURES = {
     "n1_learned_displacements": learned_displacements,
     "n2_kernel_spectra": kernel_spectra,
 }
-
-
-def table(rows: Sequence[Mapping], *conditions: str) -> Table:
-    """Return rows as a tidy table with the conditions of this paper."""
-    known = {*CONDITIONS, *conditions}
-    columns = {"paper", "run", "seed", "step", "epoch", "layer", "split", "measure", "value"}
-    kept = [{k: v for k, v in row.items() if k in known | columns} for row in rows]
-    return tidy(kept, [*CONDITIONS, *conditions])
-
-
-def is_last(measured: Table) -> pd.Series:
-    """Say which measurements are of the last step of their run, seed and target."""
-    return measured["step"] == measured.groupby(["run", "seed", "target"])["step"].transform("max")
-
-
-if __name__ == "__main__":
-    command.run(main)

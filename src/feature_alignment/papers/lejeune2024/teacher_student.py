@@ -2,26 +2,26 @@
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from feature_alignment import command
+from feature_alignment.data.loading import Examples
 from feature_alignment.measures.alignment import cka, kernel_alignment
 from feature_alignment.measures.spectrum import eigenvalues
-from feature_alignment.models.mlp import mlp
-from feature_alignment.run.context import Run, parse_run
-from feature_alignment.storage import replacing
+from feature_alignment.models.build import build
+from feature_alignment.run.context import Run
 from feature_alignment.tangents.kernels import tangent_kernel
 from feature_alignment.tangents.path import path_average
-from feature_alignment.training.loop import Checkpointing, EpochOrder, Measurement, Reading, train
+from feature_alignment.training.checkpoint import Checkpointing
+from feature_alignment.training.loop import train
 from feature_alignment.training.losses import LOSSES
-from feature_alignment.training.optimizers import make_optimizer
+from feature_alignment.training.readings import Measurement, Reading, taken
+from feature_alignment.training.recipe import EpochOrder, Recipe, shuffled
 from feature_alignment.training.schedules import AtSteps, LearningRate, cosine
 
 TARGETS = {"smooth": lambda outputs: outputs, "sign": torch.sign}
@@ -34,17 +34,8 @@ LEADING = 50
 """How many eigenvalues of each kernel are kept."""
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run one teacher with its students; see ``--help`` for the arguments.
-
-    Beside the table, with the ending ``.npz``, lies what :func:`save_kernels` writes.
-    """
-    run = parse_run("feature_alignment.papers.lejeune2024.teacher_student", __doc__, argv)
-    complete(run)
-
-
-def complete(run: Run) -> None:
-    """Train the teacher and both students, and write the table and the kernels.
+def measure(run: Run) -> None:
+    """Train the teacher and both students, and keep the kernels that :func:`drawn` returns.
 
     The teacher takes a second: a resumed run trains it again.
     """
@@ -58,7 +49,7 @@ def complete(run: Run) -> None:
     run.complete_parts(
         ["target"],
         {(target,): partial(student, target) for target in TARGETS},
-        beside=lambda: save_kernels(run.out.with_suffix(".npz"), lesson.outputs, kernels),
+        lambda: drawn(lesson.outputs, kernels),
     )
 
 
@@ -89,9 +80,7 @@ def prepare_lesson(run: Run) -> Lesson:
     """
     inputs, labels = _two_classes(run)
     settings = run.settings["teacher"]
-    teacher = mlp(
-        inputs.shape[1], **settings["model"], outputs=1, generator=run.generator("probe")
-    ).to(run.device)
+    teacher = build(settings["model"], inputs.shape[1:], 1, run.generator("probe")).to(run.device)
     with torch.no_grad():
         features = teacher[:-1](inputs)
     outputs = features @ train_last_layer(
@@ -102,7 +91,7 @@ def prepare_lesson(run: Run) -> Lesson:
         momentum=settings["momentum"],
         batch_size=settings["batch_size"],
         epochs=settings["epochs"],
-        order=run.shuffled(len(labels)),
+        order=shuffled(len(labels), run),
     )
     shown = outputs[: run.settings["measure"]["kernel_examples"]].abs()
     if not ((shown < NEAR).any() and (shown > FAR).any()):
@@ -185,7 +174,7 @@ def train_last_layer(
     return weights
 
 
-def build_student(run: Run, inputs: int) -> nn.Sequential:
+def build_student(run: Run, inputs: int) -> nn.Module:
     """Build the student, the same for both targets.
 
     Its weights are drawn as ``student.model.initialisation`` says, its biases uniformly on
@@ -195,7 +184,7 @@ def build_student(run: Run, inputs: int) -> nn.Sequential:
         lejeune2024, whose script draws the weights of PyTorch's layers anew, but not the biases.
     """
     draw = run.generator("init")
-    student = mlp(inputs, **run.settings["student"]["model"], outputs=1, generator=draw)
+    student = build(run.settings["student"]["model"], (inputs,), 1, draw)
     with torch.no_grad():
         for module in student.modules():
             if isinstance(module, nn.Linear) and module.bias is not None:
@@ -226,38 +215,28 @@ def teach(
     def fit(network: nn.Module) -> Iterator[Reading]:
         yield Reading("loss", loss(network(lesson.inputs), targets).item(), split="train")
 
+    rate = cosine(settings["learning_rate"], settings["epochs"])
+    recipe = Recipe.of(settings, student, len(targets), run, learning_rate=rate, loss=loss)
     measurements = train(
         student,
-        lesson.inputs,
-        targets,
-        loss=loss,
-        optimizer=make_optimizer(
-            "sgd",
-            student.parameters(),
-            learning_rate=settings["learning_rate"],
-            momentum=settings["momentum"],
-            weight_decay=0.0,
-        ),
-        learning_rate=cosine(settings["learning_rate"], settings["epochs"]),
-        batch_size=settings["batch_size"],
-        epochs=settings["epochs"],
-        order=run.shuffled(len(targets)),
+        Examples(lesson.inputs, targets),
+        recipe,
         schedule=AtSteps([0]),
-        instruments=[fit],
+        probes=[fit],
         checkpointing=checkpointing,
     )
-    measure = run.settings["measure"]
-    count = measure["kernel_examples"]
-    kernels = measure_kernels(start, student, lesson.inputs[:count], measure["path_points"])
+    options = run.settings["measure"]
+    count = options["kernel_examples"]
+    kernels = measure_kernels(start, student, lesson.inputs[:count], options["path_points"])
     right = (lesson.outputs.sign() == lesson.labels).double().mean().item()
     error = loss(lesson.outputs[:, None], lesson.labels).item()
-    taken = [
+    final = [
         Reading("teacher_loss", error, split="train"),
         Reading("teacher_sign_agreement", right, split="train"),
         *readings(kernels, lesson.outputs[:count].cpu()),
     ]
     end = measurements[-1]
-    return measurements + [Measurement(end.step, end.epoch, **vars(r)) for r in taken], kernels
+    return measurements + taken(final, end.step, end.epoch), kernels
 
 
 @dataclass(frozen=True)
@@ -310,8 +289,8 @@ def readings(kernels: Kernels, outputs: Tensor) -> Iterator[Reading]:
     number of points on the path leaves. ``diagonal_near`` and ``diagonal_far``, the medians of the
     diagonal of K̄ over images near and far from the teacher's decision boundary (|y| below
     :data:`NEAR`, above :data:`FAR`), ``peak_ratio``, the first divided by the second, and the same
-    with ``…_initial`` for K_0. ``eigenvalue_…``, the leading eigenvalues of a kernel divided by its
-    trace, with their rank, from 1, in the column ``layer``.
+    with ``…_initial`` for K_0. ``eigenvalue_…`` at each rank, from 1, the leading eigenvalues of a
+    kernel divided by its trace.
 
     Args:
         kernels: Of n examples.
@@ -329,7 +308,7 @@ def readings(kernels: Kernels, outputs: Tensor) -> Iterator[Reading]:
         yield Reading(f"centered_cosine_{name}", cka(kernel, outer), split="train")
         spectrum = eigenvalues(kernel)
         for rank, value in enumerate(spectrum[:LEADING] / spectrum.sum(), start=1):
-            yield Reading(f"eigenvalue_{name}", float(value), layer=str(rank), split="train")
+            yield Reading(f"eigenvalue_{name}", float(value), split="train", at=rank)
     for ending, kernel in (("", kernels.averaged), ("_initial", kernels.initial)):
         diagonal = kernel.diagonal()
         medians = [diagonal[chosen].quantile(0.5).item() for chosen in (near, far)]
@@ -340,40 +319,33 @@ def readings(kernels: Kernels, outputs: Tensor) -> Iterator[Reading]:
     yield Reading("path_identity_error", error.item(), split="train")
 
 
-def save_kernels(path: Path, outputs: Tensor, kernels: dict[str, Kernels]) -> None:
-    """Write what figures 1 and 3 show, examples in the order of the teacher's outputs y.
+def drawn(outputs: Tensor, kernels: dict[str, Kernels]) -> dict[str, np.ndarray]:
+    """Return what figures 1 and 3 show, examples in the order of the teacher's outputs y.
 
-    The file has ``y`` (n,) and ``targets`` (2,); ``diagonal_initial`` (n,), of the kernel that both
+    ``y`` (n,) and ``targets`` (2,); ``diagonal_initial`` (n,), of the kernel that both
     targets start at, and ``diagonal_averaged`` (2, n), in float32. By target and of every k-th
     example, such that at most :data:`DRAWN` are left, ``kernel_averaged`` and ``kernel_final``
     (2, m, m), in float16, which is enough to look at, and ``change`` (2, m), f_T − f_0, of which
     K_y is the outer product.
 
     Args:
-        path: The file, ``.npz``.
         outputs: y of all training images, of which the kernels are those of the first.
         kernels: By target.
     """
     states = list(kernels.values())
     shown = outputs[: len(states[0].change)].cpu()
     order = shown.argsort(stable=True)
-    drawn = order[:: math.ceil(len(order) / DRAWN)]
+    kept = order[:: math.ceil(len(order) / DRAWN)]
     averaged, final, changes = (
         torch.stack([getattr(state, name) for state in states])
         for name in ("averaged", "final", "change")
     )
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(
-            file,
-            y=shown[order].float().numpy(),
-            targets=np.array(list(kernels)),
-            diagonal_initial=states[0].initial.diagonal()[order].float().numpy(),
-            diagonal_averaged=averaged.diagonal(dim1=1, dim2=2)[:, order].float().numpy(),
-            change=changes[:, drawn].float().numpy(),
-            kernel_averaged=averaged[:, drawn][:, :, drawn].half().numpy(),
-            kernel_final=final[:, drawn][:, :, drawn].half().numpy(),
-        )
-
-
-if __name__ == "__main__":
-    command.run(main)
+    return {
+        "y": shown[order].float().numpy(),
+        "targets": np.array(list(kernels)),
+        "diagonal_initial": states[0].initial.diagonal()[order].float().numpy(),
+        "diagonal_averaged": averaged.diagonal(dim1=1, dim2=2)[:, order].float().numpy(),
+        "change": changes[:, kept].float().numpy(),
+        "kernel_averaged": averaged[:, kept][:, :, kept].half().numpy(),
+        "kernel_final": final[:, kept][:, :, kept].half().numpy(),
+    }

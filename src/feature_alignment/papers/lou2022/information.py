@@ -1,33 +1,32 @@
 """Forward and backward information of a network at initialisation, and where they balance."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
-from feature_alignment import command
 from feature_alignment.measures import information
-from feature_alignment.papers.lou2022.networks import build_network
-from feature_alignment.run.context import Run, parse_run
+from feature_alignment.models.build import build
+from feature_alignment.run.context import Run
 from feature_alignment.tangents.capture import layer_passes
-from feature_alignment.training.loop import Measurement
+from feature_alignment.training.readings import Measurement, Reading, taken
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Measure one initialisation; see ``--help`` for the arguments."""
-    run = parse_run("feature_alignment.papers.lou2022.information", __doc__, argv)
-    run.complete(lambda checkpointing: measure_information(run))
+def measure(run: Run) -> None:
+    """Measure one initialisation."""
+    run.complete(lambda _: measure_information(run))
 
 
 def measure_information(run: Run) -> list[Measurement]:
     """Measure the run's network as it is initialised, on the first test images."""
     task = run.task()
-    network = build_network(run, task).to(run.device).eval()
+    network = build(run.settings["model"], task.shape, task.classes, run.generator("init"))
+    network = network.to(run.device).eval()
     examples = task.test.first(run.settings["measure"]["examples"], "measure.examples")
-    return list(initial_information(network, examples.inputs.to(run.device)))
+    return taken(initial_information(network, examples.inputs.to(run.device)))
 
 
-def initial_information(network: nn.Module, inputs: Tensor) -> Iterator[Measurement]:
+def initial_information(network: nn.Module, inputs: Tensor) -> Iterator[Reading]:
     """Measure what a fully connected network does to the correlations of inputs.
 
     Measures, for every layer, as means over all pairs of distinct inputs (and over outputs):
@@ -60,7 +59,7 @@ def initial_information(network: nn.Module, inputs: Tensor) -> Iterator[Measurem
     }
     for measure, values in curves.items():
         for layer, value in zip(passes, values.tolist(), strict=True):
-            yield Measurement(0, 0.0, measure, value, layer.name)
+            yield Reading(measure, value, layer.name)
     mean = cosines.mean().item()
     scalars = {
         "input_correlation": mean,
@@ -70,8 +69,4 @@ def initial_information(network: nn.Module, inputs: Tensor) -> Iterator[Measurem
         "equilibrium_layer_mean_field": information.mean_field_equilibrium(mean, len(passes)),
     }
     for measure, value in scalars.items():
-        yield Measurement(0, 0.0, measure, value)
-
-
-if __name__ == "__main__":
-    command.run(main)
+        yield Reading(measure, value)

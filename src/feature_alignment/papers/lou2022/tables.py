@@ -1,53 +1,34 @@
-"""Collect the tables of lou2022's figures from the measurements of the networks."""
+"""The tables of lou2022's figures, from the measurements of its networks."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 
 import pandas as pd
 
-from feature_alignment import command
 from feature_alignment.measures.hierarchy import profile
 from feature_alignment.papers.lou2022 import theory
 from feature_alignment.run.collecting import (
+    SERIES,
+    Collect,
     Collection,
-    collect_figure,
+    Table,
+    is_last,
     layer_places,
     with_column,
 )
 
 INITIAL, CUT_OFF = "initial", "cut off"
-SERIES = ["run", "seed"]
 AT_INITIALISATION = ("equilibrium_layer", "equilibrium_layer_mean_field", "input_correlation")
-
-Table = pd.DataFrame
-Settings = Mapping[str, object]
-Condition = Callable[[Settings], object]
-
-CONDITIONS: dict[str, Condition] = {
-    "dataset": lambda settings: settings["dataset"]["name"],
-    "architecture": lambda settings: settings["model"]["architecture"],
-    "family": lambda settings: settings["model"]["architecture"].rstrip("0123456789"),
-    "depth": lambda settings: settings["model"].get("depth"),
-    "width": lambda settings: settings["model"]["width"],
-    "learning_rate": lambda settings: settings.get("learning_rate"),
-    "batch_size": lambda settings: settings["batch_size"],
-    "optimizer": lambda settings: settings["optimizer"],
-    "input_offset": lambda settings: settings["input_offset"],
-}
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Write the table of one figure; see ``--help`` for the arguments."""
-    collect_figure("feature_alignment.papers.lou2022.tables", __doc__, FIGURES, argv)
 
 
 def hierarchy(collection: Collection) -> Table:
     """Return the layers' alignment at each stage of training, by dataset and architecture."""
-    return by_stage(collection, "dataset", "architecture")
+    return by_stage(collection)
 
 
 def architectures(collection: Collection) -> Table:
-    """Return the layers' alignment at each stage, with ``layers``, the number of layers."""
-    table = by_stage(collection, "architecture", "family")
+    """Return the layers' alignment at each stage, by ``family`` and ``layers``, how many there are."""
+    table = by_stage(collection.with_condition("family", lambda run: _family(collection, run)))
     counts = table.groupby("run")["layer_index"].max()
     return with_column(table, "layers", table["run"].map(counts))
 
@@ -57,7 +38,7 @@ def peaks_over_depth(collection: Collection) -> Table:
 
     See :func:`feature_alignment.papers.lou2022.theory.against_theory`.
     """
-    table = final(by_stage(collection, "dataset", "depth", "learning_rate"))
+    table = final(by_stage(with_depth(collection)))
     return pd.concat([table, theory.against_theory(table)], ignore_index=True)
 
 
@@ -66,11 +47,11 @@ def input_correlation(collection: Collection) -> Table:
 
     It is in layers; the equilibrium is that of the infinitely wide network for the run's inputs.
     """
-    table = final(by_stage(collection, "depth", "input_offset"))
-    keys = ["run", "seed"]
-    predicted = table[table["measure"] == "equilibrium_layer_mean_field"].set_index(keys)["value"]
+    table = final(by_stage(with_depth(collection)))
+    exact = table[table["measure"] == "equilibrium_layer_mean_field"]
+    predicted = exact.set_index(SERIES)["value"]
     peaks = table[table["measure"] == "peak_layer"]
-    places = pd.MultiIndex.from_frame(peaks[keys])
+    places = pd.MultiIndex.from_frame(peaks[SERIES])
     distance = peaks["value"].to_numpy() - predicted.reindex(places).to_numpy()
     rows = peaks.assign(measure="distance_to_equilibrium", value=distance)
     return pd.concat([table, rows], ignore_index=True)
@@ -78,8 +59,7 @@ def input_correlation(collection: Collection) -> Table:
 
 def hyperparameters(collection: Collection) -> Table:
     """Return the final alignments by optimiser, learning rate and batch size, and the fit."""
-    conditions = ("architecture", "optimizer", "learning_rate", "batch_size")
-    return final(by_stage(collection, *conditions))
+    return final(by_stage(collection))
 
 
 def evolution(collection: Collection) -> Table:
@@ -87,7 +67,6 @@ def evolution(collection: Collection) -> Table:
 
     Once per run and seed: ``final_spread`` and ``reached``, 1 where the last loss was reached.
     """
-    collection = _with_conditions(collection, "learning_rate")
     table = _weights(collection.measurements)
     table = with_column(table, "layer_index", layer_places(table))
     alignments = table[(table["measure"] == "alignment") & table["layer"].notna()]
@@ -97,27 +76,37 @@ def evolution(collection: Collection) -> Table:
             for _, curve in alignments.groupby([*SERIES, "step", "split"], sort=False)
         ]
     )
-    ends = spreads[_is_last(spreads)].assign(measure="final_spread")
+    ends = spreads[is_last(spreads)].assign(measure="final_spread")
     fits = table[table["measure"].isin(["loss", "accuracy"])]
-    reached = _reached(table, collection.specs)
+    reached = _reached(table, collection)
     return pd.concat([alignments, spreads, ends, fits, reached], ignore_index=True)
 
 
 def information(collection: Collection) -> Table:
     """Return what :func:`feature_alignment.papers.lou2022.theory.information` does."""
-    collection = _with_conditions(collection, "depth", "width")
-    table = collection.measurements
+    table = with_depth(collection).measurements
     trained = (table["measure"] == "alignment") & (table["split"] == "test")
-    trained &= _is_last(table) & (table["step"] > 0)
+    trained &= is_last(table) & (table["step"] > 0)
     initial = table["measure"].str.startswith(("forward", "backward"))
     kept = trained | initial | table["measure"].isin(AT_INITIALISATION)
     return theory.information(table[kept].reset_index(drop=True))
 
 
-def by_stage(collection: Collection, *conditions: str) -> Table:
+def with_depth(collection: Collection) -> Collection:
+    """Return the collection with ``depth`` L as the number of linear layers, not of hidden ones."""
+    table = collection.measurements
+    return replace(collection, measurements=table.assign(depth=table["depth"] + 1))
+
+
+def _family(collection: Collection, run: str) -> str:
+    """Return ``vgg`` for ``vgg13``."""
+    return str(collection.setting(run, "model.architecture")).rstrip("0123456789")
+
+
+def by_stage(collection: Collection) -> Table:
     """Return alignments at initialisation and where each loss is reached, layer by layer.
 
-    Condition columns are those named, ``stage`` (``initial``, ``loss 0.1``, …; ``cut off`` at the
+    Further condition columns are ``stage`` (``initial``, ``loss 0.1``, …; ``cut off`` at the
     end of a run that did not reach its last loss) and ``layer_index``, from 1, over the linear and
     convolutional layers; normalisation layers are left out. Rows: ``alignment`` of each layer;
     for each split, of its smoothed curve over layers, ``peak_layer``, ``peak_share`` (peak over
@@ -128,9 +117,8 @@ def by_stage(collection: Collection, *conditions: str) -> Table:
     layer; ``loss``, ``accuracy`` and ``error``; once per run and seed ``reached``, 1 where the
     last loss was reached; and what was measured of the network at initialisation.
     """
-    collection = _with_conditions(collection, *conditions)
     table = _weights(collection.measurements)
-    table = with_column(table, "stage", _stages(table, collection.specs))
+    table = with_column(table, "stage", _stages(table, collection))
     table = with_column(table, "layer_index", layer_places(table))
     once = table[table["measure"].isin(AT_INITIALISATION)]
     table = table[table["stage"].notna()]
@@ -155,33 +143,21 @@ def by_stage(collection: Collection, *conditions: str) -> Table:
     fits = table[table["measure"].isin(["loss", "accuracy"])]
     accuracy = fits[fits["measure"] == "accuracy"]
     errors = accuracy.assign(measure="error", value=1 - accuracy["value"])
-    reached = _reached(table, collection.specs)
+    reached = _reached(table, collection)
     return pd.concat([alignments, *rows, fits, errors, reached, once], ignore_index=True)
 
 
 def final(table: Table) -> Table:
     """Return the rows of the last stage, and those of the network at initialisation."""
-    chosen = table["measure"].isin(AT_INITIALISATION) | _is_last(table)
+    chosen = table["measure"].isin(AT_INITIALISATION) | is_last(table)
     return table[chosen].reset_index(drop=True)
 
 
-def _reached(table: Table, specs: Mapping[str, Mapping]) -> Table:
+def _reached(table: Table, collection: Collection) -> Table:
     """Return for every run and seed whether its last loss was reached."""
-    ends = table[(table["measure"] == "losses_reached") & _is_last(table)]
-    goals = ends["run"].map(lambda run: len(specs[run]["settings"]["stop"]["losses"]))
+    ends = table[(table["measure"] == "losses_reached") & is_last(table)]
+    goals = ends["run"].map(lambda run: len(collection.setting(run, "stop.losses")))
     return ends.assign(measure="reached", value=(ends["value"] == goals).astype(float))
-
-
-def _is_last(table: Table) -> pd.Series:
-    return table["step"] == table.groupby(SERIES)["step"].transform("max")
-
-
-def _with_conditions(collection: Collection, *names: str) -> Collection:
-    for name in names:
-        collection = collection.with_condition(
-            name, lambda spec, name=name: CONDITIONS[name](spec["settings"])
-        )
-    return collection
 
 
 def _weights(table: Table) -> Table:
@@ -189,12 +165,12 @@ def _weights(table: Table) -> Table:
     return table[~table["layer"].str.contains("norm").fillna(False)].reset_index(drop=True)
 
 
-def _stages(table: Table, specs: Mapping[str, Mapping]) -> pd.Series:
+def _stages(table: Table, collection: Collection) -> pd.Series:
     """Say at which stage each row was measured, nothing between two stages."""
     counts = table[table["measure"] == "losses_reached"].sort_values("step")
     names: dict[tuple, str] = {}
     for (run, seed), rows in counts.groupby(SERIES):
-        losses = specs[run]["settings"]["stop"]["losses"]
+        losses = collection.setting(run, "stop.losses")
         before = 0
         for step, count in zip(rows["step"], rows["value"].astype(int), strict=True):
             if count > before:
@@ -212,7 +188,7 @@ def _of_curve(curve: Table, values: Mapping[str, float]) -> Table:
     return pd.concat([row.assign(measure=name, value=value) for name, value in values.items()])
 
 
-FIGURES: dict[str, Callable[[Collection], Table]] = {
+TABLES: dict[str, Collect] = {
     "e1_hierarchy": hierarchy,
     "e2_information": information,
     "e3_peak_depth": peaks_over_depth,
@@ -222,7 +198,3 @@ FIGURES: dict[str, Callable[[Collection], Table]] = {
     "c1_equal_rates": peaks_over_depth,
     "c2_input_correlation": input_correlation,
 }
-
-
-if __name__ == "__main__":
-    command.run(main)

@@ -16,12 +16,11 @@ from feature_alignment.measures.information import (
     leading_order_equilibrium,
     mean_field_equilibrium,
 )
+from feature_alignment.run.collecting import Table, layer_places, with_column
 
 INPUT_CORRELATIONS = (0.1, 0.3, 0.5)
 DEPTHS = (10, 20, 30, 40, 50, 60, 80, 100, 200, 500, 1000, 2000, 5000, 10000)
 TOLERANCE_SHARE, TOLERANCE_LAYERS = 0.2, 2.0
-
-Table = pd.DataFrame
 
 
 def against_theory(table: Table) -> Table:
@@ -135,10 +134,8 @@ def information(table: Table) -> Table:
         ``leading_order_curve``, ``equilibrium_over_leading_order``, and ``distance_over_limit``,
         (1 − c^L) L² / κ; ``equilibrium_exponent``, the mean slope from L to 10 L of the logarithms.
     """
-    numbers = table["layer"].str.extract(r"(\d+)$")[0].astype("Float64")
-    table = table.copy()
-    table.insert(len(table.columns) - 2, "layer_index", numbers)
-    table.insert(len(table.columns) - 2, "input_correlation", pd.NA)
+    table = with_column(table, "layer_index", layer_places(table))
+    table = with_column(table, "input_correlation", pd.NA)
     parts = [table]
     keys = ["run", "seed", "layer"]
     for name, measure in (("forward", "forward_distance"), ("backward", "backward_correlation")):

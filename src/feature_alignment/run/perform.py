@@ -1,0 +1,103 @@
+"""Perform one run with one seed: read its spec, let its experiment measure, write the table."""
+
+import argparse
+import importlib.util
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from feature_alignment import command
+from feature_alignment.run.context import Dataset, Run
+from feature_alignment.storage import read_json
+
+PAPERS = "feature_alignment.papers"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Perform a run; see ``--help`` for the arguments.
+
+    The experiment is the module that the spec names. It has a function ``measure``, which takes
+    the run and completes it, and may say in ``DTYPE`` what its networks compute in.
+    """
+    run = parse(argv)
+    importlib.import_module(run.module).measure(run)
+
+
+def parse(argv: Sequence[str] | None) -> Run:
+    """Read the arguments of a run and set torch up to be deterministic.
+
+    Raises:
+        ValueError: If the device is not there, a file is not JSON, or the spec names no experiment.
+    """
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spec", type=Path, required=True, help="resolved spec (JSON)")
+    parser.add_argument("--seed", type=int, required=True, help="replicate, 0, 1, …")
+    parser.add_argument(
+        "--data", type=Path, nargs="*", default=[], help="prepared datasets (safetensors)"
+    )
+    parser.add_argument(
+        "--manifest", type=Path, nargs="*", default=[], help="their manifests (JSON), in order"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="table of measurements (CSV)")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="where to save the state")
+    parser.add_argument("--checkpoint-interval", type=float, default=20, help="seconds between")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, …")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    arguments = parser.parse_args(argv)
+    try:
+        device = torch.device(arguments.device)
+    except RuntimeError as error:
+        raise ValueError(f"unknown device {arguments.device!r}: {error}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {device} asked for, but torch sees no GPU; use --device cpu")
+    if len(arguments.data) != len(arguments.manifest):
+        raise ValueError(
+            f"expected one --manifest for each --data, got {len(arguments.manifest)} for "
+            f"{len(arguments.data)}"
+        )
+    given = [
+        Dataset(arrays, read_json(manifest))
+        for arrays, manifest in zip(arguments.data, arguments.manifest, strict=True)
+    ]
+    spec = read_json(arguments.spec)
+    module = experiment_module(spec)
+    torch.set_num_threads(arguments.threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only so
+    torch.set_deterministic_debug_mode("error")
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # by default tf32, good to three digits
+    return Run(
+        module=module,
+        spec=spec,
+        seed=arguments.seed,
+        datasets={dataset.manifest["name"]: dataset for dataset in given},
+        out=arguments.out,
+        checkpoint=arguments.checkpoint,
+        checkpoint_interval_s=arguments.checkpoint_interval,
+        device=device,
+        threads=arguments.threads,
+        dtype=getattr(importlib.import_module(module), "DTYPE", "float32"),
+    )
+
+
+def experiment_module(spec: dict) -> str:
+    """Return the dotted name of the module that a spec names as its experiment.
+
+    Raises:
+        ValueError: If there is no such module in the paper's room.
+    """
+    paper, experiment = spec["paper"], spec["experiment"]
+    module = f"{PAPERS}.{paper}.{experiment}"
+    named = all(re.fullmatch("[a-z0-9_]+", part) for part in (paper, experiment))
+    if not named or importlib.util.find_spec(module) is None:
+        raise ValueError(
+            f"the spec names the experiment {experiment!r} of {paper!r}; expected a module in "
+            "src/feature_alignment/papers/<paper>/"
+        )
+    return module
+
+
+if __name__ == "__main__":
+    command.run(main)
