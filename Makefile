@@ -39,7 +39,7 @@ lint: $(INSTALLED)
 	$(IN_VENV) snakemake --lint --config scale=smoke
 
 test: lint
-	$(IN_VENV) pytest
+	$(IN_VENV) pytest -n $(CORES) --dist worksteal
 
 clean:
 	rm -rf results figures/*/ data/prepared .snakemake
