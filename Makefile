@@ -2,6 +2,7 @@
 PYTHON ?= python3
 CORES ?= 2
 
+TEMPLATES := src/feature_alignment/publish/templates
 VENV := .venv
 INSTALLED := $(VENV)/installed
 IN_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
@@ -32,11 +33,13 @@ all: $(INSTALLED)
 lint: $(INSTALLED)
 	$(IN_VENV) ruff check .
 	$(IN_VENV) ruff format --check .
+	$(IN_VENV) djlint --lint --quiet $(TEMPLATES)
+	$(IN_VENV) oxlint --deny-warnings -D correctness -D suspicious $(TEMPLATES)
 	$(IN_VENV) snakefmt --check Snakefile workflow
 	$(IN_VENV) snakemake --lint --config scale=smoke
 
 test: lint
-	$(IN_VENV) pytest
+	$(IN_VENV) pytest -n $(CORES) --dist worksteal
 
 clean:
 	rm -rf results figures/*/ data/prepared .snakemake

@@ -45,6 +45,21 @@ def test_the_constraints_pin_every_requirement_inside_its_range():
         assert Version(pinned[requirement.name]) in requirement.specifier, requirement.name
 
 
+def test_every_file_of_the_package_that_is_not_python_is_installed_with_it():
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    source = ROOT / "src"
+    installed = {
+        path
+        for package, patterns in setuptools["package-data"].items()
+        for pattern in patterns
+        for path in source.joinpath(*package.split(".")).glob(pattern)
+    }
+    package = source / "feature_alignment"
+    files = {path for path in package.rglob("*.*") if path.suffix not in (".py", ".pyc")}
+    assert files
+    assert files == installed
+
+
 def test_torch_and_torchvision_are_a_pair():
     needed = [Requirement(line) for line in metadata.requires("torchvision")]
     [torch] = [requirement for requirement in needed if requirement.name == "torch"]

@@ -1,12 +1,15 @@
 import base64
 import io
 import re
+from importlib import resources
 
+import jinja2
 import pytest
+import tinycss2
 from PIL import Image
 
 from feature_alignment.publish import page
-from feature_alignment.storage import write_json, write_text
+from feature_alignment.storage import write_json
 
 ROW = {
     "id": "toy.fig1.rises",
@@ -29,7 +32,6 @@ ROW = {
     "note": "a <note>",
 }
 OPEN = {"verdict": "not run", "estimate": None, "low": None, "high": None, "n": None, "note": None}
-TITLES = {"toy": {"fig1": "A figure <title>."}}
 
 
 @pytest.fixture
@@ -40,13 +42,14 @@ def figure(tmp_path):
     return path
 
 
-def written(tmp_path, figure, rows, titles="toy: {fig1: A figure <title>.}"):
+def written(tmp_path, figure, rows, name="fig1", title="A figure <title>."):
     out = tmp_path / "audit" / "ledger.html"
+    paper = tmp_path / "papers" / "toy" / "paper.yaml"
     write_json(tmp_path / "ledger.json", rows)
-    write_text(tmp_path / "titles.yaml", titles)
+    write_json(paper, {"figures": {name: {"title": title}}})  # JSON is YAML
     page.main(
         ["--ledger", str(tmp_path / "ledger.json"), "--figures", str(figure)]
-        + ["--titles", str(tmp_path / "titles.yaml"), "--out", str(out)]
+        + ["--papers", str(paper), "--out", str(out)]
     )
     return out.read_text()
 
@@ -60,7 +63,39 @@ def test_every_claim_is_there_and_escaped(tmp_path, figure):
     assert "numbers at layer &lt;1&gt;" in text
     assert "1 supported</button>" in text
     assert "0 contradicted</button>" in text
-    assert "[[" not in text
+    assert "<p>A figure &lt;title&gt;.</p>" in text
+
+
+def test_no_text_of_a_claim_is_taken_for_markup_or_a_placeholder(tmp_path, figure):
+    said = '[[figures]] {{ 1 }} {% raw %} <script>"</script>'
+    shown = "[[figures]] {{ 1 }} {% raw %} &lt;script&gt;&#34;&lt;/script&gt;"
+    row = ROW | {"statement": f"S {said}", "note": f"N {said}", "group": f"G {said}"}
+    text = written(tmp_path, figure, [row], title=f"T {said}")
+    for start in ("S", "N", "numbers at G", 'alt="T', "<p>T"):
+        assert f"{start} {shown}" in text
+    assert text.count("<script") == text.count("</script") == 1
+
+
+def test_a_row_without_a_field_is_an_error(tmp_path, figure):
+    row = {key: value for key, value in ROW.items() if key != "criterion"}
+    with pytest.raises(jinja2.UndefinedError, match="criterion"):
+        written(tmp_path, figure, [row])
+
+
+def test_the_style_sheet_has_no_parse_error():
+    text = resources.files("feature_alignment.publish").joinpath("templates/ledger.css").read_text()
+
+    def check(nodes, *expected):
+        for node in nodes:
+            where = f"line {node.source_line} of ledger.css"
+            assert node.type in expected, where
+            if node.type != "declaration":
+                assert node.content, where
+                assert "error" not in {token.type for token in node.prelude}, where
+                inside = tinycss2.parse_blocks_contents(node.content, True, True)
+                check(inside, "declaration" if node.type == "qualified-rule" else "qualified-rule")
+
+    check(tinycss2.parse_stylesheet(text, True, True), "qualified-rule", "at-rule")
 
 
 def test_the_page_needs_no_other_file(tmp_path, figure):
@@ -79,9 +114,9 @@ def test_the_whole_figure_is_named_relative_to_the_page(tmp_path, figure):
 
 def test_a_figure_without_title_or_image_is_an_error(tmp_path, figure):
     with pytest.raises(ValueError, match=r"toy\.fig1\.rises: expected a title of figure toy/fig1"):
-        written(tmp_path, figure, [ROW], "toy: {fig2: Another.}")
+        written(tmp_path, figure, [ROW], name="fig2")
     with pytest.raises(ValueError, match=r"expected an image of figure toy/fig2"):
-        written(tmp_path, figure, [ROW | {"table": "toy/fig2"}], "toy: {fig2: Another.}")
+        written(tmp_path, figure, [ROW | {"table": "toy/fig2"}], name="fig2")
 
 
 def test_a_figure_that_is_no_image_is_an_error(tmp_path, figure):

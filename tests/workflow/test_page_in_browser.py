@@ -38,7 +38,7 @@ def written(tmp_path_factory):
     shutil.copytree(PUBLISHED / "thumbnails", figures)
     page.main(
         ["--ledger", str(PUBLISHED / "ledger.json"), "--out", str(folder / "audit" / "ledger.html")]
-        + ["--titles", str(ROOT / "config" / "figures.yaml")]
+        + ["--papers", *map(str, sorted(ROOT.glob("papers/*/paper.yaml")))]
         + ["--figures", *map(str, sorted(figures.glob("*/*.png")))]
     )
     shutil.rmtree(figures / "lou2022")  # as where the page was sent without the figures
@@ -136,6 +136,13 @@ def test_words_filter(opened, ledger):
     statements = {row["id"]: row["statement"] for row in ledger}
     assert any("effective rank" in statements[name] for name in found)
     assert len(found) < len(ledger)
+
+
+def test_words_are_found_across_the_lines_of_the_template(opened, ledger):
+    row = ledger[-1]
+    browser = opened()
+    browser.find_element(By.ID, "words").send_keys(f"scale {row['needs']}; table {row['table']}")
+    assert row["id"] in shown(browser)
 
 
 @pytest.mark.parametrize("presses, descending", [(1, False), (2, True)])

@@ -11,7 +11,7 @@ def thumbnail(figure: Path, width: int) -> Image.Image:
     """Return a copy of a figure with the given width in pixels, on a white ground, in 64 colours.
 
     Raises:
-        ValueError: If the file is no image.
+        ValueError: If the file is not an image.
     """
     try:
         with Image.open(figure) as image:

@@ -244,3 +244,15 @@ def _expect(name: str, known: Iterable[str], where: str, kind: str) -> None:
 def read_all_experiments(folder: Path, schemas: Path) -> dict[str, Experiments]:
     """Read every ``<paper>.yaml`` in ``folder``; the result is keyed by paper."""
     return {path.stem: Experiments.read(path, schemas) for path in sorted(folder.glob("*.yaml"))}
+
+
+def figure_titles(paths: Iterable[Path]) -> dict[str, dict[str, str]]:
+    """Return the titles of the figures by paper, of ``papers/<paper>/paper.yaml`` files."""
+    return {
+        path.parent.name: {
+            figure: record["title"]
+            for figure, record in read_yaml(path)["figures"].items()
+            if isinstance(record, Mapping)
+        }
+        for path in paths
+    }
