@@ -27,7 +27,7 @@ def hierarchy(collection: Collection) -> Table:
 
 
 def architectures(collection: Collection) -> Table:
-    """Return the layers' alignment at each stage, by ``family`` and ``layers``, how many there are."""
+    """Return the layers' alignment at each stage, by ``family`` and number of ``layers``."""
     table = by_stage(collection.with_condition("family", lambda run: _family(collection, run)))
     counts = table.groupby("run")["layer_index"].max()
     return with_column(table, "layers", table["run"].map(counts))
