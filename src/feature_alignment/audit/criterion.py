@@ -113,7 +113,7 @@ class Criterion:
         return [
             (name, roles)
             for option, value in options.items()
-            if (roles := _roles_of(self._types[option]))
+            if (roles := _roles_of(self._types.get(option)))
             for name in (value if isinstance(value, list | tuple) else [value])
             if isinstance(name, str)
         ]
@@ -132,9 +132,10 @@ class Criterion:
         rows = Rows(table)
         names = self.names(options)
         rows.check(names)
-        bounded = rows.seeds_with_bounds(name for name, roles in names if MEASURE in roles)
-        if bounded:
-            return Outcome(INCONCLUSIVE, math.nan, math.nan, math.nan, bounded)
+        bounds = rows.bounds_on(name for name, roles in names if MEASURE in roles)
+        if not bounds.empty:
+            seeds = bounds["seed"].nunique()
+            return Outcome(INCONCLUSIVE, math.nan, math.nan, math.nan, seeds)
         return self._function(rows, **options)
 
 

@@ -13,6 +13,7 @@ from pandas.api.typing import SeriesGroupBy
 from scipy import stats
 
 from feature_alignment.audit.criterion import (
+    COLUMN,
     CONTRADICTED,
     INCONCLUSIVE,
     MEASURE,
@@ -45,20 +46,19 @@ class Rows:
         """
         columns, measures = list(self.table.columns), sorted(self.table["measure"].unique())
         bounded = {measure.removesuffix(ending) for measure in measures for ending in BOUNDS}
+        known = {COLUMN: set(columns), MEASURE: {*measures, *bounded}}
         for name, roles in names:
-            found = (MEASURE in roles and name in {*measures, *bounded}) or (
-                roles != {MEASURE} and name in columns
-            )
-            if not found and roles == {MEASURE}:
+            if any(name in known[role] for role in roles):
+                continue
+            if roles == {MEASURE}:
                 raise ValueError(f"no rows with measure {name!r}; there are: {', '.join(measures)}")
-            if not found:
-                kinds = " or ".join(sorted(roles))
-                raise ValueError(f"no {kinds} {name!r}; the table has: {', '.join(columns)}")
+            kinds = " or ".join(sorted(roles))
+            raise ValueError(f"no {kinds} {name!r}; the table has: {', '.join(columns)}")
 
-    def seeds_with_bounds(self, measures: Iterable[str]) -> int:
-        """Return how many seeds have but a bound on one of the measures."""
+    def bounds_on(self, measures: Iterable[str]) -> pd.DataFrame:
+        """Return the rows that hold a bound on one of the measures, where it has no value."""
         bounds = [f"{measure}{ending}" for measure in measures for ending in BOUNDS]
-        return self.table[self.table["measure"].isin(bounds)]["seed"].nunique()
+        return self.table[self.table["measure"].isin(bounds)]
 
     def values(self, measure: str, columns: Sequence[str]) -> pd.Series:
         """Return the values of a measure, indexed by seed and the given columns.
