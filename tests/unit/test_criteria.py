@@ -1,9 +1,20 @@
 import math
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pytest
 
 from feature_alignment.audit import criteria
+from feature_alignment.audit.criterion import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    SUPPORTED,
+    Column,
+    Correlation,
+    Measure,
+    Place,
+)
 from feature_alignment.tables import tidy
 
 LAYERS = ("linear1", "linear2")
@@ -106,6 +117,12 @@ EXACT_CASES = [
 ]
 
 
+@pytest.fixture
+def registry(monkeypatch):
+    """Forget the criteria that a test makes."""
+    monkeypatch.setattr(criteria, "CRITERIA", dict(criteria.CRITERIA))
+
+
 def exact(curves):
     return tidy(
         {"epoch": epoch, "measure": measure, "value": value}
@@ -121,24 +138,24 @@ def test_every_criterion_has_its_cases():
 @pytest.mark.parametrize("name, options, supporting, contradicting", CASES)
 def test_supports_and_contradicts(name, options, supporting, contradicting):
     judge = criteria.CRITERIA[name]
-    assert judge(table(supporting), **options).verdict == criteria.SUPPORTED
-    assert judge(table(contradicting), **options).verdict == criteria.CONTRADICTED
+    assert judge(table(supporting), **options).verdict == SUPPORTED
+    assert judge(table(contradicting), **options).verdict == CONTRADICTED
 
 
 @pytest.mark.parametrize("name, options, supporting, contradicting", EXACT_CASES)
 def test_exact_values_need_no_seeds(name, options, supporting, contradicting):
     judge = criteria.CRITERIA[name]
     outcome = judge(exact(supporting), **options)
-    assert outcome.verdict == criteria.SUPPORTED
+    assert outcome.verdict == SUPPORTED
     assert outcome.low == outcome.estimate == outcome.high
-    assert judge(exact(contradicting), **options).verdict == criteria.CONTRADICTED
+    assert judge(exact(contradicting), **options).verdict == CONTRADICTED
 
 
 @pytest.mark.parametrize("name, options, supporting, contradicting", CASES)
 def test_one_seed_or_wide_seeds_decide_nothing(name, options, supporting, contradicting):
     judge = criteria.CRITERIA[name]
     single = judge(table(supporting, seeds=1), **options)
-    assert single.verdict == criteria.INCONCLUSIVE
+    assert single.verdict == INCONCLUSIVE
     assert (single.high, single.n) == (math.inf, 1)
     assert single.low == (0 if "min_factor" in options else -math.inf)  # a factor is positive
 
@@ -153,15 +170,15 @@ def test_measures_of_several_runs_correlate_by_rank():
         )
 
     agreeing = criteria.rank_correlates(rows([10, 30, 50]), x="a", y="b", bound=0.9)
-    assert (agreeing.verdict, agreeing.estimate, agreeing.n) == (criteria.SUPPORTED, 1, 3)
+    assert (agreeing.verdict, agreeing.estimate, agreeing.n) == (SUPPORTED, 1, 3)
     opposed = criteria.rank_correlates(rows([50, 30, 10]), x="a", y="b", bound=0.9)
-    assert (opposed.verdict, opposed.estimate) == (criteria.CONTRADICTED, -1)
+    assert (opposed.verdict, opposed.estimate) == (CONTRADICTED, -1)
 
 
 def test_a_curve_crosses_a_fixed_number():
     rows = exact({"a": [0, 0.4, 1]})
     outcome = criteria.crosses(rows, first="a", second=0.7, x="epoch", between=[1, 2])
-    assert (outcome.verdict, outcome.estimate) == (criteria.SUPPORTED, pytest.approx(1.5))
+    assert (outcome.verdict, outcome.estimate) == (SUPPORTED, pytest.approx(1.5))
     assert criteria.crosses(rows, first="a", second=2, x="epoch", between=[0, 9]).n == 1
 
 
@@ -178,7 +195,7 @@ def test_wide_seeds_are_inconclusive():
         for epoch, value in enumerate(pair)
     )
     outcome = criteria.increases(rows, x="epoch", y="m")
-    assert outcome.verdict == criteria.INCONCLUSIVE
+    assert outcome.verdict == INCONCLUSIVE
     assert outcome.estimate == pytest.approx(0.1 / 3)
 
 
@@ -192,11 +209,11 @@ def test_a_contradicted_claim_shows_the_group_that_contradicts_it():
     )
     options = {"y": "m", "x": "epoch", "over": ["layer"]}
     outcome = criteria.at_least(rows, bound=1.0, **options)
-    assert (outcome.verdict, outcome.group) == (criteria.CONTRADICTED, "layer narrow")
+    assert (outcome.verdict, outcome.group) == (CONTRADICTED, "layer narrow")
     assert outcome.estimate == pytest.approx(0.2)
     assert outcome.high < 1.0
     open_ = criteria.at_least(rows, bound=0.2, **options)
-    assert (open_.verdict, open_.group) == (criteria.INCONCLUSIVE, "layer wide")
+    assert (open_.verdict, open_.group) == (INCONCLUSIVE, "layer wide")
     alone = rows[rows["layer"] == "good"]
     assert criteria.at_least(alone, bound=1.0, **options).group == ""
 
@@ -213,7 +230,7 @@ def test_the_worst_layer_counts():
     rows = table({"m": RISING})
     falls = rows["layer"] == "linear2"
     rows.loc[falls, "value"] = 1 - rows.loc[falls, "value"]
-    assert criteria.increases(rows, y="m", **BY_LAYER).verdict == criteria.CONTRADICTED
+    assert criteria.increases(rows, y="m", **BY_LAYER).verdict == CONTRADICTED
 
 
 def test_a_crossing_is_interpolated_and_must_be_the_only_one():
@@ -227,14 +244,85 @@ def test_a_crossing_is_interpolated_and_must_be_the_only_one():
             exact({"a": never_or_twice, "b": FLAT}), first="a", second="b", x="epoch",
             between=[0, 2],
         )  # fmt: skip
-        assert outcome.verdict == criteria.CONTRADICTED
+        assert outcome.verdict == CONTRADICTED
         assert math.isnan(outcome.estimate)
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_signature_becomes_a_schema():
+    @criteria.criterion
+    def wanders(
+        rows,
+        *,
+        x: Column,
+        y: Measure | float,
+        over: Sequence[Column] = (),
+        between: tuple[float, float],
+        bound: Correlation,
+        at: Place = "all",
+        to: Literal["last", "lowest"] = "last",
+        start: float | None = None,
+    ):
+        """Judge nothing."""
+
+    assert wanders.schema == {
+        "additionalProperties": False,
+        "required": ["x", "y", "between", "bound"],
+        "properties": {
+            "criterion": True,
+            "x": {"type": "string"},
+            "y": {"anyOf": [{"type": "string"}, {"type": "number"}]},
+            "over": {"type": "array", "items": {"type": "string"}},
+            "between": {
+                "type": "array",
+                "items": {"type": "number"},
+                "minItems": 2,
+                "maxItems": 2,
+            },
+            "bound": {"type": "number", "minimum": -1, "maximum": 1},
+            "at": {"anyOf": [{"type": "number"}, {"enum": ["first", "last", "all"]}]},
+            "to": {"enum": ["last", "lowest"]},
+            "start": {"type": "number"},
+        },
+    }
+    options = {"x": "epoch", "y": 1, "over": ["layer"], "at": "last", "to": "lowest"}
+    assert wanders.names(options) == [("epoch", {"column"}), ("layer", {"column"})]
+    assert wanders.names({"y": "loss"}) == [("loss", {"measure"})]
+
+
+def test_a_criterion_has_its_own_name_and_options_that_a_claim_can_give():
+    def increases(rows, *, y: Measure):
+        """Judge nothing."""
+
+    def wanders(rows, *, y: dict):
+        """Judge nothing."""
+
+    with pytest.raises(ValueError, match="'increases' is there already"):
+        criteria.criterion(increases)
+    with pytest.raises(ValueError, match="criterion wanders: expected options of types that a cl"):
+        criteria.criterion(wanders)
+    assert "wanders" not in criteria.CRITERIA
+
+
+def test_where_some_seeds_have_a_bound_alone_no_criterion_decides():
+    rows = table({"a": RISING, "b": FALLING})
+    one = (rows["measure"] == "b") & (rows["seed"] == 2)
+    rows.loc[one, "measure"] = "b_below"
+    for name, options in {
+        "exceeds": {"greater": "a", "lesser": "b", **BY_LAYER},
+        "rank_correlates": {"x": "b", "y": "a", "bound": 0, "over": ["layer", "epoch"]},
+    }.items():
+        outcome = criteria.CRITERIA[name](rows, **options)
+        assert (outcome.verdict, outcome.n) == (INCONCLUSIVE, 1)
+    assert criteria.increases(rows, y="a", **BY_LAYER).verdict == SUPPORTED
 
 
 def test_ill_posed_questions_are_errors():
     rows = table({"m": RISING})
     with pytest.raises(ValueError, match="no rows with measure 'n'; there are: m"):
         criteria.increases(rows, x="epoch", y="n", over=["layer"])
+    with pytest.raises(ValueError, match="no column or measure 'depth'; the table has: paper"):
+        criteria.rank_correlates(rows, x="depth", y="m", bound=0)
     with pytest.raises(ValueError, match="no column 'depth'"):
         criteria.increases(rows, x="epoch", y="m", over=["depth"])
     with pytest.raises(ValueError, match="several values of 'm'"):
@@ -252,10 +340,10 @@ def test_ill_posed_questions_are_errors():
 
 def test_no_change_at_all_is_not_a_rise():
     flat = exact({"a": FLAT, "b": FLAT})
-    assert criteria.increases(flat, x="epoch", y="a").verdict == criteria.CONTRADICTED
+    assert criteria.increases(flat, x="epoch", y="a").verdict == CONTRADICTED
     outcome = criteria.exceeds(flat, greater="a", lesser="b", x="epoch")
-    assert outcome.verdict == criteria.CONTRADICTED
-    assert criteria.at_least(flat, y="a", bound=0.5, x="epoch").verdict == criteria.SUPPORTED
+    assert outcome.verdict == CONTRADICTED
+    assert criteria.at_least(flat, y="a", bound=0.5, x="epoch").verdict == SUPPORTED
 
 
 def test_a_factor_has_a_positive_interval_and_may_be_infinite():
@@ -269,7 +357,7 @@ def test_a_factor_has_a_positive_interval_and_may_be_infinite():
     assert 0 < outcome.low < outcome.estimate < outcome.high
     assert outcome.estimate == pytest.approx((2 * 20 / 0.45) ** (1 / 3))
     gone = criteria.decreases(exact({"m": [1.0, 0.0]}), x="epoch", y="m", min_factor=2)
-    assert (gone.verdict, gone.estimate) == (criteria.SUPPORTED, math.inf)
+    assert (gone.verdict, gone.estimate) == (SUPPORTED, math.inf)
 
 
 def test_a_true_claim_about_many_groups_is_not_contradicted_by_their_number():
@@ -283,7 +371,7 @@ def test_a_true_claim_about_many_groups_is_not_contradicted_by_their_number():
             for epoch, value in enumerate([0, 0.02] + 0.02 * draw.standard_normal(2))
         )
         outcome = criteria.increases(rows, y="m", **BY_LAYER)
-        contradicted += outcome.verdict == criteria.CONTRADICTED
+        contradicted += outcome.verdict == CONTRADICTED
     # every layer truly rises; the level of contradiction by chance is far below 5 %
     assert contradicted <= 5
 

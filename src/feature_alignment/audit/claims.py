@@ -1,28 +1,69 @@
 """The claims files. Imported while the workflow is parsed, so it must stay light."""
 
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from feature_alignment.audit.criteria import schema_of_tests
 from feature_alignment.run.spec import read_yaml, validate
+from feature_alignment.sweep import combinations, filled
 
 
 def read_claims(paths: Iterable[Path], schema: Path) -> list[dict]:
-    """Read claims files; each claim gains its ``paper``, the file's name.
+    """Read claims files.
+
+    An entry with ``each`` stands for several claims, one for every combination of its values, which
+    take the place of ``{name}`` in its strings. A key whose value becomes null is left out.
 
     Args:
-        paths: ``claims/<paper>.yaml``.
-        schema: Schema of a claims file, which knows every criterion and its options.
+        paths: ``papers/<paper>/claims.yaml``.
+        schema: Schema of a claims file; that of ``test`` is added, from the criteria.
+
+    Returns:
+        Claims without ``each`` and with their ``paper``, the name of the file's folder.
 
     Raises:
-        ValueError: If a file does not fit the schema, or an id is given twice.
+        ValueError: If a file does not fit the schema, names and values of an ``each`` do not fit
+            the entry, or an id is given twice.
     """
+    form = read_yaml(schema)
+    entry = form["items"]
+    entry["properties"]["test"] = schema_of_tests()
     claims = []
     for path in paths:
         content = read_yaml(path)
-        validate(content, read_yaml(schema), str(path))
-        claims.extend({**claim, "paper": path.stem} for claim in content)
+        validate(content, form | {"items": {"type": "object"}}, str(path))
+        for template in content:
+            where = f"{path}: claim {template.get('id')}"
+            if "each" in template:
+                validate(template["each"], entry["properties"]["each"], f"{where}: each")
+            for claim in _repeated(template, where):
+                validate(claim, entry, f"{path}: claim {claim.get('id')}")
+                claims.append({**claim, "paper": path.parent.name})
     repeated = [name for name, n in Counter(claim["id"] for claim in claims).items() if n > 1]
     if repeated:
         raise ValueError(f"claim id {repeated[0]!r} is given twice")
     return claims
+
+
+def _repeated(template: Mapping, where: str) -> list[Mapping]:
+    """Return the claims that an entry stands for.
+
+    Raises:
+        ValueError: If a name of ``each`` is not used, or a placeholder has no value.
+    """
+    if "each" not in template:
+        return [template]
+    body = {key: part for key, part in template.items() if key != "each"}
+    values = combinations(template["each"], where)
+    placeholders = re.findall(r"{([a-z_]\w*)}", str(body))
+    for name in values[0]:
+        if name not in placeholders:
+            raise ValueError(f"{where}: expected {{{name}}} somewhere, for its values in each")
+    for name in placeholders:
+        if name not in values[0]:
+            known = ", ".join(values[0])
+            raise ValueError(f"{where}: {{{name}}} has no values in each, which has: {known}")
+    claims = [filled(body, chosen) for chosen in values]
+    return [{key: part for key, part in claim.items() if part is not None} for claim in claims]

@@ -10,15 +10,15 @@ import pandas as pd
 
 from feature_alignment import command
 from feature_alignment.audit.claims import read_claims
-from feature_alignment.audit.criteria import CRITERIA, INCONCLUSIVE, Outcome
+from feature_alignment.audit.criteria import CRITERIA
+from feature_alignment.audit.criterion import CONTRADICTED, INCONCLUSIVE, SUPPORTED
+from feature_alignment.audit.judging import Rows
 from feature_alignment.run.spec import SCALES
 from feature_alignment.storage import replacing, sha256, write_json
 from feature_alignment.tables import read_table
 
 NOT_RUN = "not run"
-BOUNDS = ("_above", "_below")
-"""Endings of measures that are bounds on the measure before them, where it could not be had."""
-VERDICTS = ("supported", "contradicted", "inconclusive", NOT_RUN)
+VERDICTS = (SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_RUN)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -78,6 +78,8 @@ def judge(claim: Mapping, tables: Mapping[str, Path], scale: str) -> dict:
     path = tables.get(name)
     if path is None or not path.is_file():
         raise ValueError(f"claim {claim['id']}: the table {name} is missing")
+    options = dict(claim["test"])
+    criterion = CRITERIA[options.pop("criterion")]
     row = {
         "id": claim["id"],
         "verdict": NOT_RUN,
@@ -94,56 +96,31 @@ def judge(claim: Mapping, tables: Mapping[str, Path], scale: str) -> dict:
         "certainty": claim["source"]["certainty"],
         "kind": claim["kind"],
         "needs": claim["needs"],
-        "criterion": claim["test"]["criterion"],
+        "criterion": criterion.name,
         "statement": claim["statement"],
         "note": claim.get("note"),
     }
     try:
-        rows = _evidence(read_table(path), claim["evidence"].get("where"), claim["test"])
+        table = read_table(path)
+        Rows(table).check(criterion.names(options))
+        chosen = _selected(table, claim["evidence"].get("where"))
         if SCALES.index(scale) >= SCALES.index(claim["needs"]):
-            row.update(_result(rows, claim["test"]))
+            outcome = criterion(chosen, **options)
+            numbers = {key: _finite(getattr(outcome, key)) for key in ("estimate", "low", "high")}
+            row |= {"verdict": outcome.verdict, **numbers, "n": outcome.n}
+            row["group"] = outcome.group or None
     except ValueError as error:
         raise ValueError(f"claim {claim['id']}: {path}: {error}") from error
     return row
 
 
-def _evidence(table: pd.DataFrame, where: str | None, test: Mapping) -> pd.DataFrame:
-    known = set(table.columns)
-    if test["criterion"] == "rank_correlates":  # x may be a measure there
-        known |= set(table["measure"])
-    for column in [test.get("x"), *test.get("over", ())]:
-        if column is not None and column not in known:
-            raise ValueError(f"no column {column!r}; the table has: {', '.join(table.columns)}")
-    named = [test[key] for key in ("y", "greater", "lesser", "first", "second") if key in test]
-    measures = {name for name in named if isinstance(name, str)}
-    bounded = table["measure"].str.replace(f"({'|'.join(BOUNDS)})$", "", regex=True)
-    unknown = sorted(measures - {*table["measure"], *bounded})
-    if unknown:
-        known = ", ".join(sorted(table["measure"].unique()))
-        raise ValueError(f"no rows with measure {unknown[0]!r}; there are: {known}")
+def _selected(table: pd.DataFrame, where: str | None) -> pd.DataFrame:
     if where is None:
         return table
     try:
         return table.query(where, engine="python")
     except (pd.errors.UndefinedVariableError, SyntaxError, TypeError) as error:
         raise ValueError(f"cannot select rows where {where!r}: {error}") from error
-
-
-def _result(rows: pd.DataFrame, test: Mapping) -> dict:
-    options = {key: value for key, value in test.items() if key != "criterion"}
-    bounds = rows[rows["measure"].isin([f"{test.get('y')}{ending}" for ending in BOUNDS])]
-    if not bounds.empty:  # a mean over the seeds that have a value would be one of a selection
-        found = {"verdict": INCONCLUSIVE, "estimate": None, "low": None, "high": None}
-        return {**found, "n": bounds["seed"].nunique()}
-    outcome: Outcome = CRITERIA[test["criterion"]](rows, **options)
-    return {
-        "verdict": outcome.verdict,
-        "estimate": _finite(outcome.estimate),
-        "low": _finite(outcome.low),
-        "high": _finite(outcome.high),
-        "n": outcome.n,
-        "group": outcome.group or None,
-    }
 
 
 def _finite(value: float) -> float | None:

@@ -1,0 +1,98 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from conftest import ROOT
+from feature_alignment.audit.claims import read_claims
+
+SCHEMA = ROOT / "workflow" / "schemas" / "claims.schema.yaml"
+ENTRY = {
+    "id": "toy.fig1.{name}.rises",
+    "each": {"name": ["mnist", "digits"], "least": [2, 0.5]},
+    "statement": "On {name}, m rises {least}-fold at least, as L^{3/5}.",
+    "source": {"figure": "1", "certainty": "derived"},
+    "kind": "trend",
+    "evidence": {"table": "toy/fig1", "where": "dataset == '{name}'"},
+    "test": {"criterion": "increases", "x": "epoch", "y": "m", "min_factor": "{least}"},
+    "needs": "laptop",
+}
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Read one claims entry, with changes."""
+
+    def entry(**changes):
+        path = tmp_path / "toy" / "claims.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(yaml.safe_dump([ENTRY | changes], sort_keys=False))
+        return read_claims([path], SCHEMA)
+
+    return entry
+
+
+def test_an_entry_stands_for_a_claim_per_combination_of_its_values(read):
+    first, second = read()
+    assert first == {
+        **{key: ENTRY[key] for key in ("source", "kind", "needs")},
+        "id": "toy.fig1.mnist.rises",
+        "statement": "On mnist, m rises 2-fold at least, as L^{3/5}.",
+        "evidence": {"table": "toy/fig1", "where": "dataset == 'mnist'"},
+        "test": {"criterion": "increases", "x": "epoch", "y": "m", "min_factor": 2},
+        "paper": "toy",
+    }
+    assert (second["id"], second["test"]["min_factor"]) == ("toy.fig1.digits.rises", 0.5)
+    axes = [{"name": ["mnist", "digits"]}, {"least": [1, 2, 3]}]
+    claims = read(each=axes, id="toy.{name}.{least}")
+    assert [claim["id"] for claim in claims] == [
+        f"toy.{name}.{least}" for name in ("mnist", "digits") for least in (1, 2, 3)
+    ]
+
+
+def test_a_key_that_becomes_null_is_left_out(read):
+    each = ENTRY["each"] | {"note": [None, "ours"]}
+    assert [claim.get("note") for claim in read(each=each, note="{note}")] == [None, "ours"]
+    assert "note" not in read(each=each, note="{note}")[0]
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"each": ENTRY["each"] | {"depth": [1, 2]}}, r"expected \{depth\} somewhere, for its val"),
+        ({"note": "on {nme}"}, r"\{nme\} has no values in each, which has: name, least"),
+        ({"each": {"name": ["a", "b"], "least": [1]}}, "lists of one length, .*least has 1"),
+        ({"each": [{"name": ["a"], "least": [1]}, {"name": ["b"]}]}, "in two axes: least, name"),
+        ({"each": "mnist"}, "each is not valid"),
+        ({"id": "toy.rises"}, "'toy.rises' is given twice"),
+        ({"statement": 3}, "claim toy.fig1.mnist.rises is not valid.*\n.*statement: 3 is not of"),
+        ({"eech": {}}, r"unknown key 'eech' \(did you mean 'each'\?\)"),
+        ({"test": {"x": "epoch"}}, "test: 'criterion' is a required property$"),
+    ],
+)
+def test_an_entry_that_cannot_be_repeated_is_an_error_that_names_it(read, changes, message):
+    with pytest.raises(ValueError, match=message):
+        read(**changes)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "papers").glob("*/claims.yaml")), ids=str)
+def test_the_claims_of_every_paper_are_well_formed(path):
+    claims = read_claims([path], SCHEMA)
+    paper = path.parent.name
+    assert claims
+    assert all(claim["id"].startswith(f"{paper}.") for claim in claims)
+    assert all(claim["evidence"]["table"].startswith(f"{paper}/") for claim in claims)
+
+
+def test_reading_claims_loads_no_library_that_computes():
+    code = """
+import json, sys
+import feature_alignment.audit.claims, feature_alignment.audit.criteria
+print(json.dumps([name for name in ("numpy", "pandas", "scipy", "torch") if name in sys.modules]))
+"""
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert json.loads(loaded) == []
