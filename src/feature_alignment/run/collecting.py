@@ -149,8 +149,8 @@ def layer_places(table: Table) -> pd.Series:
     """
     place: dict[tuple[str, str], int] = {}
     for run, rows in table[table["layer"].notna()].groupby("run"):
-        reports = rows.groupby(["seed", "step", "split"], sort=False)["layer"].agg(list)
-        fullest = max(reports, key=len)
+        reports = rows.groupby(["seed", "step", "split"], sort=False, dropna=False)["layer"]
+        fullest = max((report.unique() for _, report in reports), key=len)
         place |= {(run, layer): number for number, layer in enumerate(fullest, start=1)}
     pairs = zip(table["run"], table["layer"].fillna(""), strict=True)
     return pd.Series([place.get(pair) for pair in pairs], index=table.index, dtype="Float64")
