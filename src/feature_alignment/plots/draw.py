@@ -63,13 +63,13 @@ def find_figure(name: str) -> ModuleType:
     Raises:
         ValueError: If there is none.
     """
-    known = {f"{path.parts[-3]}/{path.stem}": path for path in PAPERS.glob("*/plots/[a-z0-9]*.py")}
+    known = {f"{path.parts[-3]}/{path.stem}" for path in PAPERS.glob("*/plots/[a-z0-9]*.py")}
     if name in known:
         paper, figure = name.split("/")
         module = importlib.import_module(f"feature_alignment.papers.{paper}.plots.{figure}")
         if hasattr(module, "COLUMNS"):  # else it is what several figures share
             return module
-    near = difflib.get_close_matches(name, known.keys() - {name}, n=3, cutoff=0)
+    near = difflib.get_close_matches(name, known - {name}, n=3, cutoff=0)
     raise ValueError(
         f"expected <paper>/<figure>, got {name!r}, for which there is no plot; near it: "
         + ", ".join(near)
