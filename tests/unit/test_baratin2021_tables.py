@@ -3,9 +3,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from figure_tables import COLLECTIONS, LAYERS, collection, kinds_of_difficulty, noise
+from made_up import collection, readings
 
 from feature_alignment.papers.baratin2021 import tables
+from feature_alignment.papers.baratin2021.eigenfunctions import RINGS
+from feature_alignment.plots.draw import find_figure
 from feature_alignment.run.collecting import Collection
 from feature_alignment.tables import COLUMNS, read_meta, read_table, tidy, write_table
 
@@ -13,6 +15,57 @@ NOISE = {"clean": {"dataset": {"label_noise": 0.0}}, "noisy": {"dataset": {"labe
 KINDS = {
     "random": {"difficult": {"name": "mnist", "label_noise": 1.0}},
     "other": {"difficult": {"name": "kmnist", "label_noise": 0.0}},
+}
+LAYERS = ("conv1", "norm1", "conv2", "linear1")
+
+
+def disk(figure):
+    """Measurements of eigenfunctions on the disk."""
+    measures = ("alignment", "eigenvalue_ratio", "effective_rank", "label_energy")
+    places = [("loss", "train", None), ("accuracy", "train", None), ("trace", "grid", None)]
+    places += [
+        (f"{m}_{kind}", "grid", None) for m in measures for kind in ("centered", "uncentered")
+    ]
+    places += [(f"angular_mean_{k}", "grid", None) for k in range(RINGS)]
+    return collection(figure, readings(["disk"], [0, 10, 100], places), {"disk": {}})
+
+
+def noise(figure, levels=(0.0, 0.5)):
+    """Measurements of convolutional networks, a run per share of random labels."""
+    measures = ["loss", "accuracy", "alignment", "effective_rank"]
+    measures += [f"eigenvalue_{which}" for which in ("largest", "mean", "median")]
+    measures += [f"trace_ratio_{count}" for count in (1, 10, 40, 80, 160, 320)]
+    places = [(measure, split, None) for split in ("train", "test") for measure in measures]
+    places += [("alignment", split, layer) for split in ("train", "test") for layer in LAYERS]
+    settings = {f"noise{level:.0%}": {"dataset": {"label_noise": level}} for level in levels}
+    return collection(figure, readings(settings, [0, 5, 10, 30], places), settings)
+
+
+def easy_difficult(figure, settings):
+    """Measurements of networks that see easy and difficult examples."""
+    places = [
+        (measure, split, None)
+        for split in ("easy", "difficult", "test")
+        for measure in ("loss", "accuracy")
+    ]
+    places += [
+        ("alignment", split, layer)
+        for split in ("easy", "difficult")
+        for layer in (None, "linear1", "linear2")
+    ]
+    return collection(figure, readings(settings, [0, 5, 7, 10, 30], places), settings)
+
+
+DEPTHS = {f"depth{n}": {"model": {"hidden_layers": n}} for n in (3, 15)}
+COLLECTIONS = {
+    "fig1_eigenfunctions": disk,
+    "fig2_spectrum": noise,
+    "fig3_alignment": noise,
+    "fig4_difficulty": lambda figure: easy_difficult(figure, KINDS),
+    "a1_half_disk": disk,
+    "a2_depth": lambda figure: easy_difficult(figure, DEPTHS),
+    "a3_resnet": lambda figure: noise(figure, [0.0]),
+    "a4_learning_rate": lambda figure: noise(figure, [0.0]),
 }
 
 
@@ -353,12 +406,13 @@ def test_the_order_of_the_runs_files_does_not_matter(figure):
 @pytest.mark.parametrize("figure", tables.FIGURES)
 def test_nothing_that_is_collected_is_missing_or_infinite(figure):
     table = tables.FIGURES[figure](COLLECTIONS[figure](figure))
+    assert {*find_figure(f"baratin2021/{figure}").COLUMNS} <= {*table.columns}
     assert np.isfinite(table["value"].to_numpy(dtype=float)).all()
     assert table[["run", "seed", "step", "measure"]].notna().all(axis=None)
 
 
 def test_the_program_writes_the_table_and_its_provenance(tmp_path):
-    given = kinds_of_difficulty("fig4_difficulty")
+    given = COLLECTIONS["fig4_difficulty"]("fig4_difficulty")
     sources, specs = [], []
     for name, spec in given.specs.items():
         specs.append(tmp_path / f"{name}.json")

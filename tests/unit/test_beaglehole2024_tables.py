@@ -1,17 +1,122 @@
 """The tables of beaglehole2024: trainings compared at the same loss, and differences."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
-from figure_tables import ansatz_collection
+from made_up import SEEDS, collection
 
 from feature_alignment.papers.beaglehole2024.matched import (
     differences,
     matched,
     values_at_loss,
 )
-from feature_alignment.papers.beaglehole2024.tables import FIGURES
+from feature_alignment.papers.beaglehole2024.tables import (
+    CORRELATIONS,
+    FIGURES,
+    NULLS,
+    emergence,
+    stages,
+)
+from feature_alignment.plots.draw import find_figure
+from feature_alignment.probes.ansatz import EXPONENTS
 from feature_alignment.tables import tidy
+
+NETWORKS = {
+    "mlp": {"dataset": {"name": "digits"}, "model": {"hidden_layers": 2}},
+    "vgg": {"dataset": {"name": "photo_patches"}, "model": {"architecture": "vgg11"}},
+}
+LINEAR = ("linear1", "linear2")
+PLAIN = ("mlp", [{}], LINEAR)
+METHODS = ("sgd", "favoured", "equal")
+KINDS = {
+    "b4_convolutions": ("vgg", [{}], ("conv1", "conv2", "conv3", "conv4", "conv5")),
+    "b5_initial_scale": ("mlp", [{"gain": 0.5}, {"gain": 2.0}], LINEAR),
+    "b7_speed_limits": (
+        "mlp",
+        [{"rank": r, "dimension": 8, "method": m} for r in (3, 4) for m in METHODS],
+        LINEAR,
+    ),
+    "b7c_favoured_layers": (
+        "mlp",
+        [{"method": method} for method in ("sgd", "equal", "layer 1", "layer 2")],
+        LINEAR,
+    ),
+}
+"""The trainings behind a figure: network, conditions, layers; all others are behind ``PLAIN``."""
+
+
+def ansatz_collection(figure):
+    """Measurements of the runs behind a figure."""
+    if figure == "b6_early_alignment":
+        return early_alignment(figure)
+    two = ("b5_initial_scale", "b4_convolutions")
+    names = two if figure == "c1_exponents" else (figure,)
+    parts = [KINDS.get(name, PLAIN) for name in names]
+    rows, columns = [], []
+    for run, conditions, layers in parts:
+        columns += conditions[0]
+        for condition in conditions:
+            drawn = ansatz_rows(run, layers, len(rows))
+            rows += [{**row, **condition} for row in drawn]
+    settings = {run: NETWORKS[run] for run, _, _ in parts}
+    return collection(figure, rows, settings, "beaglehole2024", columns)
+
+
+def ansatz_rows(run, layers, draws):
+    """Yield measurements of one training for every seed; losses fall."""
+    draw = np.random.default_rng(draws)
+    of_layers = [*CORRELATIONS, *NULLS, "weight_change", "centred_share", "nfm_share", "agop_share"]
+    of_layers += [
+        f"{kind}_power_{power}_{form}"
+        for kind in ("uc_nfa", "c_nfa")
+        for power in EXPONENTS
+        for form in ("pearson", "cosine")
+    ]
+    for seed in SEEDS:
+        for epoch in range(5):
+            common = {"paper": "beaglehole2024", "run": run, "seed": seed}
+            common |= {"step": epoch, "epoch": epoch}
+            for split in ("train", "test"):
+                for measure in ("loss", "relative_loss", "accuracy"):
+                    value = (0.5 + 0.01 * seed) / (1 + epoch) + draw.uniform(0, 0.01)
+                    yield {**common, "split": split, "measure": measure, "value": value}
+            for layer in layers:
+                place = {"split": "train", "layer": layer}
+                for measure in of_layers:
+                    value = 0.4 + 0.1 * epoch + draw.uniform(0, 0.05)
+                    yield {**common, **place, "measure": measure, "value": value}
+
+
+def early_alignment(figure):
+    """Measurements of quadratic networks at their first step."""
+    draw = np.random.default_rng(0)
+    conditions = ("dimension", "width", "examples", "alpha", "epsilon", "readout")
+    grid = product([16], [4, 16], [64], [0.0, 1.0], [0.0, 0.5, 1.0], ["normal", "student_t"])
+    measures = ["observed_cosine", "predicted_cosine", "relative_error", "unrelated_cosine"]
+    common = {"paper": "beaglehole2024", "run": "early", "step": 0, "epoch": 0.0}
+    rows = [
+        {**common, "seed": seed, **dict(zip(conditions, place, strict=True)), "measure": measure}
+        for seed, place, measure in product(SEEDS, grid, measures)
+    ]
+    rows = [{**row, "value": draw.uniform(0.1, 0.9)} for row in rows]
+    return collection(figure, rows, {"early": {}}, "beaglehole2024", conditions)
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_every_table_has_the_columns_of_its_figure(figure):
+    found = FIGURES[figure](ansatz_collection(figure))
+    assert found[[*find_figure(f"beaglehole2024/{figure}").COLUMNS]].notna().any().all()
+    assert np.isfinite(found["value"]).all()
+
+
+def test_collected_epochs_start_after_the_first_and_stages_are_marked():
+    table = emergence(ansatz_collection("b1_nfa_emergence"))
+    assert sorted(table["epoch"].unique()) == [0, 1, 2, 3]
+    ends = stages(table)
+    assert ends.groupby("stage")["epoch"].unique().to_dict() == {"initial": [0], "final": [3]}
+    assert len(ends) == 2 * 2 * 2 * len(CORRELATIONS)
 
 
 def training(losses, values, method="a", seed=0):

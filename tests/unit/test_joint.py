@@ -6,10 +6,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from figure_tables import both_instruments as measurements
+from made_up import collection, readings
 from tiny_runs import Killed, changed, kill_at, make_run, random_dataset
 
-from feature_alignment.papers.joint import both_instruments, collect
+from feature_alignment.papers.joint import both_instruments, tables
+from feature_alignment.plots.draw import find_figure
 from feature_alignment.tables import read_table
 
 MLP = {
@@ -113,8 +114,21 @@ def ranks(values):
 
 
 def test_rank_correlations_are_over_the_layers_of_one_network():
-    source = measurements("both_instruments")
+    settings = {
+        "mlp": {"model": {"architecture": "fully_connected"}},
+        "vgg": {"model": {"architecture": "vgg11"}},
+    }
+    layers = [("linear1", "linear2", "linear3", "linear4"), ("conv1", "conv2", "conv3", "linear1")]
+    rows = []
+    for run, names in zip(settings, layers, strict=True):
+        measured = names[:-1]  # the last layer has an alignment alone
+        places = [(m, s, None) for m in ("loss", "accuracy") for s in ("train", "test")]
+        places += [("alignment", s, layer) for s in ("train", "test") for layer in (None, *names)]
+        places += [(m, "train", layer) for m in tables.ANSATZ for layer in measured]
+        rows += readings([run], [0, 4, 8], places, "joint")
+    source = collection("both_instruments", rows, settings, "joint")
     table = tables.FIGURES["both_instruments"](source)
+    assert {*find_figure("joint/both_instruments").COLUMNS} <= {*table.columns}
     for network, names in (
         ("fully_connected", ["linear1", "linear2", "linear3"]),
         ("vgg11", ["conv1", "conv2", "conv3"]),

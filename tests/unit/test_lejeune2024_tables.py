@@ -3,9 +3,10 @@
 import math
 
 import pytest
-from figure_tables import collection, tangent_settings
+from made_up import collection
 
 from feature_alignment.papers.lejeune2024 import tables
+from feature_alignment.plots.draw import find_figure
 
 SEEDS = (0, 1)
 
@@ -34,9 +35,29 @@ def ridge(run, n, errors, *, seed=0):
 
 
 def made(figure, rows, settings, conditions=("model", "n_train")):
-    return tables.FIGURES[figure](
-        collection(figure, list(rows), settings, "lejeune2024", conditions)
-    )
+    source = collection(figure, list(rows), settings, "lejeune2024", conditions)
+    table = tables.FIGURES[figure](source)
+    assert {*find_figure(f"lejeune2024/{figure}").COLUMNS} <= {*table.columns}
+    return table
+
+
+def tangent_settings(subset, **changes):
+    """The settings of a run of figure 4 that the tables look at, with values of the paper."""
+    published = {
+        "sizes": [10, 100],
+        "full": [0.3, 0.1],
+        "fixed": [0.5, 0.3],
+        "adaptive": [0.4, 0.2],
+    }
+    settings = {
+        "dataset": {"name": "digits"},
+        "subset": subset,
+        "variant": "baseline",
+        "stop": {"patience": 20, "least_epochs": 0},
+        "epochs": 1000,
+        "published": published if subset == "fresh" or "ridges" in changes else None,
+    }
+    return settings | changes
 
 
 def values(table, measure, *columns, **where):

@@ -4,12 +4,17 @@ import math
 
 import numpy as np
 import pytest
-from figure_tables import lou_collection
+from made_up import collection
 
 from feature_alignment.measures.hierarchy import profile
 from feature_alignment.measures.information import KAPPA, mean_field_equilibrium
 from feature_alignment.papers.lou2022 import tables, theory
+from feature_alignment.plots.draw import find_figure
 from feature_alignment.tables import tidy
+
+
+def lou_collection(figure, rows, settings):
+    return collection(figure, rows, settings, "lou2022")
 
 
 def settings(**model):
@@ -137,7 +142,7 @@ def depth_rows(peaks, seed=0):
 def test_peaks_are_set_against_every_law(monkeypatch):
     peaks = {10: 5, 20: 8, 40: 14}
     # An unsmoothed peak stands where it was put
-    for module in (collect, theory):
+    for module in (tables, theory):
         monkeypatch.setattr(module, "profile", lambda curve: profile(curve, window=1))
     made = lou_collection(
         "e3_peak_depth",
@@ -249,6 +254,20 @@ def test_trained_alignments_stand_beside_the_information_of_their_start():
     alignments = table[table["measure"] == "alignment"]
     assert set(alignments["step"]) == {7}
     assert alignments["layer_index"].notna().sum() == 6
+
+
+@pytest.mark.parametrize("figure", tables.FIGURES)
+def test_every_table_has_the_columns_of_its_figure(figure):
+    chosen = {f"depth{depth}": settings(depth=depth) for depth in (10, 20)}
+    rows = [*depth_rows({10: 5, 20: 8})]
+    common = {"paper": "lou2022", "seed": 0, "step": 0, "epoch": 0, "layer": "linear1"}
+    for measure in ("forward_distance", "backward_correlation"):
+        for end in ("", "_mean_field"):
+            row = {**common, "measure": f"{measure}{end}", "value": 0.5}
+            rows += [{**row, "run": run} for run in chosen]
+    table = tables.FIGURES[figure](lou_collection(figure, rows, chosen))
+    assert table[[*find_figure(f"lou2022/{figure}").COLUMNS]].notna().any().all()
+    assert np.isfinite(table["value"]).all()
 
 
 def test_an_unknown_figure_is_an_error(tmp_path):

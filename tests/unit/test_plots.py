@@ -1,164 +1,179 @@
-import importlib
+"""Every figure, drawn from its published table."""
+
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from figure_tables import IMAGES, ansatz_collection, tables
 from matplotlib.collections import PathCollection
 
 from conftest import ROOT
-from feature_alignment.papers.baratin2021.plots.disks import disk_figure
-from feature_alignment.papers.beaglehole2024 import tables
-from feature_alignment.plots import style
+from feature_alignment import tables
+from feature_alignment.plots import draw, style
 from feature_alignment.run.spec import read_yaml
-from feature_alignment.tables import write_table
 
+PUBLISHED = ROOT / "reference/laptop/tables"
+FIGURES = sorted(f"{path.parent.name}/{path.stem}" for path in PUBLISHED.glob("*/*.csv"))
 META = {"spec": {"scale": "smoke"}, "seeds": [2], "datasets": {"digits": {"note": "stand-in"}}}
 
 
-def draw(paper, figure, folder, table, images=None):
-    """Run the plot module as a program does and return the bytes of PDF and PNG."""
-    write_table(folder / "table.csv", table, META)
-    paths = {"table": "table.csv", "pdf": "figure.pdf", "png": "figure.png"}
-    if images is not None:
-        np.savez(folder / "images.npz", **images)
-        paths["images"] = "images.npz"
-    module = importlib.import_module(f"feature_alignment.plots.{paper}.{figure}")
-    module.main([f"--{name}={folder / path}" for name, path in paths.items()])
-    return [(folder / paths[kind]).read_bytes() for kind in ("pdf", "png")]
+def arrays_path(name):
+    """Return the path of the published arrays of a figure, empty where it shows none."""
+    return PUBLISHED / f"{name}.npz" if hasattr(draw.find_figure(name), "ARRAYS") else ""
 
 
-def images_of(paper, figure):
-    return IMAGES[paper, figure]() if (paper, figure) in IMAGES else None
+def inputs(name):
+    """Return the published table of a figure, with declared columns alone, and its arrays."""
+    module = draw.find_figure(name)
+    table = tables.read_table(PUBLISHED / f"{name}.csv", module.COLUMNS)
+    table = table[[*tables.COLUMNS, *module.COLUMNS]]
+    arrays = getattr(module, "ARRAYS", ())
+    return [table, draw.read_arrays(arrays_path(name), arrays)] if arrays else [table]
 
 
-def test_every_figure_of_the_registry_is_drawn_here_and_has_title_and_caption():
-    papers = {p.stem: read_yaml(p)["figures"] for p in (ROOT / "config/experiments").glob("*.yaml")}
-    registered = {(paper, figure) for paper, figures in papers.items() for figure in figures}
-    assert registered == set(tables())
-    titles = read_yaml(ROOT / "config" / "figures.yaml")
-    assert registered == {(paper, figure) for paper, all_ in titles.items() for figure in all_}
-    captions = {path.name for path in (ROOT / "workflow/report").glob("*.*.rst")}
-    assert captions == {f"{paper}.{figure}.rst" for paper, figure in registered}
+def run(folder, name, **changes):
+    """Draw a figure as a program does and return the bytes of PDF and PNG."""
+    paths = {"table": PUBLISHED / f"{name}.csv", "arrays": arrays_path(name)}
+    paths |= {"pdf": folder / "figure.pdf", "png": folder / "figure.png"} | changes
+    draw.main([f"--figure={name}", *(f"--{option}={path}" for option, path in paths.items())])
+    return [paths[kind].read_bytes() for kind in ("pdf", "png")]
 
 
-def recipe(paper, figure):
-    """Return the condition columns that a plot module asks for, and the function that draws."""
-    asked = {}
-
-    def note(description, conditions, figure_of, argv, *, images=False):
-        asked.update(conditions=conditions, figure_of=figure_of)
-        assert images == ((paper, figure) in IMAGES)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(style, "draw", note)
-        importlib.import_module(f"feature_alignment.plots.{paper}.{figure}").main([])
-    return asked["conditions"], asked["figure_of"]
-
-
-def contents(paper, figure, table, images=None):
-    """Draw a figure and return its curves, areas and points as lists of places, and its images."""
-    _, figure_of = recipe(paper, figure)
-    drawn = figure_of(table) if images is None else figure_of(table, images)
-    places = [line.get_xydata() for axes in drawn.axes for line in axes.lines]
-    for area in (area for axes in drawn.axes for area in axes.collections):
+def contents(figure):
+    """Return all curves, areas and points of a figure as lists of places, and its images."""
+    places = [line.get_xydata() for axes in figure.axes for line in axes.lines]
+    for area in (area for axes in figure.axes for area in axes.collections):
         points = isinstance(area, PathCollection)
         places += [area.get_offsets()] if points else [p.vertices for p in area.get_paths()]
-    pixels = [image.get_array() for axes in drawn.axes for image in axes.images]
-    plt.close(drawn)
-    return [part.tolist() for part in places], [part.tolist() for part in pixels]
+    pixels = [image.get_array() for axes in figure.axes for image in axes.images]
+    plt.close(figure)
+    return [np.asarray(part) for part in places if len(part)], [np.asarray(p) for p in pixels]
 
 
-@pytest.mark.parametrize("paper, figure", tables())
-def test_the_same_table_gives_the_same_bytes(paper, figure, tmp_path):
-    table, images = tables()[paper, figure], images_of(paper, figure)
-    pdf, png = draw(paper, figure, tmp_path, table, images)
+def same(one, other):
+    return one.shape == other.shape and np.array_equal(one, other, equal_nan=True)
+
+
+@pytest.fixture(scope="module", params=FIGURES)
+def published(request, tmp_path_factory):
+    """A figure, drawn once from its published table: what it shows, and its files' bytes."""
+    name, folder = request.param, tmp_path_factory.mktemp("figure")
+    figure = draw.draw(name, PUBLISHED / f"{name}.csv", arrays_path(name))
+    draw.save(figure, folder / "figure.pdf", folder / "figure.png")
+    files = [(folder / f"figure.{kind}").read_bytes() for kind in ("pdf", "png")]
+    return SimpleNamespace(name=name, files=files, contents=contents(figure))
+
+
+def test_every_figure_of_the_registry_has_a_published_table():
+    papers = {path.parent.name: read_yaml(path) for path in ROOT.glob("papers/*/paper.yaml")}
+    named = [f"{paper}/{figure}" for paper in papers for figure in papers[paper]["figures"]]
+    assert sorted(named) == FIGURES
+
+
+def test_the_same_table_gives_the_same_bytes(published, tmp_path):
+    pdf, png = published.files
     assert pdf.startswith(b"%PDF")
     assert png.startswith(b"\x89PNG")
-    assert draw(paper, figure, tmp_path, table, images) == [pdf, png]
+    assert run(tmp_path, published.name) == [pdf, png]
 
 
-def test_another_table_gives_other_bytes(tmp_path):
-    name = ("lejeune2024", "fig2_penalties")
-    table = tables()[name]
-    changed = table.assign(value=table["value"] * 0.7)
-    for one, other in zip(*(draw(*name, tmp_path, t) for t in (table, changed)), strict=True):
-        assert one != other
-
-
-@pytest.mark.parametrize("paper, figure", tables())
-def test_the_values_matter_to_all_that_is_drawn(paper, figure):
-    table, images = tables()[paper, figure], images_of(paper, figure)
-    first, pixels = contents(paper, figure, table, images)
-    assert first
-    assert contents(paper, figure, table, images) == (first, pixels)
+def test_the_values_matter_to_all_that_is_drawn(published):
+    table, *arrays = inputs(published.name)
     changed = table.assign(value=0.7 * table["value"] + 0.05 * table["value"] ** 2)
-    if images is not None:
-        floats = {name: array for name, array in images.items() if array.dtype.kind == "f"}
-        images = images | {name: 0.7 * array for name, array in floats.items()}
-    second, _ = contents(paper, figure, changed, images)
-    kept = [part for part, other in zip(first, second, strict=True) if part == other]
+    arrays = [
+        {key: 0.7 * array if array.dtype.kind == "f" else array for key, array in given.items()}
+        for given in arrays
+    ]
+    first, _ = published.contents
+    second, _ = contents(draw.find_figure(published.name).figure(changed, *arrays))
+    assert first
+    kept = [part for part, other in zip(first, second, strict=True) if same(part, other)]
     # But not to lines of reference, which are horizontal
-    assert all(len({y for _, y in part}) == 1 for part in kept)
+    assert all(len(set(part[:, 1])) == 1 for part in kept)
     assert len(kept) < len(first) / 2
 
 
+@pytest.mark.parametrize("name", [name for name in FIGURES if arrays_path(name)])
+def test_the_arrays_matter(name):
+    table, arrays = inputs(name)
+    figure_of = draw.find_figure(name).figure
+    drawn = contents(figure_of(table, arrays))
+    shown = [key for key, array in arrays.items() if array.dtype.kind == "f"]
+    assert shown
+    for key in shown:
+        turned = contents(figure_of(table, arrays | {key: np.flip(arrays[key], -1)}))
+        pairs = [zip(one, other, strict=True) for one, other in zip(drawn, turned, strict=True)]
+        assert not all(same(one, other) for pair in pairs for one, other in pair), key
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_missing_column_is_an_error(name, tmp_path):
+    rows = pd.read_csv(PUBLISHED / f"{name}.csv", nrows=1)
+    columns = draw.find_figure(name).COLUMNS
+    assert columns
+    for column in columns:
+        tables.write_table(tmp_path / "table.csv", rows.drop(columns=column), META)
+        with pytest.raises(ValueError, match=f"lacks the column '{column}'"):
+            run(tmp_path, name, table=tmp_path / "table.csv")
+
+
+@pytest.mark.parametrize("name", [name for name in FIGURES if arrays_path(name)])
+def test_missing_arrays_are_an_error(name, tmp_path):
+    with pytest.raises(ValueError, match="shows arrays .*; name their file: --arrays"):
+        run(tmp_path, name, arrays="")
+    *others, last = draw.find_figure(name).ARRAYS
+    np.savez(tmp_path / "arrays.npz", **dict.fromkeys(others, 0.0))
+    with pytest.raises(ValueError, match=f"lacks the array '{last}'; it has: {', '.join(others)}"):
+        run(tmp_path, name, arrays=tmp_path / "arrays.npz")
+
+
+def test_another_table_gives_other_bytes(tmp_path):
+    name = "lejeune2024/fig2_penalties"
+    [table] = inputs(name)
+    tables.write_table(
+        tmp_path / "table.csv",
+        table.assign(value=table["value"] * 0.7),
+        tables.read_meta(PUBLISHED / f"{name}.csv"),
+    )
+    changed = run(tmp_path, name, table=tmp_path / "table.csv")
+    for one, other in zip(changed, run(tmp_path, name), strict=True):
+        assert one != other
+
+
 @pytest.mark.parametrize(
-    "paper, figure, shown",
+    "name, near",
     [
-        ("baratin2021", "fig1_eigenfunctions", ("outputs", "eigenfunctions")),
-        ("baratin2021", "a1_half_disk", ("outputs", "eigenfunctions")),
-        ("beaglehole2024", "b7_speed_limits", ("nfm", "agop")),
-        ("lejeune2024", "fig1_kernel_alignment", ("kernel_averaged", "kernel_final")),
-        ("lejeune2024", "fig3_kernel_diagonal", ("diagonal_averaged", "diagonal_initial", "y")),
+        ("baratin2021/fig2_spectra", "baratin2021/fig2_spectrum"),
+        ("fig2_spectrum", "baratin2021/fig2_spectrum"),
+        ("baratin2021/noise", "baratin2021/"),  # what figures share
+        ("lou2022/__init__", "lou2022/"),
+        ("../tests/a1_half_disk", "baratin2021/a1_half_disk"),
+        ("", "lou2022/"),
     ],
 )
-def test_the_images_matter(paper, figure, shown):
-    table, images = tables()[paper, figure], images_of(paper, figure)
-    drawn = contents(paper, figure, table, images)
-    for name in shown:
-        turned = images | {name: -images[name]}
-        assert contents(paper, figure, table, turned) != drawn
-
-
-def test_every_figure_with_images_is_looked_at():
-    [mark] = [m for m in test_the_images_matter.pytestmark if m.name == "parametrize"]
-    assert {(paper, figure) for paper, figure, _ in mark.args[1]} == set(IMAGES)
-
-
-@pytest.mark.parametrize("paper, figure", tables())
-def test_a_missing_condition_is_an_error(paper, figure, tmp_path):
-    conditions, _ = recipe(paper, figure)
-    assert conditions
-    for condition in conditions:
-        table = tables()[paper, figure].drop(columns=condition)
-        with pytest.raises(ValueError, match=f"lacks the column '{condition}'"):
-            draw(paper, figure, tmp_path, table, images_of(paper, figure))
-
-
-@pytest.mark.parametrize("paper, figure", IMAGES)
-def test_a_figure_without_its_images_is_an_error(paper, figure, tmp_path):
-    with pytest.raises(ValueError, match="shows arrays; name their file with --images"):
-        draw(paper, figure, tmp_path, tables()[paper, figure])
+def test_an_unknown_figure_is_an_error_that_names_near_ones(name, near):
+    with pytest.raises(ValueError, match=f"got {name!r}, for which there is no plot; .*{near}"):
+        draw.find_figure(name)
 
 
 def test_images_lie_with_their_first_row_at_the_bottom():
-    images = IMAGES["baratin2021", "fig1_eigenfunctions"]()
-    figure = disk_figure(tables()["baratin2021", "fig1_eigenfunctions"], images)
+    name = "baratin2021/fig1_eigenfunctions"
+    table, arrays = inputs(name)
+    figure = draw.find_figure(name).figure(table, arrays)
     shown = [axes.images[0] for axes in figure.axes if axes.images]
     assert {image.origin for image in shown} == {"lower"}
     assert {tuple(image.get_extent()) for image in shown} == {(-1, 1, -1, 1)}
-    first = shown[0]
-    np.testing.assert_array_equal(first.get_array(), images["eigenfunctions"][0, 0])
-    np.testing.assert_array_equal(shown[-1].get_array(), images["outputs"][-1])
+    np.testing.assert_array_equal(shown[0].get_array(), arrays["eigenfunctions"][0, 0])
+    np.testing.assert_array_equal(shown[-1].get_array(), arrays["outputs"][-1])
     assert all(image.norm.vmin == -image.norm.vmax < 0 for image in shown)  # white is zero
     plt.close(figure)
 
 
 def test_the_curve_of_the_whole_kernel_leaves_its_layers_out():
-    table = tables()["baratin2021", "fig3_alignment"]
-    drawn = recipe("baratin2021", "fig3_alignment")[1](table)
+    name = "baratin2021/fig3_alignment"
+    [table] = inputs(name)
+    drawn = draw.find_figure(name).figure(table)
     columns = len(table["label_noise"].unique())
     line = drawn.axes[columns].lines[0]  # second row, first column
     rows = table[
@@ -175,10 +190,18 @@ def test_the_curve_of_the_whole_kernel_leaves_its_layers_out():
 
 
 def test_figure_4_has_random_labels_on_the_left():
-    drawn = recipe("baratin2021", "fig4_difficulty")[1](tables()["baratin2021", "fig4_difficulty"])
+    name = "baratin2021/fig4_difficulty"
+    drawn = draw.find_figure(name).figure(*inputs(name))
     titles = [axes.get_title() for axes in drawn.axes[:2]]
     assert titles == ["difficult: random labels", "difficult: Fashion-MNIST"]
     plt.close(drawn)
+
+
+def test_rows_are_selected_by_value_and_by_absence():
+    table = pd.DataFrame({"layer": ["a", None, "b", None], "seed": [0, 0, 1, 1]})
+    assert style.select(table, layer="b").index.tolist() == [2]
+    assert style.select(table, layer=None, seed=0).index.tolist() == [1]
+    assert style.select(table.astype({"layer": "string"}), layer="a").index.tolist() == [0]
 
 
 def band(x_scale, y_scale, rows):
@@ -219,9 +242,6 @@ def test_the_footer_tells_scale_seeds_and_copies_of_data():
     assert style.footer(META) == "scale: smoke  ·  n = 2 seeds  ·  digits: stand-in"
 
 
-def test_collected_epochs_start_after_the_first_and_stages_are_marked():
-    table = tables.emergence(ansatz_collection("b1_nfa_emergence"))
-    assert sorted(table["epoch"].unique()) == [0, 1, 2, 3]
-    ends = tables.stages(table)
-    assert ends.groupby("stage")["epoch"].unique().to_dict() == {"initial": [0], "final": [3]}
-    assert len(ends) == 2 * 2 * 2 * len(tables.CORRELATIONS)
+def test_a_dataset_without_an_entry_shows_its_own_name():
+    note = {"datasets": {"mine": {"note": "a copy"}, "svhn": {"note": "whole"}}}
+    assert style.footer(META | note).endswith("mine: a copy  ·  SVHN: whole")

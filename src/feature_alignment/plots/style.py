@@ -1,8 +1,6 @@
-"""One look for every figure: sizes, colours, how seeds are shown, and how files are saved."""
+"""One look for every figure: sizes, colours, names of datasets, and how seeds are shown."""
 
-import argparse
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 import matplotlib
 
@@ -14,9 +12,6 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-
-from feature_alignment.storage import replacing
-from feature_alignment.tables import read_meta, read_table
 
 WIDTH_IN = 7.0
 PANEL_HEIGHT_IN = 1.75
@@ -36,11 +31,8 @@ DATASET_NAMES = {
     "svhn": "SVHN",
     "stl10": "STL-10",
     "gtsrb": "GTSRB",
-    "digits": "digits",
     "photo_patches": "photo patches",
 }
-
-Draw = Callable[..., Figure]
 
 
 def use_style() -> None:
@@ -69,6 +61,28 @@ def panels(rows: int, columns: int, **options: object) -> tuple[Figure, list]:
     return figure, [list(row) for row in axes]
 
 
+def dataset_name(name: str) -> str:
+    """Return a dataset's name as it is usually written; one not known here keeps its own."""
+    return DATASET_NAMES.get(name, name)
+
+
+def hue(place: int) -> str:
+    """Return the colour of the curve in a place (0, 1, …); yellow and sky are too faint."""
+    return list(COLOURS.values())[place % 8]
+
+
+def shades(count: int, end: float = 0.9, colours: str = "viridis") -> list[tuple]:
+    """Return colours for things in an order: a colour map from its start to the share ``end``."""
+    return [plt.get_cmap(colours)(end * place / max(1, count - 1)) for place in range(count)]
+
+
+def select(table: pd.DataFrame, **values: object) -> pd.DataFrame:
+    """Return the rows that have these values in these columns; ``None`` stands for no value."""
+    for column, value in values.items():
+        table = table[table[column].isna() if value is None else table[column] == value]
+    return table
+
+
 def footer(meta: Mapping) -> str:
     """Say at which scale, from how many seeds and from which copies of the data a figure is."""
     parts = [f"scale: {meta['spec']['scale']}"]
@@ -77,7 +91,7 @@ def footer(meta: Mapping) -> str:
         parts.append(f"n = {counts} seed" + ("" if counts == "1" else "s"))
     for name, dataset in sorted(meta["datasets"].items()):
         if dataset["note"]:
-            parts.append(f"{DATASET_NAMES[name]}: {dataset['note']}")
+            parts.append(f"{dataset_name(name)}: {dataset['note']}")
     return "  ·  ".join(parts)
 
 
@@ -103,51 +117,14 @@ def draw_band(
     axes.fill_between(by_place.index, *curves[1:], color=colour, alpha=0.25, linewidth=0)
 
 
-def draw(
-    description: str,
-    conditions: Sequence[str],
-    figure_of: Draw,
-    argv: Sequence[str] | None,
-    *,
-    images: bool = False,
+def draw_splits(
+    axes: Axes,
+    rows: pd.DataFrame,
+    x: str,
+    colour: object,
+    lines: Mapping[str, str],
+    **style: object,
 ) -> None:
-    """Run a plot module: read its table, draw, and save the figure as PDF and PNG.
-
-    The same table gives the same bytes: no date is written into the files.
-
-    Args:
-        description: Text for ``--help``.
-        conditions: Condition columns that the table must have.
-        figure_of: Draws the table, or the table and the arrays of an ``.npz`` file.
-        argv: Arguments, ``None`` for the command line's.
-        images: Whether the figure shows arrays.
-
-    Raises:
-        ValueError: If the table lacks a column, or the figure its arrays.
-    """
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--table", type=Path, required=True, help="table behind the figure (CSV)")
-    parser.add_argument("--pdf", type=Path, required=True, help="figure to write")
-    parser.add_argument("--png", type=Path, required=True, help="the same as a bitmap")
-    parser.add_argument("--images", default="", help="arrays behind the figure (NPZ), if any")
-    arguments = parser.parse_args(argv)
-    table = read_table(arguments.table, conditions)
-    if images and not arguments.images:
-        raise ValueError("this figure shows arrays; name their file with --images")
-    use_style()
-    if images:
-        with np.load(arguments.images, allow_pickle=False) as arrays:
-            figure = figure_of(table, dict(arrays))
-    else:
-        figure = figure_of(table)
-    text = footer(read_meta(arguments.table))
-    figure.text(0.995, -0.005, text, ha="right", va="top", fontsize=6.5, color="0.35")
-    for path, metadata in (
-        (arguments.pdf, {"CreationDate": None}),
-        (arguments.png, {"Software": None}),
-    ):
-        with replacing(path) as temporary:
-            figure.savefig(
-                temporary, format=path.suffix[1:], metadata=metadata, bbox_inches="tight"
-            )
-    plt.close(figure)
+    """Draw a band for each split, such as ``train``, in the style of line that ``lines`` gives."""
+    for split, line in lines.items():
+        draw_band(axes, select(rows, split=split), x, colour, split, linestyle=line, **style)

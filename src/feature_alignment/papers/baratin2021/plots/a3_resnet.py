@@ -1,18 +1,17 @@
 """Appendix: alignment of a ResNet18's tangent kernel with labels, and of its layers."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 from matplotlib.figure import Figure
 
-from feature_alignment import command
-from feature_alignment.papers.baratin2021.plots.noise import SPLITS, draw_accuracy, draw_layers, of
+from feature_alignment.papers.baratin2021.plots.noise import (
+    SPLITS,
+    draw_accuracy,
+    draw_layers,
+    draw_whole,
+)
 from feature_alignment.plots import style
 
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Draw the figure; see ``--help`` for the arguments."""
-    style.draw(__doc__, ["label_noise", "depth"], figure, argv)
+COLUMNS = ("label_noise", "depth")
 
 
 def figure(table: pd.DataFrame) -> Figure:
@@ -24,13 +23,9 @@ def figure(table: pd.DataFrame) -> Figure:
         panel.set_xlabel("SGD step")
     draw_accuracy(accuracy, table, level)
     draw_layers(layers, table, level, "train")
-    final = table[table["measure"] == "final_layer_alignment"]
-    for split, line in SPLITS.items():
-        colour = style.COLOURS["red"]
-        rows = of(table, level, "alignment", split)
-        style.draw_band(whole, rows, "step", colour, split, linestyle=line)
-        ends = final[final["split"] == split]
-        style.draw_band(depth, ends, "depth", colour, split, linestyle=line)
+    draw_whole(whole, table, level, "alignment", "red")
+    final = style.select(table, measure="final_layer_alignment")
+    style.draw_splits(depth, final, "depth", style.COLOURS["red"], SPLITS)
     accuracy.set_ylabel("accuracy")
     whole.set_ylabel("alignment")
     layers.set_ylabel("layer alignment (train)")
@@ -38,7 +33,3 @@ def figure(table: pd.DataFrame) -> Figure:
     for panel in (accuracy, whole, layers):
         panel.legend(fontsize=6)
     return drawn
-
-
-if __name__ == "__main__":
-    command.run(main)

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from feature_alignment.plots import style
 
+COLUMNS = ("radius",)
+ARRAYS = ("ranks", "steps", "eigenfunctions", "outputs")
 SHOWN = 4
 """Rows of images: the first and the last time of measurement, and two between."""
 KINDS = {"centered": ("centred", "blue"), "uncentered": ("not centred", "orange")}
@@ -19,21 +21,21 @@ CURVES = {
 }
 
 
-def disk_figure(table: pd.DataFrame, images: dict[str, NDArray]) -> Figure:
+def figure(table: pd.DataFrame, arrays: dict[str, NDArray]) -> Figure:
     """Draw eigenfunctions and outputs at four times, and curves against the step."""
-    ranks, steps = images["ranks"], images["steps"]
+    ranks, steps = arrays["ranks"], arrays["steps"]
     # Fixed places: the solver of constrained layouts moves images by rounding errors.
-    figure = plt.figure(figsize=(style.WIDTH_IN, 1.35 * SHOWN + 2.2))
-    figure.set_layout_engine("none")
+    drawn = plt.figure(figsize=(style.WIDTH_IN, 1.35 * SHOWN + 2.2))
+    drawn.set_layout_engine("none")
     sides = {"left": 0.07, "right": 0.99}
     above = GridSpec(
-        SHOWN, len(ranks) + 1, figure, top=0.96, bottom=0.3, hspace=0.06, wspace=0.06, **sides
+        SHOWN, len(ranks) + 1, drawn, top=0.96, bottom=0.3, hspace=0.06, wspace=0.06, **sides
     )
     rows = above.subplots()
-    below = GridSpec(1, len(CURVES), figure, top=0.24, bottom=0.07, wspace=0.3, **sides)
+    below = GridSpec(1, len(CURVES), drawn, top=0.24, bottom=0.07, wspace=0.3, **sides)
     times = np.linspace(0, len(steps) - 1, SHOWN).round().astype(int)
     for row, time in zip(rows, times, strict=True):
-        shown = [*images["eigenfunctions"][time], images["outputs"][time]]
+        shown = [*arrays["eigenfunctions"][time], arrays["outputs"][time]]
         for axes, image in zip(row, shown, strict=True):
             limit = float(np.abs(image).max())
             extent = (-1, 1, -1, 1)
@@ -47,9 +49,9 @@ def disk_figure(table: pd.DataFrame, images: dict[str, NDArray]) -> Figure:
         if measure == "eigenvalue_ratio":
             axes.set_yscale("log")
         for kind, (name, colour) in KINDS.items():
-            chosen = table[table["measure"] == f"{measure}_{kind}"]
+            chosen = style.select(table, measure=f"{measure}_{kind}")
             style.draw_band(axes, chosen, "step", style.COLOURS[colour], name)
         axes.set(xlabel="step", title=label)
         if measure == "alignment":
             axes.legend()
-    return figure
+    return drawn

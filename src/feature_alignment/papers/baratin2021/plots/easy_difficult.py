@@ -12,15 +12,15 @@ def easy_difficult_figure(table: pd.DataFrame, condition: str, titles: dict) -> 
     """Draw one column of panels for each value of ``condition``, under its title."""
     drawn, axes = style.panels(3, len(titles), sharex="col", sharey="row")
     for column, (value, title) in enumerate(titles.items()):
-        here = table[table[condition] == value]
+        here = style.select(table, **{condition: value})
         accuracy, alignment, ratio = (row[column] for row in axes)
         for panel in (accuracy, alignment, ratio):
             panel.set_xscale("log")
         for split, colour in EXAMPLES.items():
             for panel, measure in ((accuracy, "accuracy"), (alignment, "alignment")):
-                rows = here[(here["measure"] == measure) & (here["split"] == split)]
+                rows = style.select(here, measure=measure, split=split)
                 style.draw_band(panel, rows, "step", style.COLOURS[colour], split)
-        rows = here[here["measure"] == "alignment_ratio"]
+        rows = style.select(here, measure="alignment_ratio")
         style.draw_band(ratio, rows, "step", style.COLOURS["green"], None)
         ratio.axhline(1, color="0.4", linewidth=0.8, linestyle=":")
         accuracy.set_title(title)

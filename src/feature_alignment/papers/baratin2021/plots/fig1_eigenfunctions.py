@@ -1,16 +1,5 @@
 """Figure 1: eigenfunctions of the tangent kernel of a network that learns a disk."""
 
-from collections.abc import Sequence
+from feature_alignment.papers.baratin2021.plots.disks import ARRAYS, COLUMNS, figure
 
-from feature_alignment import command
-from feature_alignment.papers.baratin2021.plots.disks import disk_figure
-from feature_alignment.plots import style
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Draw the figure; see ``--help`` for the arguments."""
-    style.draw(__doc__, ["radius"], disk_figure, argv, images=True)
-
-
-if __name__ == "__main__":
-    command.run(main)
+__all__ = ["ARRAYS", "COLUMNS", "figure"]

@@ -1,26 +1,20 @@
 """Figure 2: accuracy and spectrum of the tangent kernel during training."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 from matplotlib.figure import Figure
 
-from feature_alignment import command
 from feature_alignment.papers.baratin2021.plots.noise import (
     SPLITS,
     draw_accuracy,
+    draw_whole,
     noise_columns,
     of,
 )
 from feature_alignment.plots import style
 
+COLUMNS = ("label_noise",)
 EIGENVALUES = {"largest": "purple", "mean": "green", "median": "orange"}
 HIGHLIGHTED = (40, 80, 160)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Draw the figure; see ``--help`` for the arguments."""
-    style.draw(__doc__, ["label_noise"], figure, argv)
 
 
 def figure(table: pd.DataFrame) -> Figure:
@@ -37,12 +31,10 @@ def figure(table: pd.DataFrame) -> Figure:
                 rows = of(table, level, f"eigenvalue_{which}", split)
                 label = which if split == "train" else None
                 style.draw_band(values, rows, "step", style.COLOURS[colour], label, linestyle=line)
-            rows = of(table, level, "effective_rank", split)
-            style.draw_band(rank, rows, "step", style.COLOURS["blue"], split, linestyle=line)
+        draw_whole(rank, table, level, "effective_rank", "blue")
         for count in counts:
-            means = (
-                of(table, level, f"trace_ratio_{count}", "train").groupby("step")["value"].mean()
-            )
+            rows = of(table, level, f"trace_ratio_{count}", "train")
+            means = rows.groupby("step")["value"].mean()
             means = means[means.index > 0]
             ratios.fill_between(means.index, means, 1, color="0.5", alpha=0.12, linewidth=0)
             if count in HIGHLIGHTED:
@@ -56,7 +48,3 @@ def figure(table: pd.DataFrame) -> Figure:
     for row in axes[:2]:
         row[0].legend(fontsize=6)
     return drawn
-
-
-if __name__ == "__main__":
-    command.run(main)

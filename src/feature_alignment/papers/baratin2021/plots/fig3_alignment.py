@@ -1,24 +1,16 @@
 """Figure 3: alignment of the tangent kernel with labels, of the network and of its layers."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 from matplotlib.figure import Figure
 
-from feature_alignment import command
 from feature_alignment.papers.baratin2021.plots.noise import (
-    SPLITS,
     draw_accuracy,
     draw_layers,
+    draw_whole,
     noise_columns,
-    of,
 )
-from feature_alignment.plots import style
 
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Draw the figure; see ``--help`` for the arguments."""
-    style.draw(__doc__, ["label_noise", "depth"], figure, argv)
+COLUMNS = ("label_noise", "depth")
 
 
 def figure(table: pd.DataFrame) -> Figure:
@@ -27,9 +19,7 @@ def figure(table: pd.DataFrame) -> Figure:
     for column, level in enumerate(levels):
         accuracy, whole, train, test = (row[column] for row in axes)
         draw_accuracy(accuracy, table, level)
-        for split, line in SPLITS.items():
-            rows = of(table, level, "alignment", split)
-            style.draw_band(whole, rows, "step", style.COLOURS["red"], split, linestyle=line)
+        draw_whole(whole, table, level, "alignment", "red")
         draw_layers(train, table, level, "train")
         draw_layers(test, table, level, "test")
     labels = ("accuracy", "alignment", "layer alignment\n(train)", "layer alignment\n(test)")
@@ -38,7 +28,3 @@ def figure(table: pd.DataFrame) -> Figure:
     for row in axes[:3]:
         row[0].legend(fontsize=6)
     return drawn
-
-
-if __name__ == "__main__":
-    command.run(main)

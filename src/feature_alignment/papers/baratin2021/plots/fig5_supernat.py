@@ -1,16 +1,14 @@
 """Figure 5: SuperNat and gradient descent on noisy linear regression."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
 
-from feature_alignment import command
 from feature_alignment.plots import style
 
+COLUMNS = ("n_train", "dimension", "noise_variance")
 METHODS = {
     "supernat_constant_top": (r"SuperNat, $\lambda_\max$ kept", "green"),
     "gd": ("gradient descent", "blue"),
@@ -25,27 +23,22 @@ ROWS = {
 NOISE = {"color": "0.3", "linewidth": 0.8, "linestyle": ":"}
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Draw the figure; see ``--help`` for the arguments."""
-    style.draw(__doc__, ["n_train", "dimension", "noise_variance"], figure, argv)
-
-
 def figure(table: pd.DataFrame) -> Figure:
     """Draw one column per run, with errors and path complexity against the step."""
     runs = list(table["run"].unique())
     drawn, axes = style.panels(len(ROWS), len(runs), sharex=True, sharey="row")
     for row, ((measure, split), (label, limits)) in zip(axes, ROWS.items(), strict=True):
         for panel, run in zip(row, runs, strict=True):
-            here = table[(table["run"] == run) & (table["split"] == split)]
+            here = style.select(table, run=run, split=split)
             _scale(panel, limits)
             for method, (_, colour) in METHODS.items():
-                rows = here[here["measure"] == f"{measure}_{method}"]
+                rows = style.select(here, measure=f"{measure}_{method}")
                 style.draw_band(panel, rows, "step", style.COLOURS[colour], None)
             if measure == "mse":
                 panel.axhline(here["noise_variance"].iloc[0], **NOISE)
         row[0].set_ylabel(label)
     for top, bottom, run in zip(axes[0], axes[-1], runs, strict=True):
-        case = table[table["run"] == run].iloc[0]
+        case = style.select(table, run=run).iloc[0]
         top.set_title(f"$n = {case['n_train']}$, $d = {case['dimension']}$")
         bottom.set_xlabel("step")
     handles = [
@@ -67,7 +60,3 @@ def _scale(axes: Axes, limits: tuple[float, float]) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")
-
-
-if __name__ == "__main__":
-    command.run(main)

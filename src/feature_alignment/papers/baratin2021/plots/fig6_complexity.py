@@ -1,17 +1,14 @@
 """Figure 6: path complexity against width and against random labels."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator, PercentFormatter
 
-from feature_alignment import command
 from feature_alignment.plots import style
 
-CONDITIONS = ["width", "label_noise", "learning_rate", "sweep"]
+COLUMNS = ("width", "label_noise", "learning_rate", "sweep")
 SWEEPS = {"width": "hidden units", "label_noise": "random labels"}
 COMPLEXITIES = {
     "path_complexity": ("every step", "-"),
@@ -29,11 +26,6 @@ RELATIVE = {
 """What the last row compares, the path complexity drawn last and so on top."""
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Draw the figure; see ``--help`` for the arguments."""
-    style.draw(__doc__, CONDITIONS, figure, argv)
-
-
 def figure(table: pd.DataFrame) -> Figure:
     """Draw a column per sweep: path complexity, test loss and error, and other measures.
 
@@ -43,7 +35,7 @@ def figure(table: pd.DataFrame) -> Figure:
     """
     drawn, axes = style.panels(3, len(SWEEPS), sharex="col", sharey="row")
     for column, sweep in enumerate(SWEEPS):
-        here = table[table["sweep"] == sweep]
+        here = style.select(table, sweep=sweep)
         complexity, test, relative = (row[column] for row in axes)
         _scale(complexity, here, sweep)
         complexity.set_yscale("log")
@@ -54,15 +46,15 @@ def figure(table: pd.DataFrame) -> Figure:
             _draw(test, _test(here), measure, sweep, colour, label)
         relative.set_yscale("log", base=2)
         for measure, (label, colour, line) in RELATIVE.items():
-            rows = _relative(here[here["measure"] == measure], sweep)
+            rows = _relative(style.select(here, measure=measure), sweep)
             _draw(relative, rows, measure, sweep, colour, label, linestyle=line)
         relative.set_xlabel(SWEEPS[sweep])
-    control = table[table["sweep"] == "control"]
+    control = style.select(table, sweep="control")
     if len(control):
         rate = control["learning_rate"].iloc[0]
         label = f"every step, $\\eta = {rate:g}$"
         _draw(axes[0][0], control, "path_complexity", "width", "grey", label, linestyle=":")
-    fixed = table[table["sweep"] == "label_noise"].iloc[0]
+    fixed = style.select(table, sweep="label_noise").iloc[0]
     axes[0][0].set_title(f"true labels, $\\eta = {fixed['learning_rate']:g}$")
     axes[0][1].set_title(f"{fixed['width']} hidden units, $\\eta = {fixed['learning_rate']:g}$")
     axes[0][0].set_ylabel("path complexity")
@@ -98,7 +90,7 @@ def _draw(
     label: str,
     **options: object,
 ) -> None:
-    chosen = rows[rows["measure"] == measure]
+    chosen = style.select(rows, measure=measure)
     style.draw_band(
         axes, chosen, x, style.COLOURS[colour], label, marker="o", markersize=2.5, **options
     )
@@ -106,15 +98,11 @@ def _draw(
 
 def _test(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the test set, with ``error``, which is 1 − accuracy, beside ``loss``."""
-    test = rows[rows["split"] == "test"]
-    accuracy = test[test["measure"] == "accuracy"]
+    test = style.select(rows, split="test")
+    accuracy = style.select(test, measure="accuracy")
     return pd.concat([test, accuracy.assign(measure="error", value=1 - accuracy["value"])])
 
 
 def _relative(rows: pd.DataFrame, x: str) -> pd.DataFrame:
     first = rows.loc[rows[x] == rows[x].min(), "value"]
     return rows.assign(value=rows["value"] / np.exp(np.log(first).mean()))
-
-
-if __name__ == "__main__":
-    command.run(main)

@@ -1,6 +1,5 @@
 """What the figures of networks trained on noisy labels share: one column per noise level."""
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -26,34 +25,27 @@ def noise_columns(table: pd.DataFrame, rows: int) -> tuple[Figure, list, list[fl
 
 def of(table: pd.DataFrame, level: float, measure: str, split: str) -> pd.DataFrame:
     """Return the rows of a measure of the whole network."""
-    return table[
-        (table["label_noise"] == level)
-        & (table["measure"] == measure)
-        & (table["split"] == split)
-        & table["layer"].isna()
-    ]
+    return style.select(table, label_noise=level, measure=measure, split=split, layer=None)
+
+
+def draw_whole(panel: Axes, table: pd.DataFrame, level: float, measure: str, colour: str) -> None:
+    """Draw a measure of the whole network on training and on test examples."""
+    rows = style.select(table, label_noise=level, measure=measure, layer=None)
+    style.draw_splits(panel, rows, "step", style.COLOURS[colour], SPLITS)
 
 
 def draw_accuracy(panel: Axes, table: pd.DataFrame, level: float) -> None:
     """Draw training and test accuracy."""
-    for split, line in SPLITS.items():
-        rows = of(table, level, "accuracy", split)
-        style.draw_band(panel, rows, "step", style.COLOURS["blue"], split, linestyle=line)
+    draw_whole(panel, table, level, "accuracy", "blue")
     panel.set_ylim(0, 1.02)
 
 
 def draw_layers(panel: Axes, table: pd.DataFrame, level: float, split: str) -> None:
     """Draw the mean alignment of every layer, coloured by depth."""
-    rows = table[
-        (table["label_noise"] == level)
-        & (table["measure"] == "alignment")
-        & (table["split"] == split)
-        & table["layer"].notna()
-    ]
+    layers = table[table["layer"].notna()]
+    rows = style.select(layers, label_noise=level, measure="alignment", split=split)
     depths = sorted(rows["depth"].unique())
-    shades = plt.get_cmap("viridis")
-    for place, depth in enumerate(depths):
-        colour = shades(place / max(1, len(depths) - 1))
+    for depth, colour in zip(depths, style.shades(len(depths), 1), strict=True):
         label = f"layer {depth:.0f}" if depth in (depths[0], depths[-1]) else None
         by_step = rows[rows["depth"] == depth].groupby("step")["value"].mean()
         by_step = by_step[by_step.index > 0]

@@ -1,12 +1,9 @@
 """Figure B1: the neural feature ansatz emerges in every layer."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from feature_alignment import command
 from feature_alignment.papers.beaglehole2024.plots.layers import (
     ANSATZ,
     layer_names,
@@ -14,10 +11,7 @@ from feature_alignment.papers.beaglehole2024.plots.layers import (
 )
 from feature_alignment.plots import style
 
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Draw the figure; see ``--help`` for the arguments."""
-    style.draw(__doc__, ["dataset"], figure, argv)
+COLUMNS = ("dataset",)
 
 
 def figure(table: pd.DataFrame) -> Figure:
@@ -26,19 +20,15 @@ def figure(table: pd.DataFrame) -> Figure:
     drawn, axes = style.panels(len(datasets), len(layers), sharey=True, sharex="row")
     for row, dataset in zip(axes, datasets, strict=True):
         for panel, layer in zip(row, layers, strict=True):
-            here = table[(table["dataset"] == dataset) & (table["layer"] == layer)]
+            here = style.select(table, dataset=dataset, layer=layer)
             for measure, (label, colour) in ANSATZ.items():
-                rows = here[here["measure"] == measure]
+                rows = style.select(here, measure=measure)
                 style.draw_band(panel, rows, "epoch", style.COLOURS[colour], label)
             panel.set(ylim=(0, 1))
             panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        row[0].set_ylabel(f"{style.DATASET_NAMES[dataset]}\ncorrelation")
+        row[0].set_ylabel(f"{style.dataset_name(dataset)}\ncorrelation")
         row[len(row) // 2].set_xlabel("epochs at full learning rate")
     for panel, layer in zip(axes[0], layers, strict=True):
         panel.set_title(f"layer {layer_number(layer)}")
     axes[0][0].legend(loc="lower right")
     return drawn
-
-
-if __name__ == "__main__":
-    command.run(main)

@@ -1,20 +1,13 @@
 """Figure B3: the ansatz at the start and at the end, over datasets."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 from matplotlib.figure import Figure
 
-from feature_alignment import command
 from feature_alignment.papers.beaglehole2024.plots.layers import ANSATZ, layer_names, layer_number
 from feature_alignment.plots import style
 
+COLUMNS = ("dataset", "stage")
 MARKERS = "osD^vP*X"
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Draw the figure; see ``--help`` for the arguments."""
-    style.draw(__doc__, ["dataset", "stage"], figure, argv)
 
 
 def figure(table: pd.DataFrame) -> Figure:
@@ -23,17 +16,17 @@ def figure(table: pd.DataFrame) -> Figure:
     drawn, [axes] = style.panels(1, 2, sharey=True)
     for panel, stage in zip(axes, ("initial", "final"), strict=True):
         for side, (measure, (label, colour)) in zip((-1, 1), ANSATZ.items(), strict=True):
-            rows = table[(table["stage"] == stage) & (table["measure"] == measure)]
-            values = [rows.loc[rows["layer"] == layer, "value"] for layer in layers]
+            rows = style.select(table, stage=stage, measure=measure)
+            values = [style.select(rows, layer=layer)["value"] for layer in layers]
             places = [layer_number(layer) + 0.17 * side for layer in layers]
             hue = style.COLOURS[colour]
             panel.bar(places, [v.mean() for v in values], 0.32, color=hue, alpha=0.35, label=label)
             spread = [v.std() for v in values]
             panel.errorbar(places, [v.mean() for v in values], spread, fmt="none", ecolor=hue)
             for dataset, marker in zip(datasets, MARKERS, strict=False):
-                own = rows[rows["dataset"] == dataset]
+                own = style.select(rows, dataset=dataset)
                 x = own["layer"].map(layer_number) + 0.17 * side
-                name = style.DATASET_NAMES[dataset] if side < 0 else None
+                name = style.dataset_name(dataset) if side < 0 else None
                 panel.scatter(
                     x, own["value"], s=9, marker=marker, color="0.2", label=name, zorder=3
                 )
@@ -43,7 +36,3 @@ def figure(table: pd.DataFrame) -> Figure:
     handles, labels = axes[0].get_legend_handles_labels()
     drawn.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=7)
     return drawn
-
-
-if __name__ == "__main__":
-    command.run(main)

@@ -1,44 +1,32 @@
 """Figure B4: the neural feature ansatz in the convolutions of VGG networks."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from feature_alignment import command
 from feature_alignment.papers.beaglehole2024.plots.layers import ANSATZ, layer_names, layer_number
 from feature_alignment.plots import style
 
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Draw the figure; see ``--help`` for the arguments."""
-    style.draw(__doc__, ["dataset"], figure, argv)
-
-
-COLUMNS = 4
+COLUMNS = ("dataset",)
+ACROSS = 4
 
 
 def figure(table: pd.DataFrame) -> Figure:
     """Draw a panel per convolution; mean ± one standard deviation of seeds, rows by dataset."""
     datasets, layers = list(table["dataset"].unique()), layer_names(table)
-    height = -(-len(layers) // COLUMNS)
-    drawn, axes = style.panels(height * len(datasets), COLUMNS, sharey=True)
+    height = -(-len(layers) // ACROSS)
+    drawn, axes = style.panels(height * len(datasets), ACROSS, sharey=True)
     for place, dataset in enumerate(datasets):
         rows = axes[place * height : (place + 1) * height]
         for panel, layer in zip([p for row in rows for p in row], layers, strict=False):
-            here = table[(table["dataset"] == dataset) & (table["layer"] == layer)]
+            here = style.select(table, dataset=dataset, layer=layer)
             for measure, (label, colour) in ANSATZ.items():
-                own = here[here["measure"] == measure]
+                own = style.select(here, measure=measure)
                 style.draw_band(panel, own, "epoch", style.COLOURS[colour], label)
             panel.set(ylim=(0, 1), title=f"convolution {layer_number(layer)}")
             panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         for row in rows:
-            row[0].set_ylabel(f"{style.DATASET_NAMES[dataset]}\ncorrelation")
-        rows[-1][COLUMNS // 2].set_xlabel("epochs at full learning rate")
+            row[0].set_ylabel(f"{style.dataset_name(dataset)}\ncorrelation")
+        rows[-1][ACROSS // 2].set_xlabel("epochs at full learning rate")
     axes[0][0].legend(loc="lower right")
     return drawn
-
-
-if __name__ == "__main__":
-    command.run(main)

@@ -1,11 +1,8 @@
 """Figure B5: the ansatz from initial weights of several scales, and a null model."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 from matplotlib.figure import Figure
 
-from feature_alignment import command
 from feature_alignment.papers.beaglehole2024.plots.layers import (
     layer_colour,
     layer_names,
@@ -13,12 +10,7 @@ from feature_alignment.papers.beaglehole2024.plots.layers import (
 )
 from feature_alignment.plots import style
 
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Draw the figure; see ``--help`` for the arguments."""
-    style.draw(__doc__, ["gain", "stage"], figure, argv)
-
-
+COLUMNS = ("gain", "stage")
 PANELS = {
     "UC-NFA": {"uc_nfa_pearson": "-"},
     "C-NFA (full), with random eigenvectors\n(dashed), independent (dotted)": {
@@ -32,16 +24,16 @@ PANELS = {
 
 def figure(table: pd.DataFrame) -> Figure:
     """Draw values at the end of training against the gain, a curve per layer."""
-    final = table[table["stage"] == "final"]
+    final = style.select(table, stage="final")
     drawn, [panels] = style.panels(1, len(PANELS))
     for panel, (title, measures) in zip(panels, PANELS.items(), strict=True):
         panel.set_xscale("log", base=2)
         for measure, dashes in measures.items():
-            own = final[final["measure"] == measure]
+            own = style.select(final, measure=measure)
             for layer in layer_names(own):
                 style.draw_band(
                     panel,
-                    own[own["layer"] == layer],
+                    style.select(own, layer=layer),
                     "gain",
                     layer_colour(layer),
                     f"layer {layer_number(layer)}" if dashes == "-" else None,
@@ -53,7 +45,3 @@ def figure(table: pd.DataFrame) -> Figure:
     panels[0].set_ylabel("correlation at the end")
     panels[0].legend(fontsize=6)
     return drawn
-
-
-if __name__ == "__main__":
-    command.run(main)

@@ -1,30 +1,21 @@
 """Figure B6: the alignment of a quadratic network at its first step, predicted and observed."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from feature_alignment import command
-from feature_alignment.papers.beaglehole2024.plots.layers import HUES
 from feature_alignment.plots import style
 
-GRID = ["dimension", "width", "examples", "alpha", "epsilon", "readout"]
+COLUMNS = ("dimension", "width", "examples", "alpha", "epsilon", "readout")
 READOUTS = {"normal": ("normal readout", "o"), "student_t": ("heavy-tailed readout", "^")}
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Draw the figure; see ``--help`` for the arguments."""
-    style.draw(__doc__, GRID, figure, argv)
 
 
 def figure(table: pd.DataFrame) -> Figure:
     """Draw means over seeds: predicted against observed, both against α, and a baseline."""
     drawn, [panels] = style.panels(1, 3)
     table = table[table["dimension"].notna()]  # without means over the grid
-    means = table.groupby([*GRID, "measure"])["value"].mean().unstack("measure").reset_index()
+    means = table.groupby([*COLUMNS, "measure"])["value"].mean().unstack("measure").reset_index()
     _draw_prediction(panels[0], means)
     _draw_exponents(panels[1], table)
     _draw_baseline(panels[2], means)
@@ -34,13 +25,13 @@ def figure(table: pd.DataFrame) -> Figure:
 
 
 def _colours(epsilons: pd.Series) -> dict[float, str]:
-    return {e: style.COLOURS[HUES[k]] for k, e in enumerate(sorted(epsilons.unique()))}
+    return {e: style.hue(k) for k, e in enumerate(sorted(epsilons.unique()))}
 
 
 def _draw_prediction(panel: Axes, means: pd.DataFrame) -> None:
     for readout, (name, marker) in READOUTS.items():
         for epsilon, colour in _colours(means["epsilon"]).items():
-            rows = means[(means["readout"] == readout) & (means["epsilon"] == epsilon)]
+            rows = style.select(means, readout=readout, epsilon=epsilon)
             panel.plot(
                 rows["predicted_cosine"],
                 rows["observed_cosine"],
@@ -62,9 +53,9 @@ def _draw_exponents(panel: Axes, table: pd.DataFrame) -> None:
     largest = square[square["dimension"] == square["dimension"].max()]
     own = largest[largest["examples"] == largest["examples"].max()]
     for epsilon, colour in _colours(table["epsilon"]).items():
-        rows = own[own["epsilon"] == epsilon]
-        observed = rows[rows["measure"] == "observed_cosine"]
-        predicted = rows[rows["measure"] == "predicted_cosine"]
+        rows = style.select(own, epsilon=epsilon)
+        observed = style.select(rows, measure="observed_cosine")
+        predicted = style.select(rows, measure="predicted_cosine")
         style.draw_band(panel, observed, "alpha", colour, None)
         mean = predicted.groupby("alpha")["value"].mean()
         panel.plot(mean.index, mean, "x", ms=5, color=colour)
@@ -80,7 +71,3 @@ def _draw_baseline(panel: Axes, means: pd.DataFrame) -> None:
         panel.plot(values, share, drawstyle="steps-post", color=style.COLOURS[colour], label=label)
     panel.set(xlabel="cosine", ylabel="share of the grid below")
     panel.legend(fontsize=6)
-
-
-if __name__ == "__main__":
-    command.run(main)

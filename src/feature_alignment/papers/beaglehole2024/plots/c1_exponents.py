@@ -1,11 +1,8 @@
 """Control: the neural feature matrix against powers of the AGOP."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 from matplotlib.figure import Figure
 
-from feature_alignment import command
 from feature_alignment.papers.beaglehole2024.plots.layers import (
     layer_colour,
     layer_names,
@@ -13,12 +10,7 @@ from feature_alignment.papers.beaglehole2024.plots.layers import (
 )
 from feature_alignment.plots import style
 
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Draw the figure; see ``--help`` for the arguments."""
-    style.draw(__doc__, ["dataset", "network", "gain", "exponent"], figure, argv)
-
-
+COLUMNS = ("dataset", "network", "gain", "exponent")
 NETWORKS = {"fully_connected": "MLP"}
 DASHES = {"uc_nfa_pearson": "-", "c_nfa_pearson": "--"}
 
@@ -30,24 +22,20 @@ def figure(table: pd.DataFrame) -> Figure:
     drawn, grid = style.panels(-(-len(kinds) // columns), columns, sharey=True)
     panels = [panel for row in grid for panel in row]
     for panel, (dataset, network, gain) in zip(panels, kinds.to_records(index=False), strict=False):
-        scale = table["gain"].isna() if pd.isna(gain) else table["gain"] == gain
-        own = table[(table["dataset"] == dataset) & (table["network"] == network) & scale]
+        scale = None if pd.isna(gain) else gain
+        own = style.select(table, dataset=dataset, network=network, gain=scale)
         for measure, dashes in DASHES.items():
-            rows = own[own["measure"] == measure]
+            rows = style.select(own, measure=measure)
             for layer in layer_names(rows):
-                here, colour = rows[rows["layer"] == layer], layer_colour(layer)
+                here, colour = style.select(rows, layer=layer), layer_colour(layer)
                 label = f"layer {layer_number(layer)}" if dashes == "-" else None
                 style.draw_band(
                     panel, here, "exponent", colour, label, linestyle=dashes, marker="."
                 )
-        title = f"{NETWORKS.get(network, network.upper())}, {style.DATASET_NAMES[dataset]}"
-        panel.set_title(title if pd.isna(gain) else f"{title}\ngain {gain:g}", fontsize=7)
+        title = f"{NETWORKS.get(network, network.upper())}, {style.dataset_name(dataset)}"
+        panel.set_title(title if scale is None else f"{title}\ngain {gain:g}", fontsize=7)
         panel.set(ylim=(0, 1.02), xlabel="power of the AGOP", xticks=(0.25, 0.5, 1))
     panels[0].set_ylabel("UC-NFA (full), C-NFA (dashed)")
     handles, labels = panels[len(kinds) - 1].get_legend_handles_labels()
     drawn.legend(handles, labels, loc="outside right center", fontsize=6)
     return drawn
-
-
-if __name__ == "__main__":
-    command.run(main)

@@ -1,4 +1,4 @@
-"""What the figures of beaglehole2024 share: names of layers, measures and methods."""
+"""What the figures share: names of layers and measures."""
 
 import re
 
@@ -7,7 +7,6 @@ import pandas as pd
 from feature_alignment.plots import style
 
 ANSATZ = {"uc_nfa_pearson": ("UC-NFA", "blue"), "c_nfa_pearson": ("C-NFA", "orange")}
-HUES = ("blue", "orange", "green", "red", "purple", "brown", "pink", "grey")
 
 
 def layer_names(table: pd.DataFrame) -> list[str]:
@@ -22,4 +21,4 @@ def layer_number(layer: str) -> int:
 
 def layer_colour(layer: str) -> str:
     """Return the colour of a layer where all layers share a panel."""
-    return style.COLOURS[HUES[(layer_number(layer) - 1) % len(HUES)]]
+    return style.hue(layer_number(layer) - 1)

@@ -1,16 +1,14 @@
 """Control C1: how many times as many images fixed features need as adaptive ones."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from feature_alignment import command
 from feature_alignment.papers.lejeune2024.plots.models import image_axis
 from feature_alignment.plots import style
 
+COLUMNS = ("dataset", "protocol", "n_train")
 MARKS = {"": "o", "_above": "^", "_below": "v"}
 LABELS = {"": "", "_above": ", at least", "_below": ", at most"}
 COMPARISONS = (  # prefix of the measures, protocol, how it is called
@@ -23,23 +21,18 @@ COMPARISONS = (  # prefix of the measures, protocol, how it is called
 CLAIMED = 10
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Draw the figure; see ``--help`` for the arguments."""
-    style.draw(__doc__, ["dataset", "protocol", "n_train"], figure, argv)
-
-
 def figure(table: pd.DataFrame) -> Figure:
     """Draw mean ratios by comparison, and with one subset ratios by number of images."""
     datasets = list(table["dataset"].unique())
     drawn, [[means, sizes]] = style.panels(1, 2, width_ratios=[3, 2], sharey=True)
     for place, dataset in enumerate(datasets):
         colour = style.COLOURS[("blue", "orange")[place]]
-        name = style.DATASET_NAMES[dataset]
-        own = table[table["dataset"] == dataset]
+        name = style.dataset_name(dataset)
+        own = style.select(table, dataset=dataset)
         for x, (prefix, protocol, _) in enumerate(COMPARISONS):
-            rows = own[own["protocol"] == protocol].assign(n_train=x + 0.2 * (place - 0.5))
+            rows = style.select(own, protocol=protocol).assign(n_train=x + 0.2 * (place - 0.5))
             _draw(means, rows, f"{prefix}mean_ratio", colour, name if x == 2 else None)
-        rows = own[own["protocol"] == "corrected"]
+        rows = style.select(own, protocol="corrected")
         _draw(sizes, rows, "sample_ratio", colour, name)
     for panel in (means, sizes):
         panel.set(yscale="log")
@@ -50,7 +43,7 @@ def figure(table: pd.DataFrame) -> Figure:
     means.set_xticks(range(len(COMPARISONS)), [name for *_, name in COMPARISONS], fontsize=6)
     means.set_title("mean over the errors that both reach")
     sizes.set_title("one subset, selected on held-out")
-    shown = table.loc[table["protocol"] == "corrected", "n_train"]
+    shown = style.select(table, protocol="corrected")["n_train"]
     image_axis(sizes, shown.dropna().unique())
     sizes.set_xlabel("images of adaptive features")
     means.set_yticks([0.2, 0.5, 1, 2, 5, 10])
@@ -74,7 +67,3 @@ def _draw(panel: Axes, own: pd.DataFrame, measure: str, colour: str, name: str |
             for end in ("low", "high")
         )
         panel.vlines(low.index, low, high[low.index], color=colour, linewidth=1.5)
-
-
-if __name__ == "__main__":
-    command.run(main)

@@ -1,29 +1,23 @@
 """Control C3: test errors under other initialisations, rates, a regulariser, and exact ridge."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 from matplotlib.figure import Figure
 
-from feature_alignment import command
 from feature_alignment.papers.lejeune2024.plots.models import COLOURS, NAMES
 from feature_alignment.plots import style
 
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Draw the figure; see ``--help`` for the arguments."""
-    style.draw(__doc__, ["variant", "model", "n_train"], figure, argv)
+COLUMNS = ("variant", "model", "n_train")
 
 
 def figure(table: pd.DataFrame) -> Figure:
     """Draw a column per number of images and a line per variant, seeds as points."""
-    errors = table[table["measure"] == "error"]
+    errors = style.select(table, measure="error")
     sizes = sorted(errors.loc[errors["model"] != "ridge", "n_train"].unique())
     variants = list(errors["variant"].unique())
     drawn, [panels] = style.panels(1, len(sizes), sharey=True)
     for panel, n in zip(panels, sizes, strict=True):
         for place, (model, colour) in enumerate(COLOURS.items()):
-            rows = errors[(errors["n_train"] == n) & (errors["model"] == model)]
+            rows = style.select(errors, n_train=n, model=model)
             if rows.empty:
                 continue
             heights = [
@@ -37,7 +31,3 @@ def figure(table: pd.DataFrame) -> Figure:
     panels[0].invert_yaxis()
     panels[0].legend(fontsize=6)
     return drawn
-
-
-if __name__ == "__main__":
-    command.run(main)

@@ -1,38 +1,33 @@
 """Figure 1: the path-averaged tangent kernel beside what the network learned."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from feature_alignment import command
 from feature_alignment.papers.lejeune2024.plots.kernels import KERNELS, TARGETS
 from feature_alignment.plots import style
 
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Draw the figure; see ``--help`` for the arguments."""
-    style.draw(__doc__, ["target"], figure, argv, images=True)
+COLUMNS = ("target",)
+ARRAYS = ("targets", "change", "kernel_averaged", "kernel_final")
 
 
-def figure(table: pd.DataFrame, images: dict[str, NDArray]) -> Figure:
+def figure(table: pd.DataFrame, arrays: dict[str, NDArray]) -> Figure:
     """Draw a row per target: the first seed's kernels, and the cosines of all seeds with K_y."""
     drawn, grid = style.panels(len(TARGETS), 4)
     for place, (target, name) in enumerate(TARGETS.items()):
-        index = list(images["targets"]).index(target)
-        change = images["change"][index]
+        index = list(arrays["targets"]).index(target)
+        change = arrays["change"][index]
         shown = {
-            r"$\bar K$": images["kernel_averaged"][index],
-            r"$K_T$": images["kernel_final"][index],
+            r"$\bar K$": arrays["kernel_averaged"][index],
+            r"$K_T$": arrays["kernel_final"][index],
             r"$K_y$": np.outer(change, change),
         }
         row = grid[place]
         for panel, (title, kernel) in zip(row[:3], shown.items(), strict=True):
             _draw_kernel(panel, kernel.astype(float), f"{title}, target {name}")
-        _draw_cosines(row[3], table[table["target"] == target])
+        _draw_cosines(row[3], style.select(table, target=target))
     grid[0][3].legend(fontsize=6)
     return drawn
 
@@ -48,7 +43,7 @@ def _draw_cosines(panel: Axes, own: pd.DataFrame) -> None:
         (("cosine", "as it is", "blue"), ("centered_cosine", "centred", "orange"))
     ):
         for place, kernel in enumerate(KERNELS):
-            values = own.loc[own["measure"] == f"{prefix}_{kernel}", "value"]
+            values = style.select(own, measure=f"{prefix}_{kernel}")["value"]
             panel.plot(
                 np.full(len(values), place + 0.2 * (offset - 0.5)),
                 values,
@@ -59,7 +54,3 @@ def _draw_cosines(panel: Axes, own: pd.DataFrame) -> None:
             )
     panel.set(ylim=(0, 1), ylabel="cosine with $K_y$")
     panel.set_xticks(range(len(KERNELS)), KERNELS.values())
-
-
-if __name__ == "__main__":
-    command.run(main)

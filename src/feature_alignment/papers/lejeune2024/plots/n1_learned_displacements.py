@@ -1,39 +1,29 @@
 """Notebook figure N1: singular values of the learned displacements of the weights."""
 
-from collections.abc import Sequence
-
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from feature_alignment import command
 from feature_alignment.papers.lejeune2024.plots.models import COLOURS, NAMES
 from feature_alignment.plots import style
 
+COLUMNS = ("model", "n_train", "rank")
 SMALLEST = 1e-3
 """Square matrices have singular values far below, which rounding makes."""
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Draw the figure; see ``--help`` for the arguments."""
-    style.draw(__doc__, ["model", "n_train", "rank"], figure, argv)
-
-
 def figure(table: pd.DataFrame) -> Figure:
     """Draw a row per number of images, a column per model and a colour per layer."""
-    chosen = table[table["measure"] == "singular_value"]
+    chosen = style.select(table, measure="singular_value")
     models = [model for model in COLOURS if model in set(chosen["model"])]
     sizes = sorted(chosen["n_train"].unique())
     layers = list(chosen["layer"].unique())
-    colours = plt.get_cmap("viridis")
     drawn, grid = style.panels(len(sizes), len(models), sharey=True)
     for panels, n in zip(grid, sizes, strict=True):
         for panel, model in zip(panels, models, strict=True):
-            own = chosen[(chosen["n_train"] == n) & (chosen["model"] == model)]
+            own = style.select(chosen, n_train=n, model=model)
             panel.set(xscale="log", yscale="log", title=f"{NAMES[model]}, n = {n}")
-            for place, layer in enumerate(layers):
-                rows = own[own["layer"] == layer]
-                colour = colours(0.9 * place / max(1, len(layers) - 1))
+            for layer, colour in zip(layers, style.shades(len(layers)), strict=True):
+                rows = style.select(own, layer=layer)
                 style.draw_band(panel, rows, "rank", colour, layer, marker="o", ms=2.5)
             panel.set_xlabel("rank")
         panels[0].set_ylabel("singular value")
@@ -41,7 +31,3 @@ def figure(table: pd.DataFrame) -> Figure:
             panel.set_ylim(SMALLEST, None)
     grid[0][-1].legend(fontsize=6)
     return drawn
-
-
-if __name__ == "__main__":
-    command.run(main)

@@ -1,39 +1,28 @@
 """Notebook figure N2: spectra of the initial, averaged, final and adaptive kernels."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 from matplotlib.figure import Figure
 
-from feature_alignment import command
 from feature_alignment.papers.lejeune2024.plots.kernels import KERNELS, TARGETS
 from feature_alignment.plots import style
 
+COLUMNS = ("target", "kernel", "rank")
 COLOURS = {"initial": "grey", "averaged": "blue", "final": "green", "adaptive": "orange"}
 NAMES = {**KERNELS, "adaptive": "$K_A$"}
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Draw the figure; see ``--help`` for the arguments."""
-    style.draw(__doc__, ["target", "kernel", "rank"], figure, argv)
-
-
 def figure(table: pd.DataFrame) -> Figure:
     """Draw a column per target: eigenvalues, each divided by the trace of its kernel."""
-    shares = table[table["measure"] == "eigenvalue_share"]
+    shares = style.select(table, measure="eigenvalue_share")
     titles = {target: f"student of {name}" for target, name in TARGETS.items()}
     titles["classes"] = "network of figure 4"
     drawn, [panels] = style.panels(1, len(titles), sharey=True)
     for panel, (target, title) in zip(panels, titles.items(), strict=True):
         panel.set(xscale="log", yscale="log", xlabel="rank", title=title)
         for kernel, colour in COLOURS.items():
-            rows = shares[(shares["target"] == target) & (shares["kernel"] == kernel)]
+            rows = style.select(shares, target=target, kernel=kernel)
             if not rows.empty:
                 style.draw_band(panel, rows, "rank", style.COLOURS[colour], NAMES[kernel])
         panel.legend(fontsize=6)
     panels[0].set_ylabel("eigenvalue / trace")
     return drawn
-
-
-if __name__ == "__main__":
-    command.run(main)

@@ -1,18 +1,12 @@
 """Control C2: does the most aligned layer follow the equilibrium layer, where inputs move it?"""
 
-from collections.abc import Sequence
-
 import pandas as pd
 from matplotlib.figure import Figure
 
-from feature_alignment import command
 from feature_alignment.papers.lou2022.plots.layers import draw_layers, mean_of
 from feature_alignment.plots import style
 
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Draw the figure; see ``--help`` for the arguments."""
-    style.draw(__doc__, ["input_offset", "layer_index"], figure, argv)
+COLUMNS = ("input_offset", "layer_index")
 
 
 def figure(table: pd.DataFrame) -> Figure:
@@ -22,10 +16,10 @@ def figure(table: pd.DataFrame) -> Figure:
         for offset, colour in zip(
             sorted(table["input_offset"].unique()), ("blue", "orange"), strict=False
         ):
-            own = table[table["input_offset"] == offset]
+            own = style.select(table, input_offset=offset)
             hue = style.COLOURS[colour]
             correlation = mean_of(own, "input_correlation")
-            rows = own[own["split"] == split]
+            rows = style.select(own, split=split)
             draw_layers(panel, rows, hue, f"$c^1 = {correlation:.2f}$")
             place = mean_of(own, "equilibrium_layer_mean_field")
             panel.axvline(place, color=hue, linestyle=":", label=f"its equilibrium, {place:.1f}")
@@ -33,7 +27,3 @@ def figure(table: pd.DataFrame) -> Figure:
         panel.legend(fontsize=6)
     panels[0].set(ylabel="alignment", ylim=(0, None))
     return drawn
-
-
-if __name__ == "__main__":
-    command.run(main)

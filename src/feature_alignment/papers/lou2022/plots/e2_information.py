@@ -1,25 +1,17 @@
 """Experiment E2: forward and backward information at initialisation, and where they balance."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from feature_alignment import command
 from feature_alignment.papers.lou2022.plots.layers import draw_layers, mean_of
 from feature_alignment.plots import style
 
+COLUMNS = ("depth", "width", "layer_index", "input_correlation")
 SIDES = {
     "forward_distance": ("forward, $1 - c$", "blue"),
     "backward_correlation": ("backward, $\\tilde{c}$", "orange"),
 }
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Draw the figure; see ``--help`` for the arguments."""
-    conditions = ["depth", "width", "layer_index", "input_correlation"]
-    style.draw(__doc__, conditions, figure, argv)
 
 
 def figure(table: pd.DataFrame) -> Figure:
@@ -27,20 +19,20 @@ def figure(table: pd.DataFrame) -> Figure:
     drawn, [[curves, ratios], [aligned, laws]] = style.panels(2, 2)
     measured = table[table["width"].notna()]
     depth = measured["depth"].min()
-    shallow = measured[measured["depth"] == depth]
+    shallow = style.select(measured, depth=depth)
     widths = sorted(shallow["width"].unique())
     _draw_information(curves, shallow, widths, depth)
     for width, marker in zip(widths, "osD^v", strict=False):
-        own = shallow[shallow["width"] == width]
+        own = style.select(shallow, width=width)
         for side, (_, colour) in SIDES.items():
-            rows = own[own["measure"] == f"{side.split('_')[0]}_ratio"]
+            rows = style.select(own, measure=f"{side.split('_')[0]}_ratio")
             label = f"width {width:.0f}" if side == "forward_distance" else None
             options = {"marker": marker, "markersize": 2, "linewidth": 0.6}
             style.draw_band(ratios, rows, "layer_index", style.COLOURS[colour], label, **options)
     ratios.axhline(1, color="0.3", linewidth=0.8)
     ratios.set(xlabel="layer", ylabel="measured / infinite width", ylim=(0, 3))
     ratios.legend(fontsize=6)
-    trained = measured[measured["measure"] == "alignment"]
+    trained = style.select(measured, measure="alignment")
     draw_layers(aligned, trained, style.COLOURS["red"], "alignment after training (test)")
     aligned.axvline(mean_of(shallow, "equilibrium_layer_mean_field"), color="0.3", linewidth=0.8)
     aligned.set(xlabel="layer", ylabel="alignment", ylim=(0, None))
@@ -54,11 +46,11 @@ def _draw_information(axes: Axes, rows: pd.DataFrame, widths: list, depth: float
     axes.set_yscale("log")
     for side, (label, colour) in SIDES.items():
         hue = style.COLOURS[colour]
-        expected = rows[rows["measure"] == f"{side}_mean_field"]
+        expected = style.select(rows, measure=f"{side}_mean_field")
         expected = expected.groupby("layer_index")["value"].mean()
         axes.plot(expected.index, expected, color=hue, label=f"{label}, infinite width")
         for width, marker in zip(widths, "osD^v", strict=False):
-            own = rows[(rows["width"] == width) & (rows["measure"] == side)]
+            own = style.select(rows, width=width, measure=side)
             means = own.groupby("layer_index")["value"].mean()
             name = f"width {width:.0f}" if side == "forward_distance" else None
             axes.plot(
@@ -73,18 +65,14 @@ def _draw_information(axes: Axes, rows: pd.DataFrame, widths: list, depth: float
 
 def _draw_laws(axes: Axes, table: pd.DataFrame) -> None:
     axes.set(xscale="log", yscale="log")
-    curves = table[table["measure"] == "equilibrium_curve"]
+    curves = style.select(table, measure="equilibrium_curve")
     for correlation, line in zip(
         curves["input_correlation"].unique(), (":", "-", "--"), strict=False
     ):
-        own = curves[curves["input_correlation"] == correlation]
+        own = style.select(curves, input_correlation=correlation)
         label = f"exact, $c^1 = {correlation:g}$"
         axes.plot(own["depth"], own["value"], line, color=style.COLOURS["green"], label=label)
-    law = table[table["measure"] == "leading_order_curve"].drop_duplicates("depth")
+    law = style.select(table, measure="leading_order_curve").drop_duplicates("depth")
     axes.plot(law["depth"], law["value"], color="0.3", linewidth=0.8, label="$2.136\\,L^{3/5}$")
     axes.set(xlabel="depth L", ylabel="equilibrium layer")
     axes.legend(fontsize=6)
-
-
-if __name__ == "__main__":
-    command.run(main)

@@ -1,23 +1,15 @@
 """Experiment E5: alignment and generalisation over learning rates, batch sizes, optimisers."""
 
-from collections.abc import Sequence
-
-import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from feature_alignment import command
 from feature_alignment.papers.lou2022.plots.layers import draw_layers
 from feature_alignment.plots import style
 
+COLUMNS = ("architecture", "optimizer", "learning_rate", "batch_size", "layer_index")
 MARKERS = {"sgd": "os^Dv", "adam": "Xd*PH"}
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Draw the figure; see ``--help`` for the arguments."""
-    conditions = ["architecture", "optimizer", "learning_rate", "batch_size", "layer_index"]
-    style.draw(__doc__, conditions, figure, argv)
 
 
 def figure(table: pd.DataFrame) -> Figure:
@@ -29,17 +21,13 @@ def figure(table: pd.DataFrame) -> Figure:
     batches = sorted(table["batch_size"].unique())
     drawn, grid = style.panels(2 * len(architectures), max(3, len(batches)))
     for place, architecture in enumerate(architectures):
-        own = table[(table["architecture"] == architecture) & (table["split"] == "test")]
+        own = style.select(table, architecture=architecture, split="test")
         rates = sorted(own["learning_rate"].unique())
-        colours = {
-            rate: plt.get_cmap("plasma")(0.85 * k / max(1, len(rates) - 1))
-            for k, rate in enumerate(rates)
-        }
+        colours = dict(zip(rates, style.shades(len(rates), 0.85, "plasma"), strict=True))
         curves, below = grid[2 * place : 2 * place + 2]
         for panel, batch in zip(curves, batches, strict=False):
-            for (optimizer, rate), rows in own[own["batch_size"] == batch].groupby(
-                ["optimizer", "learning_rate"]
-            ):
+            here = style.select(own, batch_size=batch)
+            for (optimizer, rate), rows in here.groupby(["optimizer", "learning_rate"]):
                 line = "-" if optimizer == "sgd" else "--"
                 draw_layers(panel, rows, colours[rate], f"{optimizer} {rate:g}", linestyle=line)
             panel.set(title=f"batches of {batch}", xlabel="layer", ylim=(0, None))
@@ -55,7 +43,7 @@ def figure(table: pd.DataFrame) -> Figure:
         handles = [
             Line2D([], [], linestyle="", marker=MARKERS[o][k], color="0.3", label=f"{o}, {b}")
             for k, b in enumerate(batches)
-            for o in own.loc[own["batch_size"] == b, "optimizer"].unique()
+            for o in style.select(own, batch_size=b)["optimizer"].unique()
         ]
         below[2].legend(
             handles=handles, title="optimiser, batch size", fontsize=6, loc="center left"
@@ -65,11 +53,11 @@ def figure(table: pd.DataFrame) -> Figure:
     return drawn
 
 
-def _scatter(panel, own: pd.DataFrame, measure: str, colours: dict, batches: list) -> None:
+def _scatter(panel: Axes, own: pd.DataFrame, measure: str, colours: dict, batches: list) -> None:
     """Draw the error of every run and seed against a summary of its alignments."""
     keys = ["run", "seed"]
-    values = own[own["measure"] == measure].set_index(keys)
-    errors = own[own["measure"] == "error"].set_index(keys)["value"]
+    values = style.select(own, measure=measure).set_index(keys)
+    errors = style.select(own, measure="error").set_index(keys)["value"]
     for (optimizer, rate, batch), rows in values.groupby(
         ["optimizer", "learning_rate", "batch_size"]
     ):
@@ -77,7 +65,3 @@ def _scatter(panel, own: pd.DataFrame, measure: str, colours: dict, batches: lis
         panel.plot(
             rows["value"], errors[rows.index], marker, color=colours[rate], markersize=4, alpha=0.8
         )
-
-
-if __name__ == "__main__":
-    command.run(main)

@@ -1,6 +1,5 @@
 """The figure of peak layers over depth, which two experiments share."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,6 +8,7 @@ from matplotlib.figure import Figure
 from feature_alignment.papers.lou2022.plots.layers import SPLITS, draw_layers, mean_of
 from feature_alignment.plots import style
 
+COLUMNS = ("dataset", "depth", "layer_index")
 LAWS = {
     "mean_field": "equi-\nlibrium",
     "finite_width": "own\nwidth",
@@ -18,16 +18,16 @@ LAWS = {
 }
 
 
-def peaks_figure(table: pd.DataFrame) -> Figure:
+def figure(table: pd.DataFrame) -> Figure:
     """Draw for each dataset, in a row: alignment by layer, peaks over depth, distances to laws."""
     datasets = list(table["dataset"].dropna().unique())
     drawn, grid = style.panels(2 * len(datasets), 2)
     for place, dataset in enumerate(datasets):
-        own = table[table["dataset"] == dataset]
+        own = style.select(table, dataset=dataset)
         [test, train], [peaks, distances] = grid[2 * place : 2 * place + 2]
         for panel, split in ((test, "test"), (train, "train")):
             _draw_curves(panel, own, split)
-            panel.set_title(f"{style.DATASET_NAMES[dataset]}, {split} examples")
+            panel.set_title(f"{style.dataset_name(dataset)}, {split} examples")
         _draw_peaks(peaks, own)
         _draw_distances(distances, own)
     return drawn
@@ -35,13 +35,12 @@ def peaks_figure(table: pd.DataFrame) -> Figure:
 
 def _draw_curves(axes: Axes, own: pd.DataFrame, split: str) -> None:
     """Draw alignment by layer at every depth, with the equilibrium layers as triangles."""
-    final = own[own["measure"] == "alignment"]
+    final = style.select(own, measure="alignment")
     depths = sorted(final["depth"].unique())
-    for place, depth in enumerate(depths):
-        colour = plt.get_cmap("viridis")(0.9 * place / max(1, len(depths) - 1))
-        rows = final[(final["depth"] == depth) & (final["split"] == split)]
+    for depth, colour in zip(depths, style.shades(len(depths)), strict=True):
+        rows = style.select(final, depth=depth, split=split)
         draw_layers(axes, rows, colour, f"L = {depth:.0f}")
-        layer = mean_of(own[own["depth"] == depth], "equilibrium_layer_mean_field")
+        layer = mean_of(style.select(own, depth=depth), "equilibrium_layer_mean_field")
         axes.plot([layer], [0], "^", color=colour, markersize=7, clip_on=False, zorder=5)
     axes.set(xlabel="layer (triangles: equilibrium)", ylabel="alignment", ylim=(0, None))
     axes.legend(fontsize=6)
@@ -51,11 +50,11 @@ def _draw_peaks(axes: Axes, own: pd.DataFrame) -> None:
     """Draw the peaks of the seeds and of their mean curve against depth, and the laws."""
     for split, colour, shift in (("test", "red", 0.0), ("train", "sky", 0.6)):
         hue = style.COLOURS[colour]
-        rows = own[own["split"] == split]
-        seeds = rows[rows["measure"] == "peak_layer"]
+        rows = style.select(own, split=split)
+        seeds = style.select(rows, measure="peak_layer")
         axes.plot(seeds["depth"] + shift, seeds["value"], ".", color=hue, markersize=4, alpha=0.7)
         ends = {
-            name: rows[rows["measure"] == f"mean_curve_{name}"].set_index("depth")["value"]
+            name: style.select(rows, measure=f"mean_curve_{name}").set_index("depth")["value"]
             for name in ("peak", "near_low", "near_high")
         }
         peak = ends["peak"]
@@ -68,7 +67,7 @@ def _draw_peaks(axes: Axes, own: pd.DataFrame) -> None:
         ("leading_order_curve", "--", LAWS["leading_order"]),
         ("half_curve", ":", LAWS["half"]),
     ):
-        curve = own[own["measure"] == measure].sort_values("depth")
+        curve = style.select(own, measure=measure).sort_values("depth")
         axes.plot(curve["depth"], curve["value"], line, color="0.2", linewidth=1, label=label)
     measured = own.groupby("depth")
     own_width = measured.apply(lambda rows: mean_of(rows, "equilibrium_layer")).dropna()
@@ -84,7 +83,7 @@ def _draw_distances(axes: Axes, own: pd.DataFrame) -> None:
         SPLITS.items(), ("red", "sky"), (-0.12, 0.12), strict=True
     ):
         for place, law in enumerate(LAWS):
-            rows = own[(own["measure"] == f"distance_{law}") & (own["split"] == split)]
+            rows = style.select(own, measure=f"distance_{law}", split=split)
             label = split if place == 0 else None
             x = np.full(len(rows), place + shift)
             axes.plot(x, rows["value"], "o", color=style.COLOURS[colour], markersize=3, label=label)
