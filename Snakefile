@@ -12,7 +12,6 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/published.smk"
 
 
 # With results=reference, published tables are read and nothing is written beside them.
@@ -26,15 +25,11 @@ pathvars:
 
 
 include: "workflow/rules/data.smk"
-include: "workflow/rules/train.smk"
-include: "workflow/rules/baratin2021.smk"
-include: "workflow/rules/beaglehole2024.smk"
-include: "workflow/rules/joint.smk"
-include: "workflow/rules/lejeune2024.smk"
-include: "workflow/rules/lou2022.smk"
+include: "workflow/rules/compute.smk"
+include: "workflow/rules/collect.smk"
 include: "workflow/rules/plot.smk"
 include: "workflow/rules/audit.smk"
-include: "workflow/rules/compare.smk"
+include: "workflow/rules/publish.smk"
 
 
 rule all:

@@ -1,16 +1,20 @@
+import hashlib
 import json
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
 
 from feature_alignment.audit.claims import read_claims
 from feature_alignment.data.registry import BUNDLED, read_registry
+from feature_alignment.models.architectures import model_modules
 from feature_alignment.provenance import code_hash
-from feature_alignment.run.spec import SCALES, read_all_experiments, read_yaml, validate
+from feature_alignment.run.spec import SCALES, read_papers, read_yaml, validate
 
 SCHEMAS = ROOT / "workflow" / "schemas"
 
@@ -18,14 +22,14 @@ try:
     read_yaml(ROOT / "config" / "config.yaml")  # finds keys given twice
     validate(config, read_yaml(SCHEMAS / "config.schema.yaml"), "configuration")
     DATASETS = read_registry(ROOT / "data" / "datasets.csv")
-    EXPERIMENTS = read_all_experiments(Path("config/experiments"), SCHEMAS)
+    PAPERS = read_papers(Path("papers"), SCHEMAS)
     SPECS = {
-        (paper, run): experiments.resolve(run, config["scale"])
-        for paper, experiments in EXPERIMENTS.items()
-        for run in experiments.runs_at(config["scale"])
+        (key, run): paper.resolve(run, config["scale"])
+        for key, paper in PAPERS.items()
+        for run in paper.runs_at(config["scale"])
     }
-    TITLES = read_yaml(ROOT / "config" / "figures.yaml")
-    CLAIMS_FILES = [f"claims/{paper}.yaml" for paper in EXPERIMENTS]
+    PAPER_FILES = [f"papers/{key}/paper.yaml" for key in PAPERS]
+    CLAIMS_FILES = [f"papers/{key}/claims.yaml" for key in PAPERS]
     CLAIMS = read_claims(map(Path, CLAIMS_FILES), SCHEMAS / "claims.schema.yaml")
 except (ValueError, OSError) as error:
     raise WorkflowError(str(error)) from None
@@ -33,30 +37,50 @@ except (ValueError, OSError) as error:
 REDRAWS = Path(config["results"]).resolve() == Path("reference").resolve()
 RESULTS = f"{'results/reference' if REDRAWS else config['results']}/{config['scale']}"
 
-WITH_IMAGES = {
-    "baratin2021": ("fig1_eigenfunctions", "a1_half_disk"),
-    "beaglehole2024": ("b7_speed_limits",),
-    "lejeune2024": ("fig1_kernel_alignment", "fig3_kernel_diagonal"),
-}
-
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={str(ROOT / 'src')!r}; ")
 
 
 wildcard_constraints:
     dataset="|".join([*DATASETS, *BUNDLED]),
-    paper="|".join(EXPERIMENTS),
+    paper="|".join(PAPERS),
     run="|".join(sorted({run for _, run in SPECS})),
     seed="[0-9]+",
 
 
 def every_figure():
     """Every figure with its paper."""
-    return [(paper, figure) for paper in EXPERIMENTS for figure in EXPERIMENTS[paper].figures]
+    return [(paper, figure) for paper in PAPERS for figure in PAPERS[paper].figures]
 
 
-def figure_files(figures):
+def figures_under_audit():
+    """The figures whose tables the claims rest on."""
+    names = dict.fromkeys(claim["evidence"]["table"] for claim in CLAIMS)
+    return [tuple(name.split("/")) for name in names]
+
+
+def rule_name(paper, figure):
+    """What the rules of a figure are named after: its paper and the first word of its name."""
+    return f"{paper}_{figure.split('_')[0]}"
+
+
+def has_arrays(paper, figure):
+    """Whether a figure shows arrays besides its table."""
+    return PAPERS[paper].figures[figure].get("arrays", False)
+
+
+def arrays_of(paper, figure):
+    """The arrays that a figure shows besides its table, if any."""
+    return [f"<tables>/{paper}/{figure}.npz"] if has_arrays(paper, figure) else []
+
+
+def figure_files(figures, *endings):
     """The files of figures."""
-    return [f"<figures>/{p}/{f}.{ending}" for p, f in figures for ending in ("pdf", "png")]
+    return [f"<figures>/{p}/{f}.{ending}" for p, f in figures for ending in endings]
+
+
+def metas_of(figures):
+    """The provenance of the tables of figures."""
+    return [f"<tables>/{p}/{f}.meta.json" for p, f in figures]
 
 
 def captions_of(figures):
@@ -64,20 +88,71 @@ def captions_of(figures):
     return [f"<results>/captions/{p}.{f}.rst" for p, f in figures]
 
 
-def caption_of(paper, figure):
-    """A figure's caption as written after an audit; before one, what the figure shows."""
-    written = Path(f"{RESULTS}/captions/{paper}.{figure}.rst").resolve()
-    return str(written) if written.is_file() else f"../report/{paper}.{figure}.rst"
+def tables_of(figures, what):
+    """An input function for the tables of figures, which must be published if they are redrawn."""
+
+    def tables(wildcards):
+        if REDRAWS:
+            require_published(figures, what)
+        return [f"<tables>/{paper}/{figure}.csv" for paper, figure in figures]
+
+    return tables
 
 
-def labels_of(paper, figure):
-    """What the report's list of figures says of one."""
-    return {"figure": figure, "shows": TITLES.get(paper, {}).get(figure, "")}
+def published_files(paper, figure, scale=config["scale"]):
+    """Where the table of a figure is published, with what belongs to it."""
+    endings = ["csv", "meta.json", *(["npz"] if has_arrays(paper, figure) else [])]
+    return [f"reference/{scale}/tables/{paper}/{figure}.{ending}" for ending in endings]
 
 
-def rule_name(paper, figure):
-    """What the rules of a figure are named after: beaglehole2024_b1 for b1_nfa_emergence."""
-    return f"{paper}_{figure.split('_')[0]}"
+def published_figures(scale=config["scale"]):
+    """Every figure whose table is published, with its paper."""
+    return [
+        pair
+        for pair in every_figure()
+        if all(Path(path).is_file() for path in published_files(*pair, scale))
+    ]
+
+
+def require_published(figures, what):
+    """Refuse what needs published tables that are not there."""
+    known = published_figures()
+    missing = [f"{paper}/{figure}" for paper, figure in figures if (paper, figure) not in known]
+    if missing or not known:
+        ways = []
+        if REDRAWS:
+            ways.append("leave out results=reference to make the tables yourself")
+        if REDRAWS and known:
+            ways.append("ask for `figures` to redraw those that are published")
+        if not known:
+            scales = [scale for scale in SCALES if published_figures(scale)]
+            ways.append(f"choose a scale that has some: {', '.join(scales) or 'there is none'}")
+        raise WorkflowError(
+            f"{what}: expected published tables <paper>/<figure>.csv with their .meta.json, and .npz"
+            f" where there are arrays, in reference/{config['scale']}/tables; found none of"
+            f" {', '.join(missing) if known else 'any figure'}; {', or '.join(ways)}"
+        )
+
+
+def refuse_published(what):
+    """Refuse what only makes sense for the results of a run."""
+    if REDRAWS:
+        raise WorkflowError(
+            f"{what}: expected the results of a run, got results={config['results']}: the"
+            " published tables, which are only read; leave results out, or name another folder"
+        )
+
+
+@cache
+def tell_unpublished(done):
+    """Say once which figures are passed over because their tables are not published."""
+    known = published_figures()
+    others = [f"{p}/{f}" for p, f in every_figure() if (p, f) not in known]
+    if others:
+        logger.warning(
+            f"{len(known)} of {len(known) + len(others)} figures are {done}; there is no published"
+            f" table in reference/{config['scale']}/tables of {', '.join(others)}."
+        )
 
 
 def official_files(wildcards):
@@ -87,31 +162,31 @@ def official_files(wildcards):
 
 
 def spec_of_run(wildcards):
-    """The resolved spec of a run, unless nothing is to be trained."""
+    """The resolved spec of a run, unless nothing is to be computed."""
     refuse_published(f"training {wildcards.paper}/{wildcards.run}")
     return json.dumps(SPECS[wildcards.paper, wildcards.run], indent=2)
 
 
-def run_module(wildcards):
-    """The module that computes a run."""
-    return EXPERIMENTS[wildcards.paper].experiment(wildcards.run)
-
-
-def prepared_datasets(wildcards):
-    """The array files of the datasets that a run reads; synthetic tasks read none."""
+def datasets_of_run(wildcards):
+    """The names of the datasets that a run reads; synthetic tasks read none."""
     settings = SPECS[wildcards.paper, wildcards.run]["settings"]
-    read = [settings[part]["name"] for part in ("dataset", "difficult") if part in settings]
-    return [f"data/prepared/{name}.safetensors" for name in dict.fromkeys(read)]
+    named = [part["name"] for part in settings.values() if isinstance(part, dict) and "name" in part]
+    return list(dict.fromkeys(named))
 
 
-def dataset_manifests(wildcards):
-    """The manifests beside the array files."""
-    return [path.replace(".safetensors", ".json") for path in prepared_datasets(wildcards)]
+def code_of_run(wildcards):
+    """A hash of the code that a run depends on: its experiment's and its networks'."""
+    spec = SPECS[wildcards.paper, wildcards.run]
+    return code_hash(
+        "feature_alignment.run.perform",
+        f"feature_alignment.papers.{spec['paper']}.{spec['experiment']}",
+        *model_modules(spec["settings"]),
+    )
 
 
 def specs_of(paper, figure):
     """The specs of the runs that feed a figure."""
-    runs = EXPERIMENTS[paper].runs_of(figure, config["scale"])
+    runs = PAPERS[paper].runs_of(figure, config["scale"])
     return [f"<results>/specs/{paper}/{run}.json" for run in runs]
 
 
@@ -119,33 +194,62 @@ def measurements_of(paper, figure):
     """The measurements of every run and seed that feed a figure."""
     return [
         f"<results>/runs/{paper}/{run}/{seed}.csv"
-        for run in EXPERIMENTS[paper].runs_of(figure, config["scale"])
-        for seed in range(config["seeds"] or EXPERIMENTS[paper].seeds(run, config["scale"]))
+        for run in PAPERS[paper].runs_of(figure, config["scale"])
+        for seed in range(config["seeds"] or PAPERS[paper].seeds(run, config["scale"]))
     ]
 
 
-def first_images(paper, figure):
-    """The images that the first seed of a figure's first run left beside its measurements."""
-    return measurements_of(paper, figure)[0].replace(".csv", ".npz")
+def record_of(paper, figure):
+    """What a table takes from the figure's record and from the labels of its runs, as JSON."""
+    known = PAPERS[paper].figures[figure]
+    record = {key: known[key] for key in ("columns", "published") if key in known}
+    runs = PAPERS[paper].runs_of(figure, config["scale"])
+    return json.dumps(record | {"labels": {run: PAPERS[paper].labels(run) for run in runs}})
 
 
-def runs_with_images():
-    """The runs that leave images beside their measurements."""
-    pairs = [(paper, figure) for paper in WITH_IMAGES for figure in WITH_IMAGES[paper]]
-    return sorted({Path(first_images(*pair)).parent.name for pair in pairs})
+def caption_of(paper, figure):
+    """A figure's caption as written by an audit; before one, where captions come from."""
+    written = Path(f"{RESULTS}/captions/{paper}.{figure}.rst").resolve()
+    return str(written) if written.is_file() else "../report/figure.rst"
 
 
-def images_of(paper, figure):
-    """What a figure shows beside its table, if anything."""
-    path = f"<tables>/{paper}/{figure}.npz"
-    return [path] if shows_images(path) else []
+def drawn_files(wildcards):
+    """The files of every figure, or of those that can be redrawn from published tables."""
+    if not REDRAWS:
+        return figure_files(every_figure(), "pdf", "png")
+    require_published([], "redrawing figures")
+    tell_unpublished("redrawn")
+    return figure_files(published_figures(), "pdf", "png")
 
 
-def shows_images(path):
-    """Whether the figure of a table shows images too."""
-    return Path(path).stem in WITH_IMAGES.get(Path(path).parent.name, ())
+def ledger_to_publish(wildcards):
+    """The ledger of a run."""
+    refuse_published("publish")
+    return "<results>/audit/ledger.json"
 
 
-def published(pattern):
-    """A file for every figure in the folder of published results."""
-    return [f"<published>/{pattern.format(paper=p, figure=f)}" for p, f in every_figure()]
+def published(pattern, figures):
+    """A file for each figure in the folder of published results."""
+    return [f"<published>/{pattern.format(paper=p, figure=f)}" for p, f in figures]
+
+
+def tables_to_compare(wildcards):
+    """The tables of a run that there are published ones of."""
+    refuse_published("compare")
+    require_published([], "compare")
+    tell_unpublished("compared")
+    return [f"<tables>/{paper}/{figure}.csv" for paper, figure in published_figures()]
+
+
+def arrays_to_compare(wildcards):
+    """The arrays besides those tables."""
+    return [path for pair in published_figures() for path in arrays_of(*pair)]
+
+
+def checksum_of_published(wildcards):
+    """A checksum of all published tables: when one changes, they are compared anew."""
+    checksum = hashlib.sha256()
+    for pair in published_figures():
+        for path in published_files(*pair):
+            checksum.update(Path(path).read_bytes())
+    return checksum.hexdigest()

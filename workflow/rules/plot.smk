@@ -5,15 +5,15 @@ for paper, figure in every_figure():
             f"plot_{rule_name(paper, figure)}"
         input:
             table=tables_of([(paper, figure)], f"redrawing {paper}/{figure}"),
-            meta=f"<tables>/{paper}/{figure}.meta.json",
-            images=images_of(paper, figure),
+            meta=metas_of([(paper, figure)]),
+            arrays=arrays_of(paper, figure),
         output:
             pdf=f"<figures>/{paper}/{figure}.pdf",
             png=report(
                 f"<figures>/{paper}/{figure}.png",
                 caption=caption_of(paper, figure),
                 category=paper,
-                labels=labels_of(paper, figure),
+                labels={"figure": figure, "shows": PAPERS[paper].figures[figure]["title"]},
             ),
         log:
             f"<logs>/plot/{paper}.{figure}.log",
@@ -26,8 +26,11 @@ for paper, figure in every_figure():
             mem_mb=1000,
             runtime=10,
         params:
-            module=f"feature_alignment.plots.{paper}.{figure}",
-            code=code_hash(f"feature_alignment.plots.{paper}.{figure}"),
+            figure=f"{paper}/{figure}",
+            code=code_hash(
+                "feature_alignment.plots.draw", f"feature_alignment.papers.{paper}.plots.{figure}"
+            ),
         shell:
-            "python -m {params.module} --table {input.table:q} --images={input.images:q}"
+            "python -m feature_alignment.plots.draw --figure {params.figure:q}"
+            " --table {input.table:q} --arrays={input.arrays:q}"
             " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"

@@ -1,0 +1,50 @@
+for paper, figure in every_figure():
+
+    rule:
+        name:
+            f"collect_{rule_name(paper, figure)}"
+        input:
+            specs=specs_of(paper, figure),
+            measurements=measurements_of(paper, figure),
+        output:
+            table=f"<results>/tables/{paper}/{figure}.csv",
+            meta=f"<results>/tables/{paper}/{figure}.meta.json",
+        log:
+            f"<logs>/collect/{paper}.{figure}.log",
+        benchmark:
+            f"<benchmarks>/collect/{paper}.{figure}.tsv"
+        conda:
+            "../../environment.yml"
+        threads: 1
+        resources:
+            mem_mb=1000,
+            runtime=10,
+        params:
+            figure=figure,
+            record=record_of(paper, figure),
+            code=code_hash(
+                "feature_alignment.run.collecting", f"feature_alignment.papers.{paper}.tables"
+            ),
+        shell:
+            "python -m feature_alignment.run.collecting --figure {params.figure:q}"
+            " --record {params.record:q} --specs {input.specs:q}"
+            " --measurements {input.measurements:q} --out {output.table:q} > {log:q} 2>&1"
+
+
+rule keep_arrays:
+    input:
+        arrays=lambda w: measurements_of(w.paper, w.figure)[0].replace(".csv", ".npz"),
+    output:
+        arrays="<results>/tables/{paper}/{figure}.npz",
+    log:
+        "<logs>/collect/{paper}.{figure}.arrays.log",
+    benchmark:
+        "<benchmarks>/collect/{paper}.{figure}.arrays.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=100,
+        runtime=5,
+    shell:
+        "cp {input.arrays:q} {output.arrays:q} > {log:q} 2>&1"

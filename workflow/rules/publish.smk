@@ -1,0 +1,95 @@
+rule tell_costs:
+    input:
+        tables=tables_of(every_figure(), "costs of published tables"),
+        metas=metas_of(every_figure()),
+        figures=ancient(figure_files(every_figure(), "pdf", "png")),  # when all is done, once
+        page=ancient("<results>/audit/ledger.html"),
+        captions=ancient(captions_of(every_figure())),
+    output:
+        costs="<results>/costs.tsv",
+        jobs="<results>/jobs.tsv",
+    log:
+        "<logs>/tell_costs.log",
+    benchmark:
+        "<benchmarks>/tell_costs.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        benchmarks=f"{RESULTS}/benchmarks",
+        code=code_hash("feature_alignment.publish.costs"),
+    shell:
+        "python -m feature_alignment.publish.costs --tables {input.tables:q}"
+        " --benchmarks {params.benchmarks:q} --out {output.costs:q} --jobs {output.jobs:q} 2> {log:q}"
+
+
+rule publish:
+    input:
+        ledger=ledger_to_publish,
+        figures=figure_files(every_figure(), "png"),
+        tables=[f"<tables>/{p}/{f}.csv" for p, f in every_figure()],
+        metas=metas_of(every_figure()),
+        arrays=[path for p, f in every_figure() for path in arrays_of(p, f)],
+        costs="<results>/costs.tsv",
+        jobs="<results>/jobs.tsv",
+        papers=PAPER_FILES,
+    output:
+        ledger="<published>/ledger.json",
+        costs="<published>/costs.tsv",
+        jobs="<published>/jobs.tsv",
+        tables=published("tables/{paper}/{figure}.csv", every_figure()),
+        metas=published("tables/{paper}/{figure}.meta.json", every_figure()),
+        arrays=published(
+            "tables/{paper}/{figure}.npz", [pair for pair in every_figure() if has_arrays(*pair)]
+        ),
+        thumbnails=published("thumbnails/{paper}/{figure}.png", every_figure()),
+        readme=update("README.md"),
+        costs_page=update("docs/costs.md"),
+        pages=[update(f"papers/{paper}/README.md") for paper in PAPERS],
+    log:
+        "<logs>/publish.log",
+    benchmark:
+        "<benchmarks>/publish.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        folder=f"reference/{config['scale']}",
+        code=code_hash("feature_alignment.publish.documents"),
+    shell:
+        "python -m feature_alignment.publish.documents --ledger {input.ledger:q}"
+        " --figures {input.figures:q} --tables {input.tables:q} --papers {input.papers:q}"
+        " --costs {input.costs:q} --jobs {input.jobs:q} --published {params.folder:q}"
+        " --documents {output.readme:q} {output.costs_page:q} {output.pages:q} > {log:q} 2>&1"
+
+
+rule compare:
+    input:
+        tables=tables_to_compare,
+        arrays=arrays_to_compare,
+    output:
+        csv="<results>/comparison.csv",
+        page="<results>/comparison.md",
+    log:
+        "<logs>/compare.log",
+    benchmark:
+        "<benchmarks>/compare.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        published=f"reference/{config['scale']}/tables",  # no input, or it would be published first
+        checksum=checksum_of_published,
+        code=code_hash("feature_alignment.publish.compare"),
+    shell:
+        "python -m feature_alignment.publish.compare --fresh {input.tables:q}"
+        " --published {params.published:q} --csv {output.csv:q} --page {output.page:q} 2> {log:q}"
