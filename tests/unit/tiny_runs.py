@@ -63,7 +63,13 @@ def make_run(
     """Return a run that checkpoints after every step."""
     return Run(
         module=f"feature_alignment.papers.{paper}.{experiment}",
-        spec={"paper": paper, "run": "tiny", "scale": "smoke", "settings": settings},
+        spec={
+            "paper": paper,
+            "run": "tiny",
+            "scale": "smoke",
+            "experiment": experiment,
+            "settings": settings,
+        },
         seed=seed,
         datasets={dataset.manifest["name"]: dataset for dataset in datasets},
         out=folder / "runs" / f"{seed}.csv",
