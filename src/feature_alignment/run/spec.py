@@ -77,17 +77,8 @@ class Paper:
             module = _MODULES / path.parent.name / f"{family['experiment']}.py"
             if not module.is_file():
                 raise ValueError(f"{where}: expected a module {module}; there is no such file")
-        runs: dict[str, Mapping] = {}
-        grids: dict[str, list[str]] = {}
-        for template, entry in content["runs"].items():
-            where = f"{path}: runs.{template}"
-            _expect(entry["family"], families, where, "family")
-            grids[template] = []
-            for run, member in _written_out(template, entry, where):
-                if run in runs:
-                    raise ValueError(f"{where}: there is already a run {run!r}")
-                runs[run] = member
-                grids[template].append(run)
+        grids = _grids(content["runs"], families, f"{path}: runs")
+        runs = {run: entry for members in grids.values() for run, entry in members.items()}
         settings = {}
         for run, entry in runs.items():
             family = families[entry["family"]]
@@ -96,19 +87,10 @@ class Paper:
                 where = f"{path}: run {run!r} at scale {scale!r}"
                 validate(found, experiments[family["experiment"]], where)
                 settings[run, scale] = found
-        figures = {}
-        for figure, record in content["figures"].items():
-            where = f"{path}: figures.{figure}"
-            for name in record["runs"]:
-                _expect(name, {**grids, **runs}, where, "run")
-            fed = [run for name in record["runs"] for run in grids.get(name, [name])]
-            if len(set(fed)) < len(fed):
-                raise ValueError(f"{where}: expected every run once; a grid holds one named too")
-            figures[figure] = {"columns": {}, "arrays": False, **record, "runs": fed}
-            for column, setting in figures[figure]["columns"].items():
-                for run, scale in settings:
-                    if run in fed:
-                        at_path(settings[run, scale], setting, f"{where}.columns.{column}: {run}")
+        figures = {
+            figure: _record(record, grids, settings, f"{path}: figures.{figure}")
+            for figure, record in content["figures"].items()
+        }
         return cls(path, families, runs, figures, settings)
 
     @property
@@ -176,6 +158,22 @@ class Paper:
         return self.settings[run, scale]
 
 
+def _grids(entries: Mapping, families: Mapping, where: str) -> dict[str, dict[str, dict]]:
+    """Return the runs by name that each entry of a file stands for."""
+    grids: dict[str, dict[str, dict]] = {}
+    named: set[str] = set()
+    for template, entry in entries.items():
+        here = f"{where}.{template}"
+        _expect(entry["family"], families, here, "family")
+        grids[template] = {}
+        for run, member in _written_out(template, entry, here):
+            if run in named:
+                raise ValueError(f"{here}: there is already a run {run!r}")
+            named.add(run)
+            grids[template][run] = member
+    return grids
+
+
 def _written_out(template: str, entry: Mapping, where: str) -> Iterable[tuple[str, dict]]:
     """Yield the runs that an entry stands for by name: itself, or those of its grid."""
     points = combinations(entry["sweep"], where) if "sweep" in entry else [{}]
@@ -213,6 +211,23 @@ def _settings(family: Mapping, entry: Mapping, scale: str) -> dict:
         for layer in (family, entry):
             settings = merge(settings, layer.get(part, {}))
     return settings
+
+
+def _record(record: Mapping, grids: Mapping, settings: Mapping, where: str) -> dict:
+    """Return the record of a figure with its runs written out and nothing left to default."""
+    runs = {run: [run] for members in grids.values() for run in members}
+    known = {**runs, **{template: list(members) for template, members in grids.items()}}
+    for name in record["runs"]:
+        _expect(name, known, where, "run")
+    fed = [run for name in record["runs"] for run in known[name]]
+    if len(set(fed)) < len(fed):
+        raise ValueError(f"{where}: expected every run once; a grid holds one named too")
+    full = {"columns": {}, "arrays": False, **record, "runs": fed}
+    for column, setting in full["columns"].items():
+        for (run, _), own in settings.items():
+            if run in fed:
+                at_path(own, setting, f"{where}.columns.{column}: {run}")
+    return full
 
 
 def at_path(settings: Mapping, path: str, where: str) -> Any:
