@@ -71,22 +71,6 @@ def strided():
     )
 
 
-def pooled():
-    return nn.Sequential(
-        nn.Conv2d(2, 5, 3, stride=2, padding=1),
-        nn.ReLU(inplace=True),
-        nn.MaxPool2d(3, stride=2, padding=1),
-        nn.Conv2d(5, 4, (3, 2), padding=(1, 0), stride=(1, 2)),
-        nn.Tanh(),
-        nn.Conv2d(4, 4, 2, dilation=2, padding=1, bias=False),
-        nn.Tanh(),
-        nn.Flatten(),
-        nn.Linear(32, 6),
-        nn.GELU(),
-        nn.Linear(6, 3),
-    )
-
-
 def rectified():
     return nn.Sequential(
         nn.Conv2d(2, 3, 3, stride=2, padding=2, dilation=2),
@@ -200,71 +184,32 @@ class InPlace(nn.Module):
         return self.head(F.elu_(x))
 
 
-class Residual(nn.Module):
-    """A block with a batch norm, a convolution as its shortcut, and a shared in-place ReLU."""
+class Calling(nn.Module):
+    """A network of given layers, with ``forward`` from outside."""
 
-    def __init__(self):
+    def __init__(self, function, layers):
         super().__init__()
-        self.stem = nn.Conv2d(2, 4, 3, padding=1)
-        self.norm = nn.BatchNorm2d(4)
-        self.inner = nn.Conv2d(4, 4, 3, padding=1, bias=False)
-        self.shortcut = nn.Conv2d(4, 4, 1)
-        self.activation = nn.ReLU(inplace=True)
-        self.head = nn.Linear(4, 3)
+        self.function = function
+        for name, layer in layers.items():
+            setattr(self, name, layer)
 
     def forward(self, x):
-        x = self.activation(self.norm(self.stem(x)))
-        x = self.activation(self.inner(x) + self.shortcut(x))
-        return self.head(x.mean(dim=(2, 3)))
+        return self.function(self, x)
 
 
-class Idle(nn.Module):
-    """A layer that is never called, one whose result is thrown away, and one that is dead."""
-
-    def __init__(self):
-        super().__init__()
-        self.unused = nn.Linear(4, 4)
-        self.used = nn.Linear(12, 3)
-        self.dropped = nn.Conv2d(3, 2, 2)
-        self.dead = nn.Conv2d(3, 5, 1)
-
-    def forward(self, x):
-        self.dropped(x)
-        dead = F.relu(self.dead(x) - 1e6)  # so that the ReLU is never on
-        return self.used(x.flatten(1)) + dead.sum(dim=(1, 2, 3))[:, None]
+def calling(function, **layers):
+    """Return a factory of a network of these layers with this ``forward``."""
+    return lambda: Calling(function, copy.deepcopy(layers))
 
 
-class Scalar(nn.Module):
-    """Outputs of which one depends on a layer that the others do not use."""
-
-    def __init__(self):
-        super().__init__()
-        self.first = nn.Linear(5, 2)
-        self.second = nn.Linear(5, 1)
-
-    def forward(self, x):
-        return torch.cat([self.first(x), self.second(x).tanh()], dim=1)
-
-
-class Cut(nn.Module):
-    """A layer on inputs without gradients, layers cut off by ``how``, and keyword arguments."""
-
-    def __init__(self, how):
-        super().__init__()
-        self.cut = nn.Linear(5, 4)
-        self.after = nn.Linear(4, 4)
-        self.head = nn.Linear(4, 3)
-        self.how = how
-
-    def forward(self, x):
-        if self.how == "detach":
-            x = self.cut(x).relu().detach()
-        elif self.how == "no_grad":
-            with torch.no_grad():
-                x = self.cut(x).relu()
-        else:
-            x = self.cut((x > 0).to(x.dtype))
-        return self.head(input=self.after(x).relu_())
+def cut(how):
+    """Return a factory of a network that cuts its first layer off by ``how``."""
+    return calling(
+        lambda m, x: m.head(input=m.after(how(m, x)).relu_()),  # a keyword argument
+        cut=nn.Linear(5, 4),
+        after=nn.Linear(4, 4),
+        head=nn.Linear(4, 3),
+    )
 
 
 def of(*modules):
@@ -286,7 +231,6 @@ CASES = {
         of(nn.Conv2d(2, 3, 2, stride=(3, 2), dilation=2), nn.Flatten(), nn.Linear(36, 3)),
         (4, 2, 11, 10),
     ),
-    "strides and pooling": (pooled, (5, 2, 16, 16)),
     "strides and ReLUs": (rectified, (4, 2, 8, 9)),
     "a convolution as the last layer": (
         of(nn.Conv2d(2, 4, 3), nn.Tanh(), nn.Conv2d(4, 3, 5), nn.Flatten()),
@@ -303,7 +247,6 @@ CASES = {
     ),
     "resnet18": (partial(convolutional, "resnet18"), (2, 3, 8, 8)),
     "resnet50": (partial(convolutional, "resnet50", width=1), (2, 3, 8, 8)),
-    "residual block": (Residual, (5, 2, 5, 5)),
     "residual block that reshapes": (
         partial(reshaping, 3, [(4, 3, 2), (4, 3, 1)], 36),
         (4, 3, 5, 5),
@@ -326,23 +269,38 @@ CASES = {
         of(nn.Linear(2, 4), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(48, 3)),
         (4, 4, 3, 2),
     ),
-    "linear on tokens": (
-        of(nn.Linear(5, 4), nn.Tanh(), nn.Flatten(), nn.Linear(24, 3)),
-        (5, 6, 5),
-    ),
     "graph": (Graph, (4, 5)),
     "in place": (InPlace, (4, 2, 4, 5)),
     "in place first": (of(nn.ReLU(inplace=True), nn.Linear(5, 3)), (4, 5)),
-    "some outputs only": (Scalar, (4, 5)),
-    "idle layers": (Idle, (4, 3, 2, 2)),
+    "some outputs only": (
+        calling(
+            lambda m, x: torch.cat([m.first(x), m.second(x).tanh()], dim=1),
+            first=nn.Linear(5, 2),
+            second=nn.Linear(5, 1),
+        ),
+        (4, 5),
+    ),
+    "idle layers": (  # never called; result thrown away; a ReLU that is never on
+        calling(
+            lambda m, x: (
+                m.dropped(x),
+                m.used(x.flatten(1)) + F.relu(m.dead(x) - 1e6).sum(dim=(1, 2, 3))[:, None],
+            )[1],
+            unused=nn.Linear(4, 4),
+            used=nn.Linear(12, 3),
+            dropped=nn.Conv2d(3, 2, 2),
+            dead=nn.Conv2d(3, 5, 1),
+        ),
+        (4, 3, 2, 2),
+    ),
     "no dropout in evaluation": (of(nn.Linear(5, 4), nn.Dropout(0.5), nn.Linear(4, 3)), (4, 5)),
     "padding zeros": (partial(padded, "zeros"), (4, 2, 5, 7)),
     "padding reflect": (partial(padded, "reflect"), (4, 2, 5, 7)),
     "padding replicate": (partial(padded, "replicate"), (4, 2, 5, 7)),
     "padding circular": (partial(padded, "circular"), (4, 2, 5, 7)),
-    "cut by detach": (partial(Cut, "detach"), (4, 5)),
-    "cut by no_grad": (partial(Cut, "no_grad"), (4, 5)),
-    "cut by binary inputs": (partial(Cut, "binary inputs"), (4, 5)),
+    "cut by detach": (cut(lambda m, x: m.cut(x).relu().detach()), (4, 5)),
+    "cut by no_grad": (cut(lambda m, x: torch.no_grad()(m.cut)(x).relu()), (4, 5)),
+    "cut by binary inputs": (cut(lambda m, x: m.cut((x > 0).to(x.dtype))), (4, 5)),
 }
 
 

@@ -12,6 +12,7 @@ from tangent_cases import (
     CASES,
     assert_equal,
     build,
+    calling,
     convolutional,
     jacobians,
     of,
@@ -261,7 +262,7 @@ def test_normalisations_change_the_kernels_they_are_tested_on():
     "case, names",
     [
         ("graph", ["first", "second", "side", "gate", "head"]),
-        ("idle layers", ["dropped", "dead", "used", "unused"]),
+        ("idle layers", ["dropped", "used", "dead", "unused"]),
     ],
 )
 def test_layers_come_in_the_order_of_the_calls(case, names):
@@ -564,11 +565,6 @@ def test_alignments_are_those_of_the_routine_of_the_paper(case):
         assert found == pytest.approx(expected, abs=5e-5)
 
 
-def twice():
-    layer = nn.Linear(4, 4)
-    return nn.Sequential(layer, nn.ReLU(), layer, nn.Linear(4, 3))
-
-
 def shared():
     network = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
     network[2].bias = network[0].bias
@@ -599,31 +595,8 @@ class Adapted(nn.Linear):
         return super().forward(x) + x @ self.update.T
 
 
-class Overwriting(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.first, self.second, self.head = nn.Linear(4, 4), nn.Linear(4, 3), nn.Linear(4, 3)
-
-    def forward(self, x):
-        hidden = self.first(x)
-        early = self.second(hidden)
-        return early + self.head(hidden.mul_(2))
-
-
-class Calling(nn.Module):
-    """A network of two linear layers, with ``forward`` given from outside."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.first, self.head = nn.Linear(4, 4), nn.Linear(4, 3)
-        self.function = function
-
-    def forward(self, x):
-        return self.function(self, x)
-
-
-def calling(function):
-    return lambda: Calling(function)
+def two(function):
+    return calling(function, first=nn.Linear(4, 4), head=nn.Linear(4, 3))
 
 
 def weight_norm():
@@ -633,90 +606,76 @@ def weight_norm():
 
 
 REFUSED = {
-    # name: what builds the network, shape of the inputs, message
-    "called twice": (twice, (5, 4), "'0' is called twice"),
-    "shared parameter": (shared, (5, 4), "'0' shares a parameter"),
+    # name: what builds the network, message, shape of the inputs if it is not (5, 4)
+    "called twice": (two(lambda m, x: m.head(m.first(m.first(x)))), "'first' is called twice"),
+    "shared parameter": (shared, "'0' shares a parameter"),
     "unknown layer": (
         of(nn.ConvTranspose2d(2, 3, 2), nn.Flatten()),
-        (5, 2, 1, 1),
         "'0' is a ConvTranspose2d with parameters.*Linear, Conv2d",
+        (5, 2, 1, 1),
     ),
-    "embedding": (of(nn.Embedding(4, 3)), (5, 4), "'0' is a Embedding with parameters"),
-    "bare parameter": (Bare, (5, 4), "the model itself.* is a Bare with parameters"),
-    "recurrent": (lambda: nn.GRU(4, 3), (5, 4), "is a GRU with parameters"),
-    "no parameters": (of(nn.Flatten()), (5, 4), "no parameters"),
+    "embedding": (of(nn.Embedding(4, 3)), "'0' is a Embedding with parameters"),
+    "bare parameter": (Bare, "the model itself.* is a Bare with parameters"),
+    "recurrent": (lambda: nn.GRU(4, 3), "is a GRU with parameters"),
+    "no parameters": (of(nn.Flatten()), "no parameters"),
     "batch norm in training": (
         of(nn.Linear(4, 3), nn.BatchNorm1d(3)),
-        (5, 4),
         r"batch norm '1'.*model\.eval\(\)",
     ),
     "batch norm without parameters, in training": (
         of(nn.Linear(4, 3), nn.BatchNorm1d(3, affine=False)),
-        (5, 4),
         "batch norm '1'",
     ),
     "batch norm without statistics": (
         of(nn.Linear(4, 3), nn.BatchNorm1d(3, track_running_stats=False).eval()),
-        (5, 4),
         "running statistics tracked",
     ),
-    "dropout": (
-        of(nn.Linear(4, 3), nn.Dropout(0.1)),
-        (5, 4),
-        r"dropout '1' is on.*model\.eval\(\)",
-    ),
+    "dropout": (of(nn.Linear(4, 3), nn.Dropout(0.1)), r"dropout '1' is on.*model\.eval\(\)"),
     "outputs with positions": (
         of(nn.Conv2d(2, 3, 1)),
-        (5, 2, 4, 4),
         r"outputs of shape \(5, C\), got \(5, 3, 4, 4\)",
+        (5, 2, 4, 4),
     ),
     "one output without its axis": (
         of(nn.Linear(4, 1), nn.Flatten(0)),
-        (5, 4),
         r"outputs of shape \(5, C\), got \(5,\)",
     ),
     "a mean over the examples": (
-        calling(lambda m, x: m.head(m.first(x)).mean(dim=0, keepdim=True)),
-        (5, 4),
+        two(lambda m, x: m.head(m.first(x)).mean(dim=0, keepdim=True)),
         r"outputs of shape \(5, C\), got \(1, 3\)",
     ),
-    "two outputs": (
-        calling(lambda m, x: (m.head(x), m.first(x))),
-        (5, 4),
-        "outputs of shape .* got a tuple",
+    "two outputs": (two(lambda m, x: (m.head(x), m.first(x))), "outputs of shape .* got a tuple"),
+    "overwritten": (
+        two(lambda m, x: (h := m.first(x), m.head(h) + h.mul_(2)[:, :3])[1]),
+        "what layer 'head' saw was overwritten",
     ),
-    "overwritten": (Overwriting, (5, 4), "what layer 'second' saw was overwritten"),
     "examples and tokens in one axis": (
-        calling(lambda m, x: m.head(m.first(x.flatten(0, 1)).view(x.shape).mean(dim=1))),
-        (5, 6, 4),
+        two(lambda m, x: m.head(m.first(x.flatten(0, 1)).view(x.shape).mean(dim=1))),
         r"layer 'first' .*30.* 5 examples",
+        (5, 6, 4),
     ),
     "tokens first": (
-        calling(lambda m, x: m.head(m.first(x.transpose(0, 1)).mean(dim=0))),
-        (5, 6, 4),
+        two(lambda m, x: m.head(m.first(x.transpose(0, 1)).mean(dim=0))),
         r"layer 'first' .*6.* 5 examples",
+        (5, 6, 4),
     ),
     "weights used without their layer": (
-        calling(lambda m, x: m.head(F.linear(x, m.first.weight).relu())),
-        (5, 4),
+        two(lambda m, x: m.head(F.linear(x, m.first.weight).relu())),
         "'first'",
     ),
     "weights used beside their layer": (
-        calling(lambda m, x: m.head(F.linear(m.first(x).relu(), m.first.weight.T))),
-        (5, 4),
+        two(lambda m, x: m.head(F.linear(m.first(x).relu(), m.first.weight.T))),
         "'first'",
     ),
     "weights used, and their layer for nothing": (
-        calling(lambda m, x: m.head(F.linear(x, m.first.weight).relu() + 0 * m.first(x).detach())),
-        (5, 4),
+        two(lambda m, x: m.head(F.linear(x, m.first.weight).relu() + 0 * m.first(x).detach())),
         "'first",
     ),
-    "another forward": (of(Scaled(4, 3)), (5, 4), "'0' is a Scaled"),
-    "further parameters": (of(Adapted(4, 3)), (5, 4), "'0' is a"),
-    "weight norm": (weight_norm, (5, 4), "'0' "),
+    "another forward": (of(Scaled(4, 3)), "'0' is a Scaled"),
+    "further parameters": (of(Adapted(4, 3)), "'0' is a"),
+    "weight norm": (weight_norm, "'0' "),
     "parametrised": (
         lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 3))),
-        (5, 4),
         "is a Parametri.* with parameters",
     ),
 }
@@ -724,9 +683,9 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refuses(case):
-    make, shape, message = REFUSED[case]
+    make, message, *shape = REFUSED[case]
     with pytest.raises(ValueError, match=message):
-        layer_kernels(make().double(), points(*shape))
+        layer_kernels(make().double(), points(*(shape[0] if shape else (5, 4))))
 
 
 @pytest.mark.parametrize("shape", [(5, 2), (4, 3), (5,), (3, 5)])

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from tangent_cases import CASES, assert_equal, build, perceptron, points
@@ -11,6 +13,7 @@ from reference import kernels as reference
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 
 INPUTS = points(11, 3, 2, 2)
+network = partial(perceptron, False)
 GROUPED = "strides, groups, dilation"
 GRAPHS = [case for case in CASES if case != GROUPED]
 
@@ -29,14 +32,14 @@ def test_chain_and_graph_equal_brute_force(activation, bias):
 @pytest.mark.parametrize("width", [1, 7, 8])
 @pytest.mark.parametrize("hidden_layers", [1, 2])
 def test_any_width_and_depth(width, hidden_layers):
-    net = perceptron(hidden_layers=hidden_layers, width=width)
+    net = network(hidden_layers=hidden_layers, width=width)
     expected = reference.covariances(net, INPUTS)
     for layer, value in preactivation_covariances(net, [INPUTS]).items():
         torch.testing.assert_close(value, expected[layer], rtol=1e-12, atol=1e-14)
 
 
 def test_batches_do_not_matter():
-    net = perceptron()
+    net = network()
     whole = preactivation_covariances(net, [INPUTS])
     for layer, value in preactivation_covariances(net, INPUTS.split(4)).items():
         torch.testing.assert_close(value, whole[layer], rtol=1e-12, atol=1e-14)
@@ -51,14 +54,14 @@ def test_linear_network_has_the_closed_form():
 
 
 def test_is_symmetric_and_positive_semidefinite():
-    for value in preactivation_covariances(perceptron(), [INPUTS]).values():
+    for value in preactivation_covariances(network(), [INPUTS]).values():
         torch.testing.assert_close(value, value.T, rtol=0, atol=1e-12)
         assert torch.linalg.eigvalsh(value).min() > -1e-12
 
 
 @pytest.mark.parametrize("covariances", [preactivation_covariances, graph_covariances])
 def test_leaves_the_network_alone(covariances):
-    net = perceptron()
+    net = network()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     found = covariances(net, [INPUTS])
     assert not any(value.requires_grad for value in found.values())
@@ -119,7 +122,8 @@ class Unfolded(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "case", ["vgg11 with a hidden layer and dropout", "strides and pooling", "residual block"]
+    "case",
+    ["vgg11 with a hidden layer and dropout", "strides and ReLUs", "residual block that reshapes"],
 )
 def test_weights_turn_it_into_the_gram_of_gradients_in_patches(case):
     net, inputs = build(case)
@@ -129,7 +133,7 @@ def test_weights_turn_it_into_the_gram_of_gradients_in_patches(case):
         for layer in found
         if isinstance(net.get_submodule(layer), nn.Conv2d)
     }
-    assert len(convolutions) >= 3
+    assert len(convolutions) >= 2
     for layer, convolution in convolutions.items():
         unfolded = Unfolded(convolution)
         net.set_submodule(layer, unfolded)
@@ -145,7 +149,7 @@ def test_weights_turn_it_into_the_gram_of_gradients_in_patches(case):
         assert_equal({layer: weight.T @ found[layer] @ weight}, {layer: gram})
 
 
-@pytest.mark.parametrize("case", ["mlp", "vgg11", "tokens", "residual block", "linear on tokens"])
+@pytest.mark.parametrize("case", ["mlp", "vgg11", "resnet18", "linear on a grid", "tokens"])
 def test_graph_of_a_linear_head_counts_the_examples(case):
     net, inputs = build(case)
     head = list(graph_covariances(net, inputs.split(2)).values())[-1]
@@ -156,7 +160,7 @@ def test_graph_of_a_linear_head_counts_the_examples(case):
 def test_graph_leaves_out_what_no_output_depends_on_and_keeps_dead_layers():
     net, inputs = build("idle layers")
     found = graph_covariances(net, [inputs])
-    assert list(found) == ["dead", "used"]
+    assert list(found) == ["used", "dead"]
     assert torch.equal(found["dead"], torch.zeros(5, 5, dtype=torch.float64))
     assert found["used"].norm() > 0
 
@@ -181,4 +185,4 @@ def test_graph_refuses_layers_it_does_not_know():
 
 def test_graph_wants_a_batch():
     with pytest.raises(ValueError, match="at least one batch of inputs"):
-        graph_covariances(perceptron(), [])
+        graph_covariances(network(), [])
