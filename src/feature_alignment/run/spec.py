@@ -123,7 +123,7 @@ class Paper:
         return self._family(run).get("labels", {}) | self.runs[run].get("labels", {})
 
     def seeds(self, run: str, scale: str) -> int:
-        """Return the run's own number of seeds at ``scale``."""
+        """Return the run's own number of seeds at ``scale``, 0 for a run without randomness."""
         return self._settings_of(run, scale)["seeds"]
 
     def resolve(self, run: str, scale: str) -> dict:
