@@ -82,6 +82,7 @@ def change(block: Block, repository: Repository) -> None:
         repository.edit(path, old, new)
     elif kind == "Create":
         assert not file.exists(), f"{path} is there already"
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(block.content)
     else:
         assert kind.lower() == "at the end of", block.before
