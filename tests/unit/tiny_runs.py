@@ -1,6 +1,7 @@
 """Training runs on tiny random datasets, and what they leave behind."""
 
 import copy
+import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from feature_alignment.data.prepare import summary
+from feature_alignment.run import perform
 from feature_alignment.run.context import Dataset, Run
 from feature_alignment.storage import sha256
 from feature_alignment.tables import read_table
@@ -83,6 +85,25 @@ def make_run(
 def table_bytes(run: Run, train: Callable) -> bytes:
     """Complete the run and return its table as written."""
     run.complete(lambda checkpointing: train(run, checkpointing))
+    assert not list(run.checkpoint.parent.glob("*"))
+    return run.out.read_bytes()
+
+
+def perform_run(run: Run) -> bytes:
+    """Perform the run by the command line, files and all, and return its table as written."""
+    folder = run.out.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    spec = folder / "spec.json"
+    spec.write_text(json.dumps(run.spec))
+    arguments = [f"--spec={spec}", f"--seed={run.seed}", f"--out={run.out}"]
+    arguments += [f"--checkpoint={run.checkpoint}", "--checkpoint-interval=0"]
+    arguments += ["--data", *(str(dataset.arrays) for dataset in run.datasets.values())]
+    arguments.append("--manifest")
+    for name, dataset in run.datasets.items():
+        manifest = folder / f"{name}.json"
+        manifest.write_text(json.dumps(dataset.manifest))
+        arguments.append(str(manifest))
+    perform.main(arguments)
     assert not list(run.checkpoint.parent.glob("*"))
     return run.out.read_bytes()
 
