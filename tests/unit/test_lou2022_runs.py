@@ -10,19 +10,21 @@ from tiny_runs import (
     descend,
     kill_at,
     make_run,
+    perform_run,
     random_dataset,
     table_bytes,
     values,
 )
 
 from feature_alignment.measures.alignment import centered_one_hot
-from feature_alignment.papers.lou2022 import hierarchy
+from feature_alignment.models.build import build
+from feature_alignment.papers.lou2022 import hierarchy, information
 from feature_alignment.papers.lou2022.hierarchy import follow_layers
-from feature_alignment.papers.lou2022.information import measure_information
-from feature_alignment.papers.lou2022.networks import build_network
 from feature_alignment.tables import read_table
 from feature_alignment.tangents.kernels import center_kernel
 from feature_alignment.training.loop import train
+from feature_alignment.training.losses import LOSSES
+from feature_alignment.training.recipe import shuffled
 
 from reference import kernels as reference
 
@@ -32,7 +34,7 @@ SETTINGS = {
     "input_offset": 0.0,
     "model": {
         "architecture": "fully_connected",
-        "depth": 4,
+        "hidden_layers": 3,
         "width": 12,
         "bias": True,
         "activation": "relu",
@@ -77,8 +79,12 @@ def colours(tmp_path_factory):
     return random_dataset(folder, "colours", (3, 32, 32), n_train=40, n_test=20, classes=CLASSES)
 
 
-def tiny(settings, folder, dataset, **options):
-    return make_run("hierarchy", settings, folder, dataset, paper="lou2022", **options)
+def tiny(settings, folder, dataset):
+    return make_run("hierarchy", settings, folder, dataset, paper="lou2022")
+
+
+def initial_network(run, task):
+    return build(run.settings["model"], task.shape, task.classes, run.generator("init"))
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +94,11 @@ def finished(tmp_path_factory, greys):
     networks = []
 
     def keeping(*arguments):
-        networks.append(build_network(*arguments))
+        networks.append(build(*arguments))
         return networks[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hierarchy, "build_network", keeping)
+        patch.setattr(hierarchy, "build", keeping)
         content = table_bytes(run, follow_layers)
     return run, networks[0], content
 
@@ -131,7 +137,7 @@ def test_a_loss_is_reached_when_the_running_average_is_below_it_twice(finished, 
             losses.append(loss.item())
         return loss
 
-    monkeypatch.setitem(hierarchy.LOSSES, "cross_entropy", keeping)
+    monkeypatch.setitem(LOSSES, "cross_entropy", keeping)
     follow_layers(run, None)
     smoothed, ends = losses[0], []
     for step, loss in enumerate(losses, start=1):
@@ -150,7 +156,7 @@ def test_alignments_are_those_of_kernels_written_out(finished, which, split):
     run, network, _ = finished
     task = run.task()
     if which == "first":
-        network = build_network(run, task)
+        network = initial_network(run, task)
     examples = getattr(task, split).first(PROBED)
     network = network.double().eval()
     y = centered_one_hot(examples.labels, CLASSES).double()
@@ -165,9 +171,9 @@ def test_alignments_are_those_of_kernels_written_out(finished, which, split):
 def test_the_network_is_trained_as_written_out(finished):
     run, trained, _ = finished
     task = run.task()
-    network = build_network(run, task)
+    network = initial_network(run, task)
     steps = max(step for step, *_ in values(run))
-    order = run.shuffled(30)
+    order = shuffled(30, run)
     batches = [part for epoch in range(steps // 3) for part in order(epoch).split(10)]
     descend(run, network, ((task.train.inputs[part], task.train.labels[part]) for part in batches))
     for one, other in zip(network.parameters(), trained.float().parameters(), strict=True):
@@ -180,7 +186,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(finished, tmp_path, greys, monke
     with monkeypatch.context() as patch:
         kill_at(patch, "cross_entropy", 14)
         with pytest.raises(Killed):
-            run.complete(lambda checkpointing: follow_layers(run, checkpointing))
+            hierarchy.measure(run)
     assert run.checkpoint.exists()
     assert table_bytes(run, follow_layers) == expected
 
@@ -189,11 +195,11 @@ def test_information_at_initialisation(tmp_path, greys):
     settings = {key: SETTINGS[key] for key in ("dataset", "model")}
     settings["measure"] = {"examples": 6}
     run = make_run("information", settings, tmp_path, greys, paper="lou2022")
-    run.complete(lambda checkpointing: measure_information(run))
+    information.measure(run)
     found = {(measure, layer): value for (_, measure, _, layer), value in values(run).items()}
     assert set(found) == INFORMATION
     task = run.task()
-    network = build_network(run, task).eval()
+    network = initial_network(run, task).eval()
     inputs = task.test.inputs[:6]
     pairs = [(i, j) for i in range(6) for j in range(i + 1, 6)]
     seen, hidden = [], inputs.flatten(1)
@@ -229,9 +235,10 @@ def test_an_offset_raises_the_correlation_of_inputs_and_keeps_their_size(tmp_pat
     assert correlations[1] > correlations[0] + 0.3
 
 
+@pytest.mark.usefixtures("restored_torch")
 def test_a_convolutional_run_measures_the_same_but_no_information(tmp_path, colours):
     run = tiny(CONVOLUTIONAL, tmp_path, colours)
-    content = table_bytes(run, follow_layers)
+    content = perform_run(run)
     found = values(run)
     assert not {measure for _, measure, *_ in found} & {measure for measure, _ in INFORMATION}
     layers = [
@@ -240,16 +247,16 @@ def test_a_convolutional_run_measures_the_same_but_no_information(tmp_path, colo
     assert len(layers) == 42  # 20 convolutions, 20 norms, the head, the whole
     assert {step for step, *_ in found} == {0, 6}
     again = tiny(CONVOLUTIONAL, tmp_path / "again", colours)
-    assert table_bytes(again, follow_layers) == content
+    assert perform_run(again) == content
 
 
 def test_augmented_images_are_seen_by_the_training_alone(tmp_path, colours, monkeypatch):
     seen = []
 
-    def spying(model, inputs, labels, *, augment, **options):
-        batch = inputs[:5]
+    def spying(model, examples, recipe, **options):
+        batch, augment = examples.inputs[:5], recipe.before_step
         seen.append((batch, augment(batch, 3), augment(batch, 3), augment(batch, 4)))
-        return train(model, inputs, labels, augment=augment, **options)
+        return train(model, examples, recipe, **options)
 
     monkeypatch.setattr(hierarchy, "train", spying)
     run = tiny(changed(CONVOLUTIONAL, epochs=1), tmp_path, colours)
