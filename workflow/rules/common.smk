@@ -190,12 +190,18 @@ def specs_of(paper, figure):
     return [f"<results>/specs/{paper}/{run}.json" for run in runs]
 
 
+def seeds_of(paper, run):
+    """The seeds of a run; one that has nothing random is made once."""
+    own = PAPERS[paper].seeds(run, config["scale"])
+    return range(config["seeds"] or own if own else 1)
+
+
 def measurements_of(paper, figure):
     """The measurements of every run and seed that feed a figure."""
     return [
         f"<results>/runs/{paper}/{run}/{seed}.csv"
         for run in PAPERS[paper].runs_of(figure, config["scale"])
-        for seed in range(config["seeds"] or PAPERS[paper].seeds(run, config["scale"]))
+        for seed in seeds_of(paper, run)
     ]
 
 
