@@ -2,14 +2,23 @@
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from feature_alignment.run.collecting import Collection, collect
+from feature_alignment.run.schema import read_yaml
 from feature_alignment.tables import tidy, write_table
 
 SEEDS = range(2)
+PAPERS = Path(__file__).parents[2] / "papers"
+
+
+@cache
+def columns(paper: str, figure: str) -> Mapping[str, str]:
+    """Return the condition columns that a figure's record names, with the settings in them."""
+    return read_yaml(PAPERS / paper / "paper.yaml")["figures"][figure].get("columns", {})
 
 
 def collection(

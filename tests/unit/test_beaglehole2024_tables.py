@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import SEEDS, collection
+from made_up import SEEDS, collection, columns
 
 from feature_alignment.papers.beaglehole2024.matched import (
     differences,
@@ -45,7 +45,6 @@ KINDS = {
     ),
 }
 """The trainings behind a figure: network, conditions, layers; all others are behind ``PLAIN``."""
-OF_NETWORKS = {"columns": {"dataset": "dataset.name"}}
 
 
 def ansatz_collection(figure):
@@ -55,15 +54,15 @@ def ansatz_collection(figure):
     two = ("b5_initial_scale", "b4_convolutions")
     names = two if figure == "c1_exponents" else (figure,)
     parts = [KINDS.get(name, PLAIN) for name in names]
-    rows, columns = [], []
+    rows, varied = [], []
     for run, conditions, layers in parts:
-        columns += conditions[0]
+        varied += conditions[0]
         for condition in conditions:
             drawn = ansatz_rows(run, layers, len(rows))
             rows += [{**row, **condition} for row in drawn]
     settings = {run: NETWORKS[run] for run, _, _ in parts}
-    record = {} if figure == "b7_speed_limits" else OF_NETWORKS
-    return collection(rows, settings, "beaglehole2024", columns, **record)
+    named = columns("beaglehole2024", figure)
+    return collection(rows, settings, "beaglehole2024", varied, columns=named)
 
 
 def ansatz_rows(run, layers, draws):

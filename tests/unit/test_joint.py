@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from made_up import collection, readings
+from made_up import collection, columns, readings
 from tiny_runs import Killed, changed, kill_at, make_run, perform_run, random_dataset
 
 from feature_alignment.papers.joint import tables
@@ -108,8 +108,8 @@ def test_rank_correlations_are_over_the_layers_of_one_network():
         places += [("alignment", s, layer) for s in ("train", "test") for layer in (None, *names)]
         places += [(m, "train", layer) for m in tables.ANSATZ for layer in measured]
         rows += readings([run], [0, 4, 8], places, "joint")
-    source = collection(rows, settings, "joint", columns={"network": "model.architecture"})
-    table = tables.both_instruments(source)
+    named = columns("joint", "both_instruments")
+    table = tables.both_instruments(collection(rows, settings, "joint", columns=named))
     assert {*find_figure("joint/both_instruments").COLUMNS} <= {*table.columns}
     for network, names in (
         ("fully_connected", ["linear1", "linear2", "linear3"]),

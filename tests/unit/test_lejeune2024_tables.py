@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from made_up import collection
+from made_up import collection, columns
 
 from feature_alignment.papers.lejeune2024 import tables
 from feature_alignment.plots.draw import find_figure
@@ -53,7 +53,7 @@ def made(figure, rows, settings, conditions=("model", "n_train"), variants=None)
             labels[run]["published"] = "digits"
         if variants and run in variants:
             labels[run]["variant"] = variants[run]
-    record = {"labels": labels, "published": PUBLISHED}
+    record = {"labels": labels, "published": PUBLISHED, "columns": columns("lejeune2024", figure)}
     source = collection(rows, settings, "lejeune2024", conditions, **record)
     table = tables.TABLES[figure](source)
     assert {*find_figure(f"lejeune2024/{figure}").COLUMNS} <= {*table.columns}

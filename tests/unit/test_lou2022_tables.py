@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from made_up import collection
+from made_up import collection, columns
 
 from feature_alignment.measures.hierarchy import profile
 from feature_alignment.measures.information import KAPPA, mean_field_equilibrium
@@ -12,25 +12,19 @@ from feature_alignment.papers.lou2022 import tables, theory
 from feature_alignment.plots.draw import find_figure
 
 
-COLUMNS = {
-    "dataset": "dataset.name",
-    "architecture": "model.architecture",
-    "depth": "model.hidden_layers",
-    "width": "model.width",
-    **{name: name for name in ("learning_rate", "batch_size", "optimizer", "input_offset")},
-}
+def lou_collection(figure, rows, settings):
+    return collection(rows, settings, "lou2022", columns=columns("lou2022", figure))
 
 
-def lou_collection(rows, settings):
-    return collection(rows, settings, "lou2022", columns=COLUMNS)
-
-
-def settings(depth=None, **model):
-    if depth is not None:
-        model["hidden_layers"] = depth - 1
+def settings(depth=3, **model):
     return {
         "dataset": {"name": "digits"},
-        "model": {"architecture": "fully_connected", "width": 8, **model},
+        "model": {
+            "architecture": "fully_connected",
+            "hidden_layers": depth - 1,
+            "width": 8,
+            **model,
+        },
         "learning_rate": 0.1,
         "batch_size": 10,
         "optimizer": "sgd",
@@ -72,7 +66,7 @@ def test_stages_are_where_losses_are_first_reached():
         for step, n in ((0, 0), (6, 1), (9, 1))
         for row in rows_of("b", 1, step, curve, reached=n)
     ]
-    made = lou_collection(rows, {"a": settings(), "b": settings()})
+    made = lou_collection("e1_hierarchy", rows, {"a": settings(), "b": settings()})
     table = tables.hierarchy(made)
     stages = table[table["measure"] == "peak_layer"].set_index(["run", "step"])["stage"].to_dict()
     assert stages == {
@@ -95,7 +89,7 @@ def test_curves_are_summarised_over_weight_layers_alone():
     curve = [0.1, 9.0, 0.6, 0.5, 9.0, 0.2]
     rows = [*rows_of("a", 0, 0, curve, reached=0, names=names)]
     rows += rows_of("a", 0, 2, curve, reached=2, names=names, accuracy=0.9)
-    made = lou_collection(rows, {"a": settings(architecture="resnet18")})
+    made = lou_collection("e4_architectures", rows, {"a": settings(architecture="resnet18")})
     table = tables.architectures(made)
     last = table[table["step"] == 2]
     alignments = last[last["measure"] == "alignment"]
@@ -124,7 +118,7 @@ def test_a_dead_layer_leaves_the_others_in_place():
     full, names = [0.1, 0.2, 0.3, 0.2], ["linear1", "linear3", "linear4"]
     rows = [*rows_of("a", 0, 0, full, reached=0)]
     rows += rows_of("a", 0, 2, [0.1, 0.5, 0.1], reached=2, names=names)
-    table = tables.hierarchy(lou_collection(rows, {"a": settings()}))
+    table = tables.hierarchy(lou_collection("e1_hierarchy", rows, {"a": settings()}))
     last = table[(table["step"] == 2) & (table["measure"] == "alignment")]
     assert last["layer_index"].tolist() == [1, 3, 4]
     # Smoothed over the layers that are there: 0.3, 0.233, 0.3
@@ -155,6 +149,7 @@ def test_peaks_are_set_against_every_law(monkeypatch):
     for module in (tables, theory):
         monkeypatch.setattr(module, "profile", lambda curve: profile(curve, window=1))
     made = lou_collection(
+        "e3_peak_depth",
         [*depth_rows(peaks), *depth_rows({10: 6, 20: 8, 40: 12}, seed=1)],
         {f"depth{depth}": settings(depth=depth) for depth in peaks},
     )
@@ -193,7 +188,7 @@ def test_peaks_are_set_against_every_law(monkeypatch):
 def test_the_distance_to_the_equilibrium_is_that_of_the_same_run():
     chosen = {"depth10": settings(depth=10), "depth20": settings(depth=20) | {"input_offset": 2.0}}
     rows = [*depth_rows({10: 5, 20: 8}), *depth_rows({10: 6, 20: 9}, seed=1)]
-    table = tables.input_correlation(lou_collection(rows, chosen))
+    table = tables.input_correlation(lou_collection("c2_input_correlation", rows, chosen))
     distances = table[table["measure"] == "distance_to_equilibrium"]
     peaks = table[table["measure"] == "peak_layer"].set_index(["run", "seed"])["value"]
     assert len(distances) == 4
@@ -211,7 +206,7 @@ def test_the_evolution_has_the_spread_at_every_step():
         for step, curve in curves.items()
         for row in rows_of("a", 0, step, curve, reached=2 if step == 9 else 0)
     ]
-    table = tables.evolution(lou_collection(rows, {"a": settings()}))
+    table = tables.evolution(lou_collection("e6_evolution", rows, {"a": settings()}))
     spreads = table[table["measure"] == "spread"].set_index("step")["value"].to_dict()
     # Smoothed: 0.25 0.2 0.25; 0.55 0.5 0.7
     assert spreads == pytest.approx({0: 0, 5: 0.05, 9: 0.2})
@@ -233,7 +228,7 @@ def test_information_is_set_against_the_recursion():
         for measure, number in measured.items()
         for end, factor in (("", 1.0 + 0.1 * place), ("_mean_field", 1.0))
     ]
-    made = lou_collection(rows, {"a": settings(depth=2)})
+    made = lou_collection("e2_information", rows, {"a": settings(depth=2)})
     table = tables.information(made)
     for side in ("forward", "backward"):
         for place in (1, 2):
@@ -258,7 +253,7 @@ def test_trained_alignments_stand_beside_the_information_of_their_start():
         for end in ("", "_mean_field"):
             row = {**common, "layer": "linear1", "measure": f"{measure}{end}", "value": 0.5}
             rows.append(row)
-    made = lou_collection(rows, {"depth6": settings(depth=6)})
+    made = lou_collection("e2_information", rows, {"depth6": settings(depth=6)})
     table = tables.information(made)
     alignments = table[table["measure"] == "alignment"]
     assert set(alignments["step"]) == {7}
@@ -274,6 +269,6 @@ def test_every_table_has_the_columns_of_its_figure(figure):
         for end in ("", "_mean_field"):
             row = {**common, "measure": f"{measure}{end}", "value": 0.5}
             rows += [{**row, "run": run} for run in chosen]
-    table = tables.TABLES[figure](lou_collection(rows, chosen))
+    table = tables.TABLES[figure](lou_collection(figure, rows, chosen))
     assert table[[*find_figure(f"lou2022/{figure}").COLUMNS]].notna().any().all()
     assert np.isfinite(table["value"]).all()
