@@ -16,6 +16,7 @@ from feature_alignment.data.loading import Examples
 from feature_alignment.data.prepare import summary
 from feature_alignment.measures.alignment import centered_one_hot
 from feature_alignment.models.build import build
+from feature_alignment.run import perform
 from feature_alignment.run.context import Dataset, Run
 from feature_alignment.storage import sha256, write_json
 from feature_alignment.tables import read_table
@@ -102,16 +103,6 @@ def make_run(
     )
 
 
-def command_line(run: Run, spec: Path) -> list[str]:
-    """Write the spec of a run to a file and return the arguments of the program for it."""
-    write_json(spec, run.spec)
-    arguments = {"spec": spec, "seed": run.seed, "out": run.out, "checkpoint": run.checkpoint}
-    data = [dataset.arrays for dataset in run.datasets.values()]
-    parts = [f"--{name}={value}" for name, value in arguments.items()]
-    parts += ["--data", *map(str, data)]
-    return [*parts, "--manifest", *(str(path.with_suffix(".json")) for path in data)]
-
-
 def complete(run: Run) -> bytes:
     """Let the run's experiment complete it and return its table as written."""
     importlib.import_module(run.module).measure(run)
@@ -132,6 +123,20 @@ def completed(run: Run) -> tuple[nn.Module, bytes]:
         content = complete(run)
     [network] = networks
     return network, content
+
+
+def perform_run(run: Run) -> bytes:
+    """Perform the run by the command line and return its table as written."""
+    spec = run.out.parent.parent / "spec.json"
+    write_json(spec, run.spec)
+    arrays = [dataset.arrays for dataset in run.datasets.values()]
+    arguments = [f"--spec={spec}", f"--seed={run.seed}", f"--out={run.out}"]
+    arguments += [f"--checkpoint={run.checkpoint}", "--checkpoint-interval=0"]
+    arguments += ["--data", *map(str, arrays)]
+    arguments += ["--manifest", *(str(path.with_suffix(".json")) for path in arrays)]
+    perform.main(arguments)
+    assert not list(run.checkpoint.parent.glob("*"))
+    return run.out.read_bytes()
 
 
 def killed_and_resumed(run: Run, loss: str, step: int) -> bytes:
