@@ -45,13 +45,13 @@ def collection(
 def readings(
     runs: Iterable[str], steps: Iterable[int], places: Iterable[tuple], paper: str = "baratin2021"
 ) -> Iterator[dict]:
-    """Yield a random value for every run, seed, step, and (measure, split, layer)."""
+    """Yield a random value for every run, seed, step, and (measure, split, layer[, at])."""
     draw = np.random.default_rng(0)
     steps, places = list(steps), list(places)
     for run in runs:
         for seed in SEEDS:
             for step in steps:
                 common = {"paper": paper, "run": run, "seed": seed, "step": step, "epoch": step / 4}
-                for measure, split, layer in places:
-                    place = {"measure": measure, "split": split, "layer": layer}
+                for place in places:
+                    place = dict(zip(("measure", "split", "layer", "at"), place, strict=False))
                     yield {**common, **place, "value": draw.uniform(0.1, 0.9)}
