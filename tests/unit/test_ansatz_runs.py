@@ -2,25 +2,25 @@
 
 import numpy as np
 import pytest
-import torch
-from tiny_runs import Killed, changed, kill_at, make_run, perform_run, random_dataset
+from tiny_runs import (
+    MLP,
+    changed,
+    complete,
+    initial_network,
+    killed_and_resumed,
+    make_run,
+    perform_run,
+    random_dataset,
+)
 
 from feature_alignment.measures.ansatz import ansatz_correlations
-from feature_alignment.models.build import build
 from feature_alignment.tables import read_table
 from feature_alignment.tangents.preactivations import graph_covariances
 from feature_alignment.training.losses import centered_mse
 
 PLAIN = {
     "dataset": {"name": "digits", "n_train": 30, "n_test": 20, "label_noise": 0.0},
-    "model": {
-        "architecture": "fully_connected",
-        "hidden_layers": 2,
-        "width": 8,
-        "bias": False,
-        "activation": "relu",
-        "initialisation": "pytorch",
-    },
+    "model": {**MLP, "bias": False, "initialisation": "pytorch"},
     "loss": "centered_mse",
     "learning_rate": {"first_epoch": 1e-4, "value": 0.2},
     "batch_size": 10,
@@ -48,8 +48,6 @@ VGG = {
 }
 SETTINGS = {"ansatz": PLAIN, "initial_scale": SCALE, "convolutions": VGG}
 
-pytestmark = pytest.mark.usefixtures("restored_torch")
-
 
 @pytest.fixture(scope="module")
 def datasets(tmp_path_factory):
@@ -65,11 +63,7 @@ def tiny(module, folder, datasets, seed=0, **changes):
     return make_run(module, settings, folder, datasets[module], seed=seed, paper="beaglehole2024")
 
 
-def initial_network(run):
-    task = run.task()
-    return build(run.settings["model"], task.shape, task.classes, run.generator("init")), task
-
-
+@pytest.mark.usefixtures("restored_torch")
 @pytest.mark.parametrize(
     "module, steps", [("ansatz", (4,)), ("initial_scale", (4, 14)), ("convolutions", (5,))]
 )
@@ -77,18 +71,13 @@ def test_a_killed_run_goes_on_to_the_same_bytes(module, steps, tmp_path, dataset
     expected = perform_run(tiny(module, tmp_path / "whole", datasets))
     for step in steps:
         run = tiny(module, tmp_path / str(step), datasets)
-        with pytest.MonkeyPatch.context() as patch:
-            kill_at(patch, "centered_mse", step)
-            with pytest.raises(Killed):
-                perform_run(run)
-        torch.manual_seed(step)  # a new process has another state
-        assert perform_run(run) == expected
-    assert perform_run(tiny(module, tmp_path / "other", datasets, seed=1)) != expected
+        assert killed_and_resumed(run, "centered_mse", step) == expected
+    assert complete(tiny(module, tmp_path / "other", datasets, seed=1)) != expected
 
 
 def test_the_ansatz_is_measured_after_every_epoch(tmp_path, datasets):
     run = tiny("ansatz", tmp_path, datasets)
-    perform_run(run)
+    complete(run)
     table = read_table(run.out)
     assert sorted(table["epoch"].unique()) == [0, 1, 2, 3]
     correlations = [f"{kind}_nfa_{form}" for kind in ("uc", "c") for form in ("pearson", "cosine")]
@@ -105,7 +94,7 @@ def test_the_ansatz_is_measured_after_every_epoch(tmp_path, datasets):
 
 def test_gains_share_the_weights_and_measure_after_the_first_epoch(tmp_path, datasets):
     run = tiny("initial_scale", tmp_path, datasets)
-    perform_run(run)
+    complete(run)
     table = read_table(run.out, ["gain"])
     assert sorted(table["epoch"].unique()) == [1, 3, 4]
     first = table[(table["epoch"] == 1) & (table["measure"] == "uc_nfa_pearson")]
@@ -113,7 +102,7 @@ def test_gains_share_the_weights_and_measure_after_the_first_epoch(tmp_path, dat
     # A gain common to all hidden layers cancels in the ansatz
     np.testing.assert_allclose(by_gain[0.5], by_gain[2.0], atol=1e-3)
     # After an epoch at 1e-4 losses are those of the initial networks, two layers times the gain.
-    network, task = initial_network(run)
+    network, task = initial_network(run), run.task()
     for gain in (0.5, 2.0):
         outputs = gain**2 * network(task.train.inputs)
         rows = table[(table["gain"] == gain) & (table["measure"] == "loss")]
@@ -125,19 +114,19 @@ def test_gains_share_the_weights_and_measure_after_the_first_epoch(tmp_path, dat
 def test_a_gain_given_twice_is_an_error(tmp_path, datasets):
     starts = [SCALE["starts"][0]] * 2
     with pytest.raises(ValueError, match="every gain once"):
-        perform_run(tiny("initial_scale", tmp_path, datasets, starts=starts))
+        complete(tiny("initial_scale", tmp_path, datasets, starts=starts))
 
 
 def test_convolutions_are_measured_as_matrices(tmp_path, datasets):
     run = tiny("convolutions", tmp_path, datasets)
-    start, task = initial_network(run)
-    perform_run(run)
+    start = initial_network(run)
+    complete(run)
     table = read_table(run.out)
     layers = table.loc[table["measure"] == "uc_nfa_pearson", "layer"].unique()
     assert set(layers) <= {f"conv{k}" for k in range(1, 9)}
     assert {"conv1", "conv8"} <= set(layers)
     # After an epoch at 1e-4 weights are those of the start, to a part in a thousand.
-    inputs = task.train.inputs[:12]
+    inputs = run.task().train.inputs[:12]
     weight = start.conv1.weight.detach().flatten(1)
     covariance = graph_covariances(start.eval(), [inputs])["conv1"]
     expected = ansatz_correlations(weight, covariance).pearson

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_runs import changed, make_run
+from tiny_runs import changed, complete, make_run
 
 from feature_alignment.measures.ansatz import ansatz_correlations, matrix_correlations
 from feature_alignment.measures.early_alignment import (
@@ -23,7 +23,6 @@ from feature_alignment.papers.beaglehole2024.early_alignment import (
     build_network,
     correlations_after_step,
     draw_readout,
-    measure,
     power_law,
     quadratic_teacher,
     teacher_labels,
@@ -286,7 +285,7 @@ def test_labels_have_the_moments_that_the_teacher_is_made_for():
 def measured(folder, seed=0):
     settings = {name: value for name, value in SETTINGS.items() if name != "seeds"}
     run = make_run("early_alignment", settings, folder, seed=seed, paper="beaglehole2024")
-    measure(run)
+    complete(run)
     return run
 
 

@@ -4,24 +4,24 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 from made_up import collection, columns, readings
-from tiny_runs import Killed, changed, kill_at, make_run, perform_run, random_dataset
+from tiny_runs import (
+    MLP,
+    changed,
+    complete,
+    killed_and_resumed,
+    make_run,
+    perform_run,
+    random_dataset,
+)
 
 from feature_alignment.papers.joint import tables
 from feature_alignment.plots.draw import find_figure
 from feature_alignment.tables import read_table
 
-MLP = {
+SETTINGS = {
     "dataset": {"name": "digits", "n_train": 30, "n_test": 20, "label_noise": 0.0},
-    "model": {
-        "architecture": "fully_connected",
-        "hidden_layers": 3,
-        "width": 8,
-        "bias": False,
-        "activation": "relu",
-        "initialisation": "pytorch",
-    },
+    "model": {**MLP, "hidden_layers": 3, "bias": False},
     "loss": "centered_mse",
     "learning_rate": 0.1,
     "momentum": 0.5,
@@ -49,7 +49,7 @@ def datasets(tmp_path_factory):
 
 
 def tiny(folder, datasets, kind="mlp", **changes):
-    settings = changed(MLP, **changes)
+    settings = changed(SETTINGS, **changes)
     if kind == "vgg":
         settings |= {"model": VGG, "learning_rate": 0.001}
         settings["dataset"] = {**settings["dataset"], "name": "photo_patches"}
@@ -73,20 +73,14 @@ def test_layers_have_both_and_a_killed_run_goes_on_to_the_same_bytes(kind, tmp_p
     }
     assert set(table["epoch"]) == {0, 1, 2}
     run = tiny(tmp_path / "killed", datasets, kind)
-    with pytest.MonkeyPatch.context() as patch:
-        kill_at(patch, "centered_mse", 4)
-        with pytest.raises(Killed):
-            perform_run(run)
-    torch.manual_seed(5)  # a new process has another state
-    assert perform_run(run) == expected
+    assert killed_and_resumed(run, "centered_mse", 4) == expected
 
 
-@pytest.mark.usefixtures("restored_torch")
 @pytest.mark.parametrize("setting", ["kernel_examples", "covariance_examples"])
 def test_more_examples_than_there_are_is_an_error(setting, tmp_path, datasets):
     run = tiny(tmp_path, datasets, **{f"measure__{setting}": 31})
     with pytest.raises(ValueError, match=f"measure.{setting} is 31, but there are only"):
-        perform_run(run)
+        complete(run)
 
 
 def ranks(values):

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from tiny_runs import make_run
+from tiny_runs import complete, make_run
 
 from feature_alignment.measures import penalties
 from feature_alignment.papers.lejeune2024 import tables
-from feature_alignment.papers.lejeune2024.penalties import curves, measure
+from feature_alignment.papers.lejeune2024.penalties import curves
 from feature_alignment.plots.draw import find_figure
 from feature_alignment.run.collecting import collect
 
@@ -90,7 +90,7 @@ def test_curves_cover_every_measure_of_the_figure():
 
 def test_the_table_of_the_figure_has_the_curves_by_their_argument(tmp_path):
     run = make_run("penalties", {"largest_argument": 2, "points": 5}, tmp_path, paper="lejeune2024")
-    measure(run)
+    complete(run)
     table = tables.penalties(collect({"tiny": run.spec}, {}, [run.out]))
     assert {*find_figure("lejeune2024/fig2_penalties").COLUMNS} <= {*table.columns}
     squares = table[table["measure"] == "ridge"].set_index("v")["value"]

@@ -7,7 +7,17 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from tiny_runs import Killed, changed, descend, kill_at, make_run, perform_run, random_dataset
+from tiny_runs import (
+    MLP,
+    Killed,
+    changed,
+    complete,
+    descend,
+    kill_at,
+    make_run,
+    perform_run,
+    random_dataset,
+)
 from torch.func import functional_call, jvp
 
 from feature_alignment.measures.sample_complexity import (
@@ -21,7 +31,7 @@ from feature_alignment.measures.sample_complexity import (
 from feature_alignment.papers.lejeune2024 import pool as pools
 from feature_alignment.papers.lejeune2024 import ridge, sample_complexity
 from feature_alignment.papers.lejeune2024.pool import load_pool
-from feature_alignment.papers.lejeune2024.sample_complexity import measure, train_on
+from feature_alignment.papers.lejeune2024.sample_complexity import train_on
 from feature_alignment.tables import read_table
 from feature_alignment.tangents.features import TangentFeatures
 from feature_alignment.tangents.kernels import tangent_kernel
@@ -40,14 +50,7 @@ SETTINGS = {
     "sizes": [10, 20],
     "further_sizes": {},
     "models": ["full", "fixed", "adaptive"],
-    "model": {
-        "architecture": "fully_connected",
-        "hidden_layers": 2,
-        "width": 6,
-        "bias": True,
-        "activation": "relu",
-        "initialisation": "lecun_normal",
-    },
+    "model": {**MLP, "width": 6, "initialisation": "lecun_normal"},
     "optimizer": "sgd",
     "learning_rate": 0.05,
     "momentum": 0.9,
@@ -323,7 +326,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(model, tmp_path, dataset):
 
 def test_the_table_tells_models_and_sizes_apart(tmp_path, dataset):
     run = make(tmp_path, dataset)
-    measure(run)
+    complete(run)
     table = read_table(run.out, ["model", "n_train"])
     final = table[
         (table["measure"] == "error") & (table["split"] == "test") & (table["epoch"] == 4)
@@ -349,7 +352,7 @@ def test_divergence_keeps_the_finished_parts(tmp_path, dataset):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sample_complexity, "train_on", diverging)
         with pytest.raises(DivergenceError, match="model fixed, n_train 10: the loss"):
-            measure(run)
+            complete(run)
     kept = read_table(run.checkpoint.with_suffix(".partial.csv"), ["model", "n_train"])
     assert set(kept["n_train"]) == {5}
     assert len(kept) > 10
@@ -359,7 +362,7 @@ def test_single_models_take_further_sizes(tmp_path, dataset):
     run = make(
         tmp_path, dataset, sizes=[5], further_sizes={"fixed": [10]}, models=["fixed", "full"]
     )
-    measure(run)
+    complete(run)
     table = read_table(run.out, ["model", "n_train"])
     assert set(zip(table["model"], table["n_train"], strict=True)) == {
         ("fixed", 5),
@@ -382,13 +385,13 @@ def test_single_models_take_further_sizes(tmp_path, dataset):
 def test_further_sizes_that_do_not_fit_are_an_error(further, message, tmp_path, dataset):
     run = make(tmp_path, dataset, sizes=[20], models=["fixed", "full"], further_sizes=further)
     with pytest.raises(ValueError, match=message):
-        measure(run)
+        complete(run)
 
 
 def test_a_rate_too_high_is_a_divergence(tmp_path, dataset):
     run = make(tmp_path, dataset, models=["fixed"], learning_rate=1e38, sizes=[10])
     with pytest.raises(DivergenceError, match="model fixed, n_train 10.*lower the learning rate"):
-        measure(run)
+        complete(run)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 import torch
-from tiny_runs import Killed, changed, kill_at, make_run, perform_run, random_dataset
+from tiny_runs import (
+    MLP,
+    Killed,
+    changed,
+    complete,
+    kill_at,
+    make_run,
+    perform_run,
+    random_dataset,
+)
 from torch import nn
 
 from feature_alignment.data.monomials import chain_monomials, gaussian_chain
@@ -14,14 +23,7 @@ from feature_alignment.tables import read_table
 from feature_alignment.training import losses
 from feature_alignment.training.speed_limited import SpeedLimited
 
-MODEL = {
-    "architecture": "fully_connected",
-    "hidden_layers": 2,
-    "width": 8,
-    "bias": False,
-    "activation": "relu",
-    "initialisation": "pytorch",
-}
+MODEL = {**MLP, "bias": False}
 CHAIN = {
     "tasks": [{"rank": 3, "dimension": 5}, {"rank": 4, "dimension": 5}],
     "examples": {"train": 40, "test": 30},
@@ -138,7 +140,7 @@ def test_a_chain_that_does_not_fit_is_refused(rank):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     run = chain_run(tmp_path_factory.mktemp("finished"))
-    speed_limits.measure(run)
+    complete(run)
     return run
 
 
@@ -196,14 +198,14 @@ def test_a_killed_run_goes_on_to_the_same_files(finished, tmp_path, monkeypatch,
         kill_at(patch, "mse", step)
         patch.setattr(speed_limits, "mse", losses.LOSSES["mse"])
         with pytest.raises(Killed):
-            speed_limits.measure(run)
-    speed_limits.measure(run)
+            complete(run)
+    complete(run)
     assert written(run) == written(finished)
 
 
 def test_another_seed_gives_other_values(finished, tmp_path):
     other = chain_run(tmp_path, seed=1)
-    speed_limits.measure(other)
+    complete(other)
     for one, differs in zip(written(finished), written(other), strict=True):
         assert one != differs
 
@@ -222,7 +224,6 @@ def test_images_are_learned_by_every_method_from_the_same_start(tmp_path, greys)
     assert by_method.loc["layer 2", "linear2"] > 5 * by_method.loc["layer 2", "linear1"]
 
 
-@pytest.mark.usefixtures("restored_torch")
 def test_more_covariance_examples_than_there_are_is_an_error(tmp_path, greys):
     with pytest.raises(ValueError, match="measure.covariance_examples is 31, but there are only"):
-        perform_run(image_run(tmp_path, greys, measure__covariance_examples=31))
+        complete(image_run(tmp_path, greys, measure__covariance_examples=31))

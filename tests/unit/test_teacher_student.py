@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.numpy import save_file
-from tiny_runs import Killed, changed, kill_at, make_run, perform_run
+from tiny_runs import MLP, Killed, changed, complete, kill_at, make_run, perform_run
 from torch import nn
 
 from feature_alignment.data.prepare import summary
@@ -21,13 +21,12 @@ from feature_alignment.papers.lejeune2024.teacher_student import (
     Kernels,
     build_student,
     drawn,
-    measure,
     prepare_lesson,
     train_last_layer,
 )
 from feature_alignment.run.context import Dataset
 from feature_alignment.run.schema import read_settings, validate
-from feature_alignment.storage import sha256
+from feature_alignment.storage import sha256, write_json
 from feature_alignment.tables import read_table
 from feature_alignment.tangents import path
 from feature_alignment.tangents.kernels import tangent_kernel
@@ -40,21 +39,13 @@ from reference import path_kernel as reference
 ROOT = Path(__file__).parents[2]
 IMAGES, SHOWN, POINTS, BATCH = 90, 30, 6, 20
 STEPS = 5 * 4  # five batches an epoch
-MODEL = {
-    "architecture": "fully_connected",
-    "hidden_layers": 2,
-    "width": 10,
-    "bias": True,
-    "activation": "relu",
-    "initialisation": "he_normal",
-}
 SGD = {"learning_rate": 0.1, "momentum": 0.8, "batch_size": BATCH}
 SETTINGS = {
     "seeds": 1,
     "dataset": {"name": "digits", "n_train": IMAGES},
     "classes": [2, 3],
-    "teacher": {"model": {**MODEL, "width": 16, "bias": False}, **SGD, "epochs": 100, "period": 10},
-    "student": {"model": MODEL, **SGD, "epochs": 4},
+    "teacher": {"model": {**MLP, "width": 16, "bias": False}, **SGD, "epochs": 100, "period": 10},
+    "student": {"model": MLP, **SGD, "epochs": 4},
     "measure": {"kernel_examples": SHOWN, "path_points": POINTS},
 }
 TARGETS = ("smooth", "sign")
@@ -202,7 +193,9 @@ def small_digits(tmp_path_factory):
     file = tmp_path_factory.mktemp("digits") / "digits.safetensors"
     save_file(arrays, file)
     identity = {"name": "digits", "origin": "bundled", "note": "", "files": []}
-    return Dataset(file, {**identity, "sha256": sha256(file), **summary(arrays)})
+    manifest = {**identity, "sha256": sha256(file), **summary(arrays)}
+    write_json(file.with_suffix(".json"), manifest)
+    return Dataset(file, manifest)
 
 
 def tiny(folder, *datasets, seed=0, **changes):
@@ -223,8 +216,7 @@ def finished(tmp_path_factory, small_digits):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(teacher_student, "build_student", keeping)
-        measure(run)
-    assert not list(run.checkpoint.parent.glob("*"))
+        complete(run)
     return run, dict(zip(TARGETS, students, strict=True))
 
 
@@ -440,8 +432,8 @@ def test_images_of_many_examples_are_thinned(monkeypatch):
 def test_the_seed_alone_decides_table_and_images(finished, small_digits, tmp_path):
     torch.manual_seed(99)
     again, other = (tiny(tmp_path / str(seed), small_digits, seed=seed) for seed in (0, 1))
-    measure(again)
-    measure(other)
+    complete(again)
+    complete(other)
     assert files(again) == files(finished[0])
     for one, differs in zip(files(finished[0]), files(other), strict=True):
         assert one != differs
@@ -453,7 +445,7 @@ def test_a_killed_run_goes_on_to_the_same_files(finished, small_digits, tmp_path
     with pytest.MonkeyPatch.context() as patch:
         kill_at(patch, "mse", step)
         with pytest.raises(Killed):
-            measure(run)
+            complete(run)
     assert not run.out.exists()
     assert list(run.checkpoint.parent.glob("*"))
     steps = []
@@ -464,16 +456,15 @@ def test_a_killed_run_goes_on_to_the_same_files(finished, small_digits, tmp_path
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(teacher_student.LOSSES, "mse", counting)
-        measure(run)
+        complete(run)
     assert sum(steps) == 2 * STEPS - (step - 1)  # nothing that was done is done again
     assert files(run) == files(finished[0])
-    assert not list(run.checkpoint.parent.glob("*"))
 
 
 def test_settings_that_ask_for_too_much_are_errors(small_digits, tmp_path):
     def error(**changes):
         with pytest.raises(ValueError) as caught:  # noqa: PT011
-            measure(tiny(tmp_path, small_digits, **changes))
+            complete(tiny(tmp_path, small_digits, **changes))
         return str(caught.value)
 
     count = int(np.isin(digits()["train_labels"], (2, 3)).sum())
@@ -502,4 +493,4 @@ def test_the_program_writes_table_and_images(finished, small_digits, tmp_path):
     perform_run(run)
     assert files(run) == files(finished[0])
     written = {file.name for file in tmp_path.rglob("*") if file.is_file()}
-    assert written == {"spec.json", "digits.json", "0.csv", "0.meta.json", "0.npz"}
+    assert written == {"spec.json", "0.csv", "0.meta.json", "0.npz"}

@@ -146,7 +146,7 @@ def killed_and_resumed(run: Run, loss: str, step: int) -> bytes:
         with pytest.raises(Killed):
             complete(run)
     assert not run.out.exists()
-    assert run.checkpoint.exists() == (step > 1)
+    assert any(run.checkpoint.parent.glob("*")) == (step > 1)
     torch.manual_seed(99)  # a new process has another state
     return complete(run)
 
