@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from feature_alignment.models.build import build as build_network
 from feature_alignment.models.cnn import cnn
-from feature_alignment.models.convolutional import convolutional_network
 from feature_alignment.models.mlp import mlp
 from feature_alignment.models.resnet import ResidualBlock
 from feature_alignment.models.vgg import vgg
@@ -49,7 +49,8 @@ def perceptron(bias=True, activation="relu", inputs=12, hidden_layers=3, width=7
 
 
 def convolutional(architecture, width=2, outputs=3):
-    return convolutional_network(architecture, 3, outputs, width=width, **initial())
+    model = {"architecture": architecture, "width": width, "initialisation": "he_normal"}
+    return build_network(model, (3, 32, 32), outputs, torch.Generator().manual_seed(0))
 
 
 def without_shift(norm):

@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from feature_alignment.audit.claims import read_claims
 from feature_alignment.data.registry import BUNDLED, read_registry
 from feature_alignment.models.architectures import model_modules
-from feature_alignment.provenance import code_hash
+from feature_alignment.provenance import code_hash, existing
 from feature_alignment.run.spec import SCALES, read_papers, read_yaml, validate
 
 SCHEMAS = ROOT / "workflow" / "schemas"
@@ -188,6 +188,12 @@ def specs_of(paper, figure):
     """The specs of the runs that feed a figure."""
     runs = PAPERS[paper].runs_of(figure, config["scale"])
     return [f"<results>/specs/{paper}/{run}.json" for run in runs]
+
+
+def code_of_table(paper):
+    """A hash of the code that makes the tables of a paper."""
+    tables = f"feature_alignment.papers.{paper}.tables"
+    return code_hash(*existing("feature_alignment.run.collecting", tables))
 
 
 def seeds_of(paper, run):

@@ -16,7 +16,7 @@ def build(
 
     Args:
         model: ``architecture``, see :mod:`feature_alignment.models.architectures`, and the options
-            of its builder; those of a builder of one's own stand under ``options``. Wherever there is one, ``hidden_layers`` counts hidden linear layers: a
+            of its builder. Wherever there is one, ``hidden_layers`` counts hidden linear layers: a
             fully connected network has one linear layer more, and so has a VGG's classifier.
         shape: Of one example, (channels, height, width) or (inputs,).
         outputs: C, the number of outputs.
@@ -27,7 +27,6 @@ def build(
     """
     options = dict(model)
     architecture = options.pop("architecture")
-    options |= options.pop("options", {})
     builder = builder_of(architecture)
     try:
         function = getattr(importlib.import_module(builder.module), builder.function)

@@ -12,6 +12,7 @@ import jsonschema
 import yaml
 
 from feature_alignment.data.registry import BUNDLED, read_registry
+from feature_alignment.models.architectures import ARCHITECTURES
 
 
 class _UniqueKeyLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
@@ -65,6 +66,7 @@ def read_settings(path: Path, schemas: Path) -> dict[str, dict]:
     definitions = read_yaml(schemas / "common.schema.yaml")["$defs"]
     datasets = read_registry(schemas.resolve().parents[1] / "data" / "datasets.csv")
     definitions["dataset_name"]["enum"] = [*datasets, *BUNDLED]
+    definitions["architecture"]["enum"] = [*ARCHITECTURES, "module:function"]
     return {name: _complete(schema, definitions) for name, schema in read_yaml(path).items()}
 
 
