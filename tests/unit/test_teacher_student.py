@@ -160,26 +160,40 @@ def test_the_squared_error_is_the_mean_over_the_batch():
     assert mse(outputs, targets).item() == pytest.approx((0.5**2 + 4**2) / 2)
 
 
+def descend(
+    network, trained, inputs, targets, orders, *, learning_rate, momentum, batch_size, period
+):
+    """Train a part of a network by torch's own optimiser and schedule, an order per epoch."""
+    optimizer = torch.optim.SGD(trained.parameters(), lr=learning_rate, momentum=momentum)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=period)
+    for order in orders:
+        for chosen in order.split(batch_size):
+            optimizer.zero_grad()
+            (network(inputs[chosen])[:, 0] - targets[chosen]).square().mean().backward()
+            optimizer.step()
+        schedule.step()
+
+
+def orders(run, epochs):
+    """Orders of the images of a run."""
+    draws = (run.generator("order", epoch) for epoch in range(epochs))
+    return [torch.randperm(IMAGES, generator=draw) for draw in draws]
+
+
 def test_the_last_layer_is_trained_as_torch_does():
     draw = torch.Generator().manual_seed(3)
     features = torch.randn(25, 6, generator=draw, dtype=torch.float64)
     labels = torch.randn(25, generator=draw, dtype=torch.float64)
     layer = nn.Linear(6, 1, bias=False).double()
-    orders = [torch.randperm(25, generator=draw) for _ in range(5)]
+    visited = [torch.randperm(25, generator=draw) for _ in range(5)]
     start = layer.weight.detach()[0].clone()
     found = train_last_layer(
         features, labels, start,
         learning_rate=cosine(0.05, 4), momentum=0.7, batch_size=10, epochs=5,
-        order=lambda epoch: orders[epoch],
+        order=lambda epoch: visited[epoch],
     )  # fmt: skip
-    optimizer = torch.optim.SGD(layer.parameters(), lr=0.05, momentum=0.7)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=4)
-    for order in orders:
-        for chosen in order.split(10):
-            optimizer.zero_grad()
-            (layer(features[chosen])[:, 0] - labels[chosen]).square().mean().backward()
-            optimizer.step()
-        schedule.step()
+    options = {"learning_rate": 0.05, "momentum": 0.7, "period": 4, "batch_size": 10}
+    descend(layer, layer, features, labels, visited, **options)
     torch.testing.assert_close(found, layer.weight.detach()[0], rtol=1e-12, atol=1e-12)
     assert not torch.equal(found, start)
 
@@ -284,15 +298,7 @@ def test_the_last_layer_of_the_teacher_alone_is_trained(finished, lesson):
     teacher = build(run.settings["teacher"]["model"], (49,), 1, run.generator("probe")).double()
     inputs, labels = lesson.inputs.double(), lesson.labels.double()
     untrained = mse(teacher(inputs), labels).item()
-    optimizer = torch.optim.SGD(teacher.linear3.parameters(), lr=0.1, momentum=0.8)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=10)
-    for epoch in range(100):
-        order = torch.randperm(IMAGES, generator=run.generator("order", epoch))
-        for chosen in order.split(BATCH):
-            optimizer.zero_grad()
-            mse(teacher(inputs[chosen]), labels[chosen]).backward()
-            optimizer.step()
-        schedule.step()
+    descend(teacher, teacher.linear3, inputs, labels, orders(run, 100), period=10, **SGD)
     outputs = teacher(inputs)[:, 0].detach()
     torch.testing.assert_close(lesson.outputs.double(), outputs, rtol=0, atol=1e-4)  # float32
     assert mse(outputs[:, None], labels).item() < untrained / 2
@@ -325,15 +331,7 @@ def test_students_are_trained_on_their_target(finished, lesson, target):
     inputs, targets = lesson.inputs.double(), targets_of(lesson, target).double()
     _, initial = table(run)
     assert initial[target] == pytest.approx(mse(student(inputs), targets).item(), rel=1e-5)
-    optimizer = torch.optim.SGD(student.parameters(), lr=0.1, momentum=0.8)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=4)
-    for epoch in range(4):
-        order = torch.randperm(IMAGES, generator=run.generator("order", epoch))
-        for chosen in order.split(BATCH):
-            optimizer.zero_grad()
-            (student(inputs[chosen])[:, 0] - targets[chosen]).square().mean().backward()
-            optimizer.step()
-        schedule.step()
+    descend(student, student, inputs, targets, orders(run, 4), period=4, **SGD)
     for one, other in zip(student.parameters(), students[target].parameters(), strict=True):
         torch.testing.assert_close(one, other.double(), rtol=0, atol=1e-5)  # float32
     found, _ = table(run)
