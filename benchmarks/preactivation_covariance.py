@@ -20,8 +20,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from feature_alignment.models.mlp import mlp
-from feature_alignment.models.vgg import vgg
+from feature_alignment.models.build import build
 from feature_alignment.tangents.preactivations import graph_covariances, preactivation_covariances
 
 DEFAULTS = {
@@ -76,30 +75,17 @@ CONTENDERS: dict[str, Callable] = {"ours": ours, "vmap(jacrev)": peer}
 def problem(arguments: argparse.Namespace) -> tuple[nn.Sequential, Tensor]:
     """Return the network and its inputs."""
     draw = torch.Generator().manual_seed(0)
+    model: dict[str, object] = {"width": arguments.width}
     if arguments.network == "mlp":
-        network = mlp(
-            arguments.inputs,
-            arguments.hidden_layers,
-            arguments.width,
-            arguments.outputs,
-            bias=False,
-            activation="relu",
-            initialisation="he_normal",
-            generator=draw,
-        )
-        return network, torch.randn(arguments.examples, arguments.inputs, generator=draw)
-    network = vgg(
-        arguments.network,
-        3,
-        arguments.outputs,
-        width=arguments.width,
-        batch_norm=False,
-        initialisation="torchvision_vgg",
-        generator=draw,
-        hidden_layers=2,
-        dropout=0.5,
-    ).eval()
-    return network, torch.randn(arguments.examples, 3, 32, 32, generator=draw)
+        shape: tuple[int, ...] = (arguments.inputs,)
+        model |= {"architecture": "fully_connected", "bias": False, "initialisation": "he_normal"}
+        model["hidden_layers"] = arguments.hidden_layers
+    else:
+        shape = (3, 32, 32)
+        model |= {"architecture": arguments.network, "initialisation": "torchvision_vgg"}
+        model |= {"hidden_layers": 2, "dropout": 0.5}
+    network = build(model, shape, arguments.outputs, draw).eval()
+    return network, torch.randn(arguments.examples, *shape, generator=draw)
 
 
 def measure(name: str, arguments: argparse.Namespace, answers: multiprocessing.Queue) -> None:

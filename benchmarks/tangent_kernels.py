@@ -47,8 +47,7 @@ from feature_alignment.measures.alignment import (
     centered_one_hot,
     kernel_alignment,
 )
-from feature_alignment.models.convolutional import convolutional_network
-from feature_alignment.models.mlp import mlp
+from feature_alignment.models.build import build
 from feature_alignment.tangents.kernels import summarise_kernels
 
 NETWORKS = {
@@ -155,14 +154,12 @@ class Measurement:
 def problem(name: str, arguments: argparse.Namespace) -> tuple[nn.Module, Tensor, Tensor]:
     """Return the network, its inputs and the centred labels."""
     draw = torch.Generator().manual_seed(0)
-    initial = {"initialisation": "he_normal", "generator": draw}
     if name.startswith("mlp"):
-        width = int(name.removeprefix("mlp"))
-        network = mlp(784, 6, width, 10, bias=True, activation="relu", **initial)
-        shape = (784,)
+        width, shape = int(name.removeprefix("mlp")), (784,)
+        model = {"architecture": "fully_connected", "hidden_layers": 6, "width": width}
     else:
-        network = convolutional_network(name, 3, 10, width=arguments.width, **initial).eval()
-        shape = (3, 32, 32)
+        model, shape = {"architecture": name, "width": arguments.width}, (3, 32, 32)
+    network = build({**model, "initialisation": "he_normal"}, shape, 10, draw).eval()
     inputs = torch.randn(arguments.examples, *shape, generator=draw)
     return network, inputs, centered_one_hot(torch.arange(arguments.examples) % 10, 10)
 

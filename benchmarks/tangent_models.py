@@ -4,13 +4,13 @@
     python benchmarks/tangent_models.py --network cnn --steps 30
 
 All contenders take the same SGD steps with momentum on the same batches, from the same network
-(of figure 4 of lejeune2024). ``full`` trains the network. ``fixed`` and ``adaptive`` are the models
-of ``tangents/linearized.py`` and ``tangents/adaptive.py`` on the base's activations, ``in the row
-space`` in the coordinates of the training images, ``stored`` on stored tangent features. ``jvp`` is
-the same model differentiated by ``torch.func.jvp`` along the same displacement, and ``one pass``
-the fixed one written out by hand without automatic differentiation. Each contender runs in a
-process of its own; times are process CPU milliseconds per step, the median over the steps after a
-warm-up. The outputs of the contenders after their steps are compared.
+(LeJeune & Alemohammad, 2024, figure 4). ``full`` trains the network. ``fixed`` and ``adaptive`` are
+the models of ``tangents/linearized.py`` and ``tangents/adaptive.py`` on the base's activations,
+``in the row space`` in the coordinates of the training images, ``stored`` on stored tangent
+features. ``by jvp`` is the same model differentiated by ``torch.func.jvp`` along the same
+displacement, and ``by hand`` the fixed one written out without automatic differentiation. Each
+contender runs in a process of its own; times are process CPU milliseconds per step, the median over
+the steps after a warm-up. The outputs of the contenders after their steps are compared.
 """
 
 import argparse
@@ -25,8 +25,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp
 from torch.nn import functional as F
 
-from feature_alignment.models.cnn import cnn
-from feature_alignment.models.mlp import mlp
+from feature_alignment.models.build import build
 from feature_alignment.tangents.adaptive import AdaptiveModel
 from feature_alignment.tangents.features import tangent_features
 from feature_alignment.tangents.linearized import LinearizedModel, TangentModel, row_space
@@ -60,13 +59,14 @@ CONTENDERS = {
 def problem(arguments: argparse.Namespace) -> tuple[nn.Sequential, Tensor, Tensor, Tensor]:
     """Return the network, training images, labels, and the indices of each step's batch."""
     draw = torch.Generator().manual_seed(0)
-    options = {"initialisation": "lecun_normal", "generator": draw}
     if arguments.network == "mlp":
-        network = mlp(784, 4, 128, 10, bias=True, activation="relu", **options)
-        images = torch.rand(arguments.images, 1, 28, 28, generator=draw)
+        size = (1, 28, 28)
+        model = {"architecture": "fully_connected", "hidden_layers": 4, "width": 128}
     else:
-        network = cnn(3, 32, 10, width=arguments.width, **options)
-        images = torch.rand(arguments.images, 3, 32, 32, generator=draw)
+        size = (3, 32, 32)
+        model = {"architecture": "cnn", "width": arguments.width}
+    network = build({**model, "initialisation": "lecun_normal"}, size, 10, draw)
+    images = torch.rand(arguments.images, *size, generator=draw)
     labels = torch.randint(10, (arguments.images,), generator=draw)
     shape = (arguments.steps, arguments.batch_size)
     return network, images, labels, torch.randint(arguments.images, shape, generator=draw)

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from test_preactivations import INPUTS, network
@@ -5,15 +6,17 @@ from test_preactivations import INPUTS, network
 from feature_alignment.measures.ansatz import (
     ansatz_correlations,
     average_gradient_outer_product,
+    cross_correlations,
     matrix_correlations,
     neural_feature_matrix,
+    power_correlations,
 )
 from feature_alignment.tangents.preactivations import preactivation_covariances
 
 from reference import ansatz as reference
 
 DRAW = torch.Generator().manual_seed(3)
-WEIGHT = torch.randn(5, 9, dtype=torch.float64, generator=DRAW)
+WEIGHT, OTHER = torch.randn(2, 5, 9, dtype=torch.float64, generator=DRAW)
 FACTOR = torch.randn(5, 4, dtype=torch.float64, generator=DRAW)
 COVARIANCE = FACTOR @ FACTOR.T
 
@@ -61,3 +64,38 @@ def test_refuses_a_zero_weight_and_a_wrong_shape():
         ansatz_correlations(torch.zeros(5, 9), COVARIANCE)
     with pytest.raises(ValueError, match=r"\(5, 5\).*got \(4, 4\)"):
         ansatz_correlations(WEIGHT, COVARIANCE[:4, :4])
+
+
+@pytest.mark.parametrize("weight", [WEIGHT, WEIGHT[:, :3], WEIGHT.float()])
+def test_powers_equal_the_explicit_matrices(weight):
+    wide = weight.double()
+    agop = wide.T @ COVARIANCE @ wide
+    values, vectors = np.linalg.eigh(agop.numpy())
+    values = np.clip(values, 0, None)
+    exponents = [0.25, 0.5, 1.0, 2.0]
+    found = power_correlations(weight, COVARIANCE.to(weight.dtype), exponents)
+    # Eigenvalues that are zero but for rounding, 1e-16, would have the quarter power 1e-4.
+    values[values < 1e-12 * values.max()] = 0
+    for exponent, pair in zip(exponents, found, strict=True):
+        power = torch.tensor(vectors * values**exponent @ vectors.T)
+        nfm = wide.T @ wide
+        tolerance = 1e-10 if weight.dtype == torch.float64 else 1e-5
+        assert pair.pearson == pytest.approx(reference.pearson(nfm, power), abs=tolerance)
+        assert pair.cosine == pytest.approx(reference.cosine(nfm, power), abs=tolerance)
+    own = ansatz_correlations(weight, COVARIANCE.to(weight.dtype))
+    assert found[2].pearson == pytest.approx(own.pearson, abs=tolerance)
+
+
+@pytest.mark.parametrize("exponent", [0, -1])
+def test_a_power_must_be_positive(exponent):
+    with pytest.raises(ValueError, match=f"exponents above 0, got {exponent}"):
+        power_correlations(WEIGHT, COVARIANCE, [1, exponent])
+
+
+def test_correlation_across_two_weights_equals_the_explicit_matrices():
+    found = cross_correlations(WEIGHT, OTHER, COVARIANCE)
+    pair = WEIGHT.T @ WEIGHT, OTHER.T @ COVARIANCE @ OTHER
+    assert found.pearson == pytest.approx(reference.pearson(*pair), abs=1e-12)
+    assert found.cosine == pytest.approx(reference.cosine(*pair), abs=1e-12)
+    own = cross_correlations(WEIGHT, WEIGHT, COVARIANCE)
+    assert own.pearson == pytest.approx(ansatz_correlations(WEIGHT, COVARIANCE).pearson, abs=1e-12)

@@ -1,4 +1,4 @@
-import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -6,54 +6,85 @@ import pytest
 from made_up import collection, readings
 
 from feature_alignment.papers.baratin2021 import tables
-from feature_alignment.papers.baratin2021.eigenfunctions import RINGS
 from feature_alignment.plots.draw import find_figure
-from feature_alignment.run.collecting import Collection
-from feature_alignment.tables import COLUMNS, read_meta, read_table, tidy, write_table
+from feature_alignment.tables import COLUMNS
 
 NOISE = {"clean": {"dataset": {"label_noise": 0.0}}, "noisy": {"dataset": {"label_noise": 0.5}}}
 KINDS = {
     "random": {"difficult": {"name": "mnist", "label_noise": 1.0}},
     "other": {"difficult": {"name": "kmnist", "label_noise": 0.0}},
 }
+RADII = [(k + 0.5) / 10 for k in range(10)]
 LAYERS = ("conv1", "norm1", "conv2", "linear1")
 
 
-def disk(figure):
+def collected(rows, settings, **columns):
+    """Return measurements with a column per setting."""
+    return collection(rows, settings, columns=columns)
+
+
+def of_noise(rows):
+    """Return measurements of the runs of :data:`NOISE`."""
+    return collected(rows, NOISE, label_noise="dataset.label_noise")
+
+
+def disk():
     """Measurements of eigenfunctions on the disk."""
     measures = ("alignment", "eigenvalue_ratio", "effective_rank", "label_energy")
-    places = [("loss", "train", None), ("accuracy", "train", None), ("trace", "grid", None)]
-    places += [
-        (f"{m}_{kind}", "grid", None) for m in measures for kind in ("centered", "uncentered")
-    ]
-    places += [(f"angular_mean_{k}", "grid", None) for k in range(RINGS)]
-    return collection(figure, readings(["disk"], [0, 10, 100], places), {"disk": {}})
+    places = [("loss", "train"), ("accuracy", "train"), ("trace", "grid")]
+    places += [(f"{m}_{kind}", "grid") for m in measures for kind in ("centered", "uncentered")]
+    places += [("angular_mean", "grid", None, radius) for radius in RADII]
+    return collected(readings(["disk"], [0, 10, 100], places), {"disk": {}})
 
 
-def noise(figure, levels=(0.0, 0.5)):
+def noise(levels=(0.0, 0.5)):
     """Measurements of convolutional networks, a run per share of random labels."""
     measures = ["loss", "accuracy", "alignment", "effective_rank"]
     measures += [f"eigenvalue_{which}" for which in ("largest", "mean", "median")]
-    measures += [f"trace_ratio_{count}" for count in (1, 10, 40, 80, 160, 320)]
-    places = [(measure, split, None) for split in ("train", "test") for measure in measures]
-    places += [("alignment", split, layer) for split in ("train", "test") for layer in LAYERS]
+    counts = (1, 10, 40, 80, 160, 320)
+    places = []
+    for split in ("train", "test"):
+        places += [(measure, split) for measure in measures]
+        places += [("trace_ratio", split, None, count) for count in counts]
+        places += [("alignment", split, layer) for layer in LAYERS]
     settings = {f"noise{level:.0%}": {"dataset": {"label_noise": level}} for level in levels}
-    return collection(figure, readings(settings, [0, 5, 10, 30], places), settings)
+    rows = readings(settings, [0, 5, 10, 30], places)
+    return collected(rows, settings, label_noise="dataset.label_noise")
 
 
-def easy_difficult(figure, settings):
+def easy_difficult(settings, **columns):
     """Measurements of networks that see easy and difficult examples."""
-    places = [
-        (measure, split, None)
-        for split in ("easy", "difficult", "test")
-        for measure in ("loss", "accuracy")
-    ]
+    splits = ("easy", "difficult", "test")
+    places = [(measure, split) for split in splits for measure in ("loss", "accuracy")]
     places += [
         ("alignment", split, layer)
-        for split in ("easy", "difficult")
+        for split in splits[:2]
         for layer in (None, "linear1", "linear2")
     ]
-    return collection(figure, readings(settings, [0, 5, 7, 10, 30], places), settings)
+    return collected(readings(settings, [0, 5, 7, 10, 30], places), settings, **columns)
+
+
+def complexity():
+    """Measurements of networks trained to a small loss, by width and by share of random labels."""
+    runs = {
+        "w8": (8, 0.0, 0.1),
+        "w16": (16, 0.0, 0.1),
+        "noisy": (16, 0.5, 0.1),
+        "fast": (8, 0.0, 1),
+    }
+    settings = {
+        run: {
+            "model": {"width": width},
+            "dataset": {"label_noise": level},
+            "learning_rate": rate,
+            "stop": {"loss": 0.5},
+        }
+        for run, (width, level, rate) in runs.items()
+    }
+    places = [("loss", "train"), ("loss", "test"), ("path_complexity", "train"), ("path_norm",)]
+    columns = {"width": "model.width", "label_noise": "dataset.label_noise"}
+    rows = readings(settings, [0, 10, 18], places)
+    return collected(rows, settings, **columns, learning_rate="learning_rate")
 
 
 DEPTHS = {f"depth{n}": {"model": {"hidden_layers": n}} for n in (3, 15)}
@@ -61,17 +92,19 @@ COLLECTIONS = {
     "fig1_eigenfunctions": disk,
     "fig2_spectrum": noise,
     "fig3_alignment": noise,
-    "fig4_difficulty": lambda figure: easy_difficult(figure, KINDS),
+    "fig4_difficulty": lambda: easy_difficult(KINDS),
+    "fig6_complexity": complexity,
     "a1_half_disk": disk,
-    "a2_depth": lambda figure: easy_difficult(figure, DEPTHS),
-    "a3_resnet": lambda figure: noise(figure, [0.0]),
-    "a4_learning_rate": lambda figure: noise(figure, [0.0]),
+    "a2_depth": lambda: easy_difficult(DEPTHS, depth="model.hidden_layers"),
+    "a3_resnet": lambda: noise([0.0]),
+    "a4_learning_rate": lambda: noise([0.0]),
 }
 
 
-def row(run, seed, step, measure, value, split=None, layer=None):
-    place = {"run": run, "seed": seed, "step": step, "epoch": step / 10, "paper": "baratin2021"}
-    return {**place, "measure": measure, "value": value, "split": split, "layer": layer}
+def row(run, seed, step, measure, value, split=None, layer=None, at=None):
+    time = {"paper": "baratin2021", "run": run, "seed": seed, "step": step, "epoch": step / 10}
+    place = {"split": split, "layer": layer, "at": at}
+    return {**time, **place, "measure": measure, "value": value}
 
 
 def by_place(table, measure, *columns):
@@ -84,29 +117,27 @@ def by_place(table, measure, *columns):
 
 
 def test_every_figure_that_is_collected_is_covered():
-    assert set(COLLECTIONS) == set(tables.FIGURES)
+    assert set(COLLECTIONS) == set(tables.TABLES)
 
 
-def test_rings_get_their_radius_and_one_name():
+def test_rings_get_their_radius():
     rows = [
-        row("disk", seed, step, f"angular_mean_{k}", k + 100 * seed + step, "grid")
+        row("disk", seed, step, "angular_mean", k + 100 * seed + step, "grid", at=radius)
         for seed in (0, 1)
         for step in (0, 20)
-        for k in range(10)
+        for k, radius in enumerate(RADII)
     ]
     rows.append(row("disk", 0, 0, "alignment_centered", 0.3, "grid"))
-    found = tables.eigenfunctions(collection("fig1_eigenfunctions", rows, {"disk": {}}))
-    means = by_place(found, "angular_mean", "seed", "step", "radius")
-    assert {
-        (seed, step, round(radius, 9)): value for (seed, step, radius), value in means.items()
-    } == {
+    found = tables.eigenfunctions(collected(rows, {"disk": {}}))
+    assert by_place(found, "angular_mean", "seed", "step", "radius") == {
         (seed, step, radius): k + 100 * seed + step
         for seed in (0, 1)
         for step in (0, 20)
-        for k, radius in enumerate((0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95))
+        for k, radius in enumerate(RADII)
     }
     assert by_place(found, "alignment_centered", "radius") == {(None,): 0.3}
     assert list(found.columns) == [*COLUMNS[:-2], "radius", "measure", "value"]
+    assert found["at"].isna().all()
 
 
 def test_stretch_is_the_largest_eigenvalue_over_the_median():
@@ -125,7 +156,8 @@ def test_stretch_is_the_largest_eigenvalue_over_the_median():
         rows.append(row(run, seed, step, "alignment", 0.5, split, "conv1"))
         rows.append(row(run, seed, step, "loss", 0.5, split))
         rows.append(row(run, seed, step, "accuracy", 0.5, split))
-    found = tables.spectrum(collection("fig2_spectrum", rows, NOISE))
+        rows.append(row(run, seed, step, "trace_ratio", 0.5, split, at=40))
+    found = tables.spectrum(of_noise(rows))
     stretch = by_place(found, "stretch", "run", "seed", "step", "split")
     assert stretch == {
         ("clean", 0, 0, "train"): 3,
@@ -140,7 +172,9 @@ def test_stretch_is_the_largest_eigenvalue_over_the_median():
         "eigenvalue_median",
         "accuracy",
         "stretch",
+        "trace_ratio_40",
     }
+    assert found["at"].isna().all()
     levels = found.groupby("run")["label_noise"].unique()
     assert {run: list(values) for run, values in levels.items()} == {"clean": [0], "noisy": [0.5]}
     epochs = by_place(found, "stretch", "run", "seed", "step", "split", "epoch")
@@ -168,7 +202,7 @@ def alignment_rows():
 
 @pytest.fixture(scope="module")
 def aligned():
-    return tables.alignment(collection("fig3_alignment", alignment_rows(), NOISE))
+    return tables.alignment(of_noise(alignment_rows()))
 
 
 def test_the_maximum_alignment_is_that_of_the_whole_kernel_along_the_run(aligned):
@@ -231,7 +265,7 @@ def test_depth_is_the_order_of_the_layers_even_where_one_is_dead_at_first():
         if (seed, step, layer) not in ((0, 0, LAYERS[0]), (0, 0, LAYERS[2]))
     ]
     rows += [row(run, seed, 0, "alignment", 0.5, "train") for run in NOISE for seed in (0, 1)]
-    found = tables.alignment(collection("fig3_alignment", rows, NOISE))
+    found = tables.alignment(of_noise(rows))
     layers = found[found["layer"].notna()]
     depths = layers.groupby("layer")["depth"].unique()
     assert {layer: list(places) for layer, places in depths.items()} == {
@@ -245,7 +279,7 @@ def test_each_run_has_its_own_order_of_layers():
         for run, layers in (("clean", ("a", "b")), ("noisy", ("c", "b", "a")))
         for layer in (None, *layers)
     ]
-    found = tables.alignment(collection("fig3_alignment", rows, NOISE))
+    found = tables.alignment(of_noise(rows))
     depths = by_place(found, "final_layer_alignment", "run", "layer", "depth")
     assert set(depths) == {
         ("clean", "a", 1),
@@ -257,11 +291,11 @@ def test_each_run_has_its_own_order_of_layers():
 
 
 def test_the_learning_rate_has_spectra_and_alignments_and_nothing_twice():
-    given = noise("a4_learning_rate")
+    given = noise()
     found = tables.learning_rate(given)
     spectra, alignments = tables.spectrum(given), tables.alignment(given)
     assert set(found["measure"]) == set(spectra["measure"]) | set(alignments["measure"])
-    keys = ["run", "seed", "step", "split", "layer", "measure"]
+    keys = ["run", "seed", "step", "split", "layer", "measure"]  # no coordinate is left
     assert not found.duplicated(keys).any()
     accuracies = (alignments["measure"] == "accuracy").sum()
     assert len(found) == len(spectra) + len(alignments) - accuracies
@@ -303,7 +337,7 @@ def curve_rows(curves=CURVES, steps=CURVE_STEPS):
 
 @pytest.fixture(scope="module")
 def difficulty():
-    return tables.difficulty(collection("fig4_difficulty", curve_rows(), KINDS))
+    return tables.difficulty(collected(curve_rows(), KINDS))
 
 
 @pytest.mark.parametrize("measure", DERIVED)
@@ -350,7 +384,8 @@ def test_accuracies_and_whole_alignments_are_kept(difficulty):
 def test_depth_is_that_of_the_run_and_has_no_kind_of_difficulty():
     depths = {"random": 3, "other": 15}
     settings = {run: {"model": {"hidden_layers": count}} for run, count in depths.items()}
-    found = tables.depth(collection("a2_depth", curve_rows(), settings))
+    given = collected(curve_rows(), settings, depth="model.hidden_layers")
+    found = tables.easy_against_difficult(given)
     for run, count in depths.items():
         assert set(found.loc[found["run"] == run, "depth"]) == {count}
     assert not [name for name in found["measure"].unique() if name.startswith("maximum_ratio_")]
@@ -361,78 +396,51 @@ def test_depth_is_that_of_the_run_and_has_no_kind_of_difficulty():
 
 def test_of_a_curve_that_starts_high_only_the_rise_counts():
     curves = {("random", 0): ((9, 9, 10, 9, 9), (1, 1, 1, 1, 1), (1, 1, 1, 1, 1))}
-    found = tables.difficulty(collection("fig4_difficulty", curve_rows(curves), KINDS))
+    found = tables.difficulty(collected(curve_rows(curves), KINDS))
     assert by_place(found, "onset_step", "run") == {("random",): 7}
     assert by_place(found, "rise_factor", "run") == {("random",): 1}
 
 
 def test_a_curve_that_never_rises_is_there_at_once():
     curves = {("random", 0): ((9, 5, 5, 5, 5), (1, 1, 1, 1, 1), (1, 1, 1, 1, 1))}
-    found = tables.difficulty(collection("fig4_difficulty", curve_rows(curves), KINDS))
+    found = tables.difficulty(collected(curve_rows(curves), KINDS))
     assert by_place(found, "onset_step", "run") == {("random",): 0}
     # A factor of steps: 0 has no logarithm, which the audit takes
     assert by_place(found, "rise_factor", "run") == {("random",): 1}
 
 
-@pytest.mark.parametrize("figure", tables.FIGURES)
+def comparable(figure, given, columns):
+    """Return a figure's table with its rows in one order."""
+    made = tables.TABLES[figure](given)
+    columns = [name for name in [*COLUMNS, *columns] if name in made]
+    return made[columns].astype(object).fillna("none").sort_values(columns, ignore_index=True)
+
+
+@pytest.mark.parametrize("figure", tables.TABLES)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_order_of_rows_does_not_matter(figure, seed):
-    given = COLLECTIONS[figure](figure)
+    given = COLLECTIONS[figure]()
     table = given.measurements.sample(frac=1, random_state=seed).reset_index(drop=True)
-    shuffled = Collection(figure, table, given.specs, given.sources, given.out)
     # The depth of a layer is known by the order of rows alone
-    columns = [*COLUMNS, *({"label_noise", "difficult", "radius"} & set(table.columns))]
+    columns = ["label_noise", "difficult", "radius", "sweep"]
     first, second = (
-        make[columns].astype(object).fillna("none").sort_values(columns).reset_index(drop=True)
-        for make in (tables.FIGURES[figure](given), tables.FIGURES[figure](shuffled))
+        comparable(figure, one, columns) for one in (given, replace(given, measurements=table))
     )
     pd.testing.assert_frame_equal(first, second)
 
 
 @pytest.mark.parametrize("figure", ["fig3_alignment", "a3_resnet", "a4_learning_rate"])
 def test_the_order_of_the_runs_files_does_not_matter(figure):
-    given = COLLECTIONS[figure](figure)
+    given = COLLECTIONS[figure]()
     blocks = [part for _, part in given.measurements.groupby(["run", "seed"], sort=False)]
-    table = pd.concat(blocks[::-1], ignore_index=True)
-    turned = Collection(figure, table, given.specs, given.sources, given.out)
-    columns = [*COLUMNS, "label_noise", "depth"]
-    first, second = (
-        make[columns].astype(object).fillna("none").sort_values([*COLUMNS], ignore_index=True)
-        for make in (tables.FIGURES[figure](given), tables.FIGURES[figure](turned))
-    )
+    turned = replace(given, measurements=pd.concat(blocks[::-1], ignore_index=True))
+    first, second = (comparable(figure, one, ["label_noise", "depth"]) for one in (given, turned))
     pd.testing.assert_frame_equal(first, second)
 
 
-@pytest.mark.parametrize("figure", tables.FIGURES)
+@pytest.mark.parametrize("figure", tables.TABLES)
 def test_nothing_that_is_collected_is_missing_or_infinite(figure):
-    table = tables.FIGURES[figure](COLLECTIONS[figure](figure))
+    table = tables.TABLES[figure](COLLECTIONS[figure]())
     assert {*find_figure(f"baratin2021/{figure}").COLUMNS} <= {*table.columns}
     assert np.isfinite(table["value"].to_numpy(dtype=float)).all()
     assert table[["run", "seed", "step", "measure"]].notna().all(axis=None)
-
-
-def test_the_program_writes_the_table_and_its_provenance(tmp_path):
-    given = COLLECTIONS["fig4_difficulty"]("fig4_difficulty")
-    sources, specs = [], []
-    for name, spec in given.specs.items():
-        specs.append(tmp_path / f"{name}.json")
-        specs[-1].write_text(json.dumps(spec))
-        for seed in (0, 1):
-            rows = given.measurements
-            rows = rows[(rows["run"] == name) & (rows["seed"] == seed)]
-            sources.append(tmp_path / f"{name}{seed}.csv")
-            write_table(sources[-1], rows, {"datasets": {"mnist": {"note": ""}}, "seed": seed})
-    arguments = ["--figure", "fig4_difficulty", "--out", str(tmp_path / "table.csv")]
-    arguments += ["--specs", *map(str, specs), "--measurements", *map(str, sources)]
-    tables.main(arguments)
-    found = read_table(tmp_path / "table.csv", ["difficult"])
-    expected = tidy(tables.difficulty(given).to_dict("records"), ["difficult"])
-    pd.testing.assert_frame_equal(
-        found.astype(object).fillna("none"), expected.astype(object).fillna("none")
-    )
-    meta = read_meta(tmp_path / "table.csv")
-    assert meta["seeds"] == [2]
-    assert len(meta["runs"]) == 4
-    arguments[1] = "fig7"
-    with pytest.raises(ValueError, match="unknown figure 'fig7'.*fig1_eigenfunctions"):
-        tables.main(arguments)

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import SEEDS, collection
+from made_up import SEEDS, collection, columns
 
 from feature_alignment.papers.beaglehole2024.matched import (
     differences,
@@ -14,8 +14,8 @@ from feature_alignment.papers.beaglehole2024.matched import (
 )
 from feature_alignment.papers.beaglehole2024.tables import (
     CORRELATIONS,
-    FIGURES,
     NULLS,
+    TABLES,
     emergence,
     stages,
 )
@@ -24,7 +24,7 @@ from feature_alignment.probes.ansatz import EXPONENTS
 from feature_alignment.tables import tidy
 
 NETWORKS = {
-    "mlp": {"dataset": {"name": "digits"}, "model": {"hidden_layers": 2}},
+    "mlp": {"dataset": {"name": "digits"}, "model": {"architecture": "fully_connected"}},
     "vgg": {"dataset": {"name": "photo_patches"}, "model": {"architecture": "vgg11"}},
 }
 LINEAR = ("linear1", "linear2")
@@ -50,30 +50,28 @@ KINDS = {
 def ansatz_collection(figure):
     """Measurements of the runs behind a figure."""
     if figure == "b6_early_alignment":
-        return early_alignment(figure)
+        return early_alignment()
     two = ("b5_initial_scale", "b4_convolutions")
     names = two if figure == "c1_exponents" else (figure,)
     parts = [KINDS.get(name, PLAIN) for name in names]
-    rows, columns = [], []
+    rows, varied = [], []
     for run, conditions, layers in parts:
-        columns += conditions[0]
+        varied += conditions[0]
         for condition in conditions:
             drawn = ansatz_rows(run, layers, len(rows))
             rows += [{**row, **condition} for row in drawn]
     settings = {run: NETWORKS[run] for run, _, _ in parts}
-    return collection(figure, rows, settings, "beaglehole2024", columns)
+    named = columns("beaglehole2024", figure)
+    return collection(rows, settings, "beaglehole2024", varied, columns=named)
 
 
 def ansatz_rows(run, layers, draws):
     """Yield measurements of one training for every seed; losses fall."""
     draw = np.random.default_rng(draws)
-    of_layers = [*CORRELATIONS, *NULLS, "weight_change", "centred_share", "nfm_share", "agop_share"]
-    of_layers += [
-        f"{kind}_power_{power}_{form}"
-        for kind in ("uc_nfa", "c_nfa")
-        for power in EXPONENTS
-        for form in ("pearson", "cosine")
-    ]
+    once = (*CORRELATIONS, *NULLS, "weight_change", "centred_share", "nfm_share", "agop_share")
+    powers = product(("uc_nfa", "c_nfa"), EXPONENTS, ("pearson", "cosine"))
+    of_layers = [{"measure": measure} for measure in once]
+    of_layers += [{"measure": f"{k}_power_{form}", "at": at} for k, at, form in powers]
     for seed in SEEDS:
         for epoch in range(5):
             common = {"paper": "beaglehole2024", "run": run, "seed": seed}
@@ -86,10 +84,10 @@ def ansatz_rows(run, layers, draws):
                 place = {"split": "train", "layer": layer}
                 for measure in of_layers:
                     value = 0.4 + 0.1 * epoch + draw.uniform(0, 0.05)
-                    yield {**common, **place, "measure": measure, "value": value}
+                    yield {**common, **place, **measure, "value": value}
 
 
-def early_alignment(figure):
+def early_alignment():
     """Measurements of quadratic networks at their first step."""
     draw = np.random.default_rng(0)
     conditions = ("dimension", "width", "examples", "alpha", "epsilon", "readout")
@@ -101,12 +99,16 @@ def early_alignment(figure):
         for seed, place, measure in product(SEEDS, grid, measures)
     ]
     rows = [{**row, "value": draw.uniform(0.1, 0.9)} for row in rows]
-    return collection(figure, rows, {"early": {}}, "beaglehole2024", conditions)
+    return collection(rows, {"early": {}}, "beaglehole2024", conditions)
 
 
-@pytest.mark.parametrize("figure", FIGURES)
+def made(figure):
+    return TABLES[figure](ansatz_collection(figure))
+
+
+@pytest.mark.parametrize("figure", TABLES)
 def test_every_table_has_the_columns_of_its_figure(figure):
-    found = FIGURES[figure](ansatz_collection(figure))
+    found = made(figure)
     assert found[[*find_figure(f"beaglehole2024/{figure}").COLUMNS]].notna().any().all()
     assert np.isfinite(found["value"]).all()
 
@@ -196,7 +198,7 @@ def values(found: pd.DataFrame, measure: str, *keys: str) -> pd.Series:
 
 
 def test_gains_of_speed_limits_are_over_methods_of_the_same_task():
-    found = FIGURES["b7_speed_limits"](ansatz_collection("b7_speed_limits"))
+    found = made("b7_speed_limits")
     keys = ("seed", "rank", "layer")
     own = found[found["method"] == "favoured"]
     for other, suffix in (("sgd", ""), ("equal", "_over_equal")):
@@ -214,7 +216,7 @@ def test_gains_of_speed_limits_are_over_methods_of_the_same_task():
 
 
 def test_gains_on_images_are_those_of_the_favoured_layer():
-    found = FIGURES["b7c_favoured_layers"](ansatz_collection("b7c_favoured_layers"))
+    found = made("b7c_favoured_layers")
     levels = values(found, "matched_uc_nfa_pearson", "seed", "method", "layer")
     gains = values(found, "uc_nfa_gain", "seed", "layer")
     over = values(found, "uc_nfa_gain_over_equal", "seed", "layer")
@@ -230,7 +232,7 @@ def test_gains_on_images_are_those_of_the_favoured_layer():
 
 
 def test_the_null_is_set_beside_independent_matrices():
-    found = FIGURES["b5_initial_scale"](ansatz_collection("b5_initial_scale"))
+    found = made("b5_initial_scale")
     keys = ("seed", "gain", "layer", "stage")
     gap = values(found, "null_minus_independent", *keys)
     null = values(found, "null_c_nfa_pearson", *keys)
@@ -241,7 +243,7 @@ def test_the_null_is_set_beside_independent_matrices():
 
 
 def test_errors_of_the_prediction_are_averaged_over_the_networks_of_a_seed():
-    found = FIGURES["b6_early_alignment"](ansatz_collection("b6_early_alignment"))
+    found = made("b6_early_alignment")
     means = values(found, "mean_relative_error", "seed", "alpha")
     assert sorted(means.index) == [(0, 0.0), (0, 1.0), (1, 0.0), (1, 1.0)]
     own = found[(found["measure"] == "relative_error") & (found["seed"] == 1)]
@@ -252,20 +254,16 @@ def test_errors_of_the_prediction_are_averaged_over_the_networks_of_a_seed():
 
 def test_exponents_are_of_the_end_of_training():
     source = ansatz_collection("c1_exponents")
-    found = FIGURES["c1_exponents"](source)
+    found = TABLES["c1_exponents"](source)
     assert set(found["epoch"]) == {3}
     assert set(found["network"]) == {"fully_connected", "vgg11"}
     keys = ("seed", "network", "gain", "layer", "exponent")
     uncentred = values(found, "uc_nfa_pearson", *keys)
     assert sorted(uncentred.index.unique("exponent")) == [0.25, 0.5, 1]
     raw = source.measurements
-    rows = raw[(raw["measure"] == "uc_nfa_power_half_pearson") & (raw["layer"] == "conv3")]
-    [expected] = rows.loc[(rows["seed"] == 1) & (rows["epoch"] == 4), "value"]
-    conv = found[(found["layer"] == "conv3") & (found["seed"] == 1) & (found["exponent"] == 0.5)]
-    [value] = conv.loc[conv["measure"] == "uc_nfa_pearson", "value"]
-    assert value == expected
-    gaps = found[(found["measure"] == "half_minus_one") & (found["layer"] == "conv3")]
-    [gap] = gaps.loc[gaps["seed"] == 1, "value"]
-    one = raw[(raw["measure"] == "uc_nfa_power_one_pearson") & (raw["layer"] == "conv3")]
-    [other] = one.loc[(one["seed"] == 1) & (one["epoch"] == 4), "value"]
-    assert gap == pytest.approx(expected - other)
+    own = (raw["layer"] == "conv3") & (raw["seed"] == 1) & (raw["epoch"] == 4)
+    expected = values(raw[own], "uc_nfa_power_pearson", "at")
+    conv = found[(found["layer"] == "conv3") & (found["seed"] == 1)]
+    assert values(conv, "uc_nfa_pearson", "exponent").to_dict() == expected.to_dict()
+    [gap] = conv.loc[conv["measure"] == "half_minus_one", "value"]
+    assert gap == pytest.approx(expected[0.5] - expected[1])

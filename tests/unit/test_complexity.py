@@ -4,24 +4,28 @@ from itertools import pairwise
 import pandas as pd
 import pytest
 import torch
-from tiny_runs import Killed, changed, kill_at, make_run, random_dataset, table_bytes, values
+from tiny_runs import (
+    MLP,
+    changed,
+    complete,
+    initial_network,
+    killed_and_resumed,
+    make_run,
+    random_dataset,
+    values,
+)
 from torch import nn
 
+from feature_alignment.data.loading import Examples
 from feature_alignment.measures import complexity
 from feature_alignment.models.mlp import mlp
-from feature_alignment.papers.baratin2021.collect_complexity import by_sweep
-from feature_alignment.papers.baratin2021.collect_complexity import main as collect
-from feature_alignment.papers.baratin2021.complexity import (
-    baselines,
-    build_network,
-    kernel_trace,
-    measure_complexity,
-)
+from feature_alignment.papers.baratin2021.complexity import baselines, kernel_trace
+from feature_alignment.papers.baratin2021.tables import TABLES, by_sweep
 from feature_alignment.probes.path_complexity import PathComplexity
-from feature_alignment.storage import write_json
-from feature_alignment.tables import read_table
+from feature_alignment.run.collecting import collect
 from feature_alignment.training.loop import train
 from feature_alignment.training.losses import cross_entropy
+from feature_alignment.training.recipe import Recipe
 from feature_alignment.training.schedules import AtSteps, constant
 from feature_alignment.training.stopping import MeasuredLossBelow
 
@@ -31,13 +35,7 @@ INPUTS, WIDTH, CLASSES, EXAMPLES = 5, 7, 3, 12
 LOGGED = {5, 6, 7, 8, 10, 11, 13, 15}  # ⌊5 · 1.15ᵏ⌋
 SETTINGS = {
     "dataset": {"name": "grey", "n_train": 24, "n_test": 10, "label_noise": 0.0},
-    "model": {
-        "hidden_layers": 1,
-        "width": 6,
-        "bias": True,
-        "activation": "relu",
-        "initialisation": "he_normal",
-    },
+    "model": changed(MLP, hidden_layers=1, width=6),
     "loss": "cross_entropy",
     "learning_rate": 0.02,
     "momentum": 0.9,
@@ -135,13 +133,13 @@ def test_shapes_that_do_not_fit_are_errors():
 
 def test_baselines_are_read_from_the_two_layers():
     model = network()
-    instrument = baselines(model)
+    probe = baselines(model)
     start = [model.linear1.weight.detach().clone(), model.linear2.weight.detach().clone()]
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.1
     now = [model.linear1.weight.detach(), model.linear2.weight.detach()]
-    assert {reading.measure: reading.value for reading in instrument(model)} == {
+    assert {reading.measure: reading.value for reading in probe(model)} == {
         "parameter_count": complexity.parameter_count(*now, biases=True),
         "frobenius_product": complexity.frobenius_product(*now),
         "spectral_complexity": complexity.spectral_complexity(*now, *start),
@@ -151,7 +149,7 @@ def test_baselines_are_read_from_the_two_layers():
 
 
 def follow(model, trace, refresh, steps=17, schedule=(), momentum=0.9, rate=0.05):
-    """Train on random examples, 4 batches an epoch; return observer, measurements and the path."""
+    """Train on random examples, all at once; return observer, measurements and the path."""
     inputs = draw(EXAMPLES, INPUTS, seed=6)
     labels = torch.arange(EXAMPLES) % CLASSES
     observer = PathComplexity(model, lambda net: trace(net, inputs[:8]), 8, refresh)
@@ -162,18 +160,20 @@ def follow(model, trace, refresh, steps=17, schedule=(), momentum=0.9, rate=0.05
             path.append(flat(model))
             traces.append(reference.kernel_trace(model, inputs[:8]))
 
-    found = train(
-        model,
-        inputs,
-        labels,
+    recipe = Recipe(
         loss=cross_entropy,
         optimizer=torch.optim.SGD(model.parameters(), lr=rate, momentum=momentum),
         learning_rate=constant(rate),
         batch_size=EXAMPLES,
         epochs=steps,
         order=lambda epoch: torch.arange(EXAMPLES),
+    )
+    found = train(
+        model,
+        Examples(inputs, labels),
+        recipe,
         schedule=AtSteps(schedule),
-        instruments=[observer],
+        probes=[observer],
         observers=[observer, Recorder()],
     )
     return {(entry.step, entry.measure): entry.value for entry in found}, path, traces
@@ -245,52 +245,47 @@ def dataset(tmp_path_factory):
     return random_dataset(folder, "grey", (1, 3, 3), n_train=30, n_test=10, classes=CLASSES)
 
 
+def tiny(folder, dataset, **changes):
+    return make_run("complexity", changed(SETTINGS, **changes), folder, dataset)
+
+
 def test_a_run_measures_at_few_steps_and_at_the_end(tmp_path, dataset):
-    run = make_run("complexity", SETTINGS, tmp_path, dataset)
-    table_bytes(run, measure_complexity)
+    run = tiny(tmp_path, dataset)
+    complete(run)
     found = values(run)
     assert sorted({step for step, *_ in found}) == [0, 10, 18]
     start = {key[1:3]: value for key, value in found.items() if key[0] == 0}
     for measure in ("path_complexity", "path_length", "spectral_complexity"):
         assert start[measure, "train" if measure.startswith("path") else None] == 0
-    task = run.task()
-    probes = task.train.inputs[:8]
-    expected = reference.kernel_trace(build_network(run, task), probes) / 8
+    probed = run.task().train.inputs[:8]
+    expected = reference.kernel_trace(initial_network(run), probed) / 8
     assert start["kernel_trace", "train"] == pytest.approx(expected, rel=1e-4)  # float32
 
 
+def training_losses(run):
+    complete(run)
+    return {key[0]: value for key, value in values(run).items() if key[1:3] == ("loss", "train")}
+
+
 def test_a_run_ends_once_its_whole_training_set_is_fitted(tmp_path, dataset):
-    settings = changed(SETTINGS, stop__loss=0.5, epochs=200)
-    run = make_run("complexity", settings, tmp_path, dataset)
-    table_bytes(run, measure_complexity)
-    losses = {key[0]: value for key, value in values(run).items() if key[1:3] == ("loss", "train")}
+    losses = training_losses(tiny(tmp_path / "long", dataset, stop__loss=0.5, epochs=200))
     last = max(losses)
     assert last < 600
     assert losses[last] < 0.5
-    shorter = changed(settings, epochs=last // 3 - 1)
-    run = make_run("complexity", shorter, tmp_path / "shorter", dataset)
-    table_bytes(run, measure_complexity)
-    assert values(run)[last - 3, "loss", "train", None] >= 0.5
+    shorter = {"stop__loss": 0.5, "epochs": last // 3 - 1}
+    assert training_losses(tiny(tmp_path / "short", dataset, **shorter))[last - 3] >= 0.5
 
 
 @pytest.mark.parametrize("step", [1, 2, 6, 11, 17])
-def test_a_resumed_run_gives_the_same_bytes(tmp_path, dataset, monkeypatch, step):
-    whole = make_run("complexity", SETTINGS, tmp_path / "whole", dataset)
-    expected = table_bytes(whole, measure_complexity)
-    run = make_run("complexity", SETTINGS, tmp_path / "killed", dataset)
-    with monkeypatch.context() as patched:
-        kill_at(patched, "cross_entropy", step)
-        with pytest.raises(Killed):
-            table_bytes(run, measure_complexity)
-    assert run.checkpoint.exists() == (step > 1)
-    assert table_bytes(run, measure_complexity) == expected
+def test_a_resumed_run_gives_the_same_bytes(tmp_path, dataset, step):
+    expected = complete(tiny(tmp_path / "whole", dataset))
+    run = tiny(tmp_path / "killed", dataset)
+    assert killed_and_resumed(run, "cross_entropy", step) == expected
 
 
 def test_too_many_kernel_examples_are_an_error(tmp_path, dataset):
-    settings = changed(SETTINGS, measure__kernel_examples=25)
-    run = make_run("complexity", settings, tmp_path, dataset)
-    with pytest.raises(ValueError, match="kernel_examples is 25, but the run has only 24"):
-        table_bytes(run, measure_complexity)
+    with pytest.raises(ValueError, match="kernel_examples is 25, but there are only 24"):
+        complete(tiny(tmp_path, dataset, measure__kernel_examples=25))
 
 
 CONDITIONS = ["run", "width", "label_noise", "learning_rate"]
@@ -324,22 +319,18 @@ def test_runs_with_label_noise_must_share_width_and_rate(runs):
 
 
 def test_the_table_has_the_end_of_every_run_and_whether_it_reached_its_loss(tmp_path, dataset):
-    specs, measurements = [], []
     variants = {
         "clean": {"stop__loss": 0.5, "epochs": 200},
         "noisy": {"dataset__label_noise": 1.0},
     }
-    for name, changes in variants.items():
-        run = make_run("complexity", changed(SETTINGS, **changes), tmp_path / name, dataset)
+    runs = {name: tiny(tmp_path / name, dataset, **changes) for name, changes in variants.items()}
+    for name, run in runs.items():
         run.spec["run"] = name
-        table_bytes(run, measure_complexity)
-        specs.append(tmp_path / f"{name}.json")
-        write_json(specs[-1], run.spec)
-        measurements.append(run.out)
-    out = tmp_path / "fig6_complexity.csv"
-    arguments = ["--specs", *map(str, specs), "--measurements", *map(str, measurements)]
-    collect(["--figure", "fig6_complexity", *arguments, "--out", str(out)])
-    table = read_table(out, ["width", "label_noise", "learning_rate", "sweep"])
+        complete(run)
+    columns = {"width": "model.width", "label_noise": "dataset.label_noise"}
+    columns["learning_rate"] = "learning_rate"
+    specs, sources = {name: run.spec for name, run in runs.items()}, [r.out for r in runs.values()]
+    table = TABLES["fig6_complexity"](collect(specs, {"columns": columns}, sources))
     assert (table.groupby("run")["step"].nunique() == 1).all()
     reached = table[table["measure"] == "reached"].set_index(["sweep", "run"])["value"].to_dict()
     assert reached == {
@@ -347,5 +338,3 @@ def test_the_table_has_the_end_of_every_run_and_whether_it_reached_its_loss(tmp_
         ("label_noise", "clean"): 1.0,
         ("label_noise", "noisy"): 0.0,
     }
-    with pytest.raises(ValueError, match="unknown figure 'fig7'"):
-        collect(["--figure", "fig7", *arguments, "--out", str(out)])

@@ -1,38 +1,32 @@
 import pytest
 import torch
 from tiny_runs import (
-    Killed,
+    MLP,
+    alignments,
+    assert_trained_alike,
     changed,
+    complete,
+    completed,
     descend,
+    fit,
     indices,
-    kill_at,
+    initial_network,
+    killed_and_resumed,
     make_run,
     random_dataset,
-    table_bytes,
     true_labels,
     values,
 )
 
-from feature_alignment.measures.alignment import centered_one_hot
-from feature_alignment.models.mlp import mlp
 from feature_alignment.papers.baratin2021 import difficulty
-from feature_alignment.papers.baratin2021.difficulty import compare_difficulty, load_examples
-from feature_alignment.tangents.kernels import center_kernel
+from feature_alignment.papers.baratin2021.difficulty import load_examples
 from feature_alignment.training.loop import train
-
-from reference import kernels as reference
 
 CLASSES, EASY, HARD, TEST, PROBED = 3, 30, 12, 15, 8
 SETTINGS = {
     "dataset": {"name": "plain", "n_train": EASY, "n_test": TEST, "label_noise": 0.0},
     "difficult": {"name": "plain", "n_train": HARD, "label_noise": 1.0},
-    "model": {
-        "hidden_layers": 2,
-        "width": 10,
-        "bias": True,
-        "activation": "relu",
-        "initialisation": "he_normal",
-    },
+    "model": MLP,
     "loss": "cross_entropy",
     "learning_rate": 0.05,
     "momentum": 0.9,
@@ -71,20 +65,7 @@ def run_with(folder, datasets, *, seed=0, **changes):
 def finished(tmp_path_factory, datasets):
     """A run that has written its table, its network at the end, and the table's bytes."""
     run = run_with(tmp_path_factory.mktemp("finished"), datasets)
-    networks = []
-
-    def keeping(*arguments, **options):
-        networks.append(mlp(*arguments, **options))
-        return networks[-1]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(difficulty, "mlp", keeping)
-        content = table_bytes(run, compare_difficulty)
-    return run, networks[0], content
-
-
-def initial_network(run):
-    return mlp(36, **SETTINGS["model"], outputs=CLASSES, generator=run.generator("init"))
+    return run, *completed(run)
 
 
 def test_every_measure_is_read_at_every_step(finished):
@@ -100,21 +81,12 @@ def test_every_measure_is_read_at_every_step(finished):
 
 
 @pytest.mark.parametrize("step", [STEPS[0], STEPS[-1]])
-@pytest.mark.parametrize("part", [0, 1])
-def test_alignments_are_those_of_the_kernel_written_out(finished, step, part):
+@pytest.mark.parametrize("part, split", [(0, "easy"), (1, "difficult")])
+def test_alignments_are_those_of_the_kernel_written_out(finished, step, part, split):
     run, network, _ = finished
-    network = (network if step else initial_network(run)).double().eval()
-    examples = load_examples(run)[part]
-    inputs, labels = examples.inputs[:PROBED].double(), examples.labels[:PROBED]
-    y = centered_one_hot(labels, CLASSES).double()
-    kernels = {
-        name: center_kernel(kernel)
-        for name, kernel in reference.layer_kernels(network, inputs).items()
-    }
-    found = values(run)
-    split = ("easy", "difficult")[part]
-    for layer, kernel in {**kernels, None: sum(kernels.values())}.items():
-        expected = reference.alignment(kernel, y)
+    network = network if step else initial_network(run)
+    found, examples = values(run), load_examples(run)[part].first(PROBED)
+    for layer, expected in alignments(network, examples, CLASSES).items():
         # Float32 against float64
         assert found[step, "alignment", split, layer] == pytest.approx(expected, rel=1e-4)
 
@@ -122,31 +94,28 @@ def test_alignments_are_those_of_the_kernel_written_out(finished, step, part):
 @pytest.mark.parametrize("step", [STEPS[0], STEPS[-1]])
 def test_fits_are_those_of_all_examples(finished, step):
     run, network, _ = finished
-    network = (network if step else initial_network(run)).double().eval()
     found = values(run)
     for split, examples in zip(("easy", "difficult", "test"), load_examples(run)[:3], strict=True):
-        chances = network(examples.inputs.double()).softmax(dim=1)
-        loss = -chances.gather(1, examples.labels[:, None]).log().mean().item()
-        right = (chances.argmax(dim=1) == examples.labels).double().mean().item()
+        loss, right = fit(network if step else initial_network(run), examples)
         assert found[step, "loss", split, None] == pytest.approx(loss, rel=1e-4)  # float32
         assert found[step, "accuracy", split, None] == right
 
 
 def test_the_network_learns_easy_and_difficult_examples_together(monkeypatch, tmp_path, datasets):
-    given = {}
+    given = []
 
-    def looking(network, inputs, labels, **options):
-        given.update(inputs=inputs, labels=labels, first=options["order"](0))
-        return train(network, inputs, labels, **options)
+    def looking(network, examples, recipe, **options):
+        given.extend([examples, recipe.order(0)])
+        return train(network, examples, recipe, **options)
 
     monkeypatch.setattr(difficulty, "train", looking)
     run = run_with(tmp_path, datasets)
-    table_bytes(run, compare_difficulty)
-    easy, hard, _, _ = load_examples(run)
-    assert torch.equal(given["inputs"], torch.cat([easy.inputs, hard.inputs]))
-    assert torch.equal(given["labels"], torch.cat([easy.labels, hard.labels]))
-    assert sorted(given["first"].tolist()) == list(range(EASY + HARD))
-    assert (given["first"][:10] >= EASY).any()
+    complete(run)
+    (easy, hard, _, _), (both, first) = load_examples(run), given
+    assert torch.equal(both.inputs, torch.cat([easy.inputs, hard.inputs]))
+    assert torch.equal(both.labels, torch.cat([easy.labels, hard.labels]))
+    assert sorted(first.tolist()) == list(range(EASY + HARD))
+    assert (first[:10] >= EASY).any()
 
 
 def test_training_is_momentum_and_weight_decay_on_shuffled_batches(finished):
@@ -159,12 +128,7 @@ def test_training_is_momentum_and_weight_decay_on_shuffled_batches(finished):
     )
     batches = ((inputs[i].double(), labels[i]) for order in orders for i in order.split(10))
     descend(run, network, batches)
-    start = initial_network(run).double()
-    for found, expected, initial in zip(
-        end.double().parameters(), network.parameters(), start.parameters(), strict=True
-    ):
-        # Float32 against float64, relative to how far training went
-        assert (found - expected).norm() < 1e-4 * (expected - initial).norm()
+    assert_trained_alike(end, network, initial_network(run))
 
 
 def test_difficult_examples_of_the_same_dataset_are_others_with_random_labels(tmp_path, datasets):
@@ -199,7 +163,7 @@ def test_difficult_examples_of_another_dataset_keep_their_labels(tmp_path, datas
     indices(datasets["plain"], "test", test.inputs)
     assert len(set(indices(datasets["other"], "train", hard.inputs))) == HARD
     assert torch.equal(hard.labels, true_labels(datasets["other"], "train", hard.inputs))
-    table_bytes(run, compare_difficulty)
+    complete(run)
 
 
 def test_another_dataset_needs_no_test_examples_and_gets_no_noise_of_the_easy_one(
@@ -224,31 +188,28 @@ def test_datasets_of_another_kind_are_refused(tmp_path, datasets):
         load_examples(run_with(tmp_path, datasets, difficult__name="varied"))
 
 
-def test_mistakes_are_explained(tmp_path, datasets):
-    plain = {"plain": datasets["plain"]}
-    with pytest.raises(ValueError, match="needs the dataset 'other', but --data gave: plain"):
-        load_examples(run_with(tmp_path, plain, difficult__name="other"))
-    with pytest.raises(ValueError, match="plain has 50 train examples.*asks for 51"):
-        load_examples(run_with(tmp_path, plain, difficult__n_train=51 - EASY))
-    with pytest.raises(ValueError, match=f"kernel_examples is {HARD + 1}, but .* only {HARD}"):
-        compare_difficulty(run_with(tmp_path, plain, measure__kernel_examples=HARD + 1), None)
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"difficult__name": "other"}, "needs the dataset 'other', but --data gave: plain"),
+        ({"difficult__n_train": 51 - EASY}, "plain has 50 train examples.*asks for 51"),
+        ({"measure__kernel_examples": HARD + 1}, f"examples is {HARD + 1}, but .* only {HARD}"),
+        ({"dataset__label_noise": 0.5}, "would fall on the difficult ones.*label_noise to 0"),
+    ],
+)
+def test_mistakes_are_explained(tmp_path, datasets, changes, message):
+    with pytest.raises(ValueError, match=message):
+        complete(run_with(tmp_path, {"plain": datasets["plain"]}, **changes))
 
 
 def test_the_seed_alone_decides_the_table(finished, tmp_path, datasets):
     _, _, content = finished
     torch.manual_seed(99)
-    assert table_bytes(run_with(tmp_path, datasets), compare_difficulty) == content
-    other = run_with(tmp_path, datasets, seed=1)
-    assert table_bytes(other, compare_difficulty) != content
+    assert complete(run_with(tmp_path, datasets)) == content
+    assert complete(run_with(tmp_path, datasets, seed=1)) != content
 
 
 @pytest.mark.parametrize("step", [2, 8])
 def test_a_killed_run_resumes_to_the_same_table(finished, tmp_path, datasets, step):
     _, _, content = finished
-    run = run_with(tmp_path, datasets)
-    with pytest.MonkeyPatch.context() as patch:
-        kill_at(patch, "cross_entropy", step)
-        with pytest.raises(Killed):
-            table_bytes(run, compare_difficulty)
-    assert run.checkpoint.exists()
-    assert table_bytes(run, compare_difficulty) == content
+    assert killed_and_resumed(run_with(tmp_path, datasets), "cross_entropy", step) == content

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_runs import changed, make_run
+from tiny_runs import changed, complete, make_run
 
 from feature_alignment.measures.ansatz import ansatz_correlations, matrix_correlations
 from feature_alignment.measures.early_alignment import (
@@ -19,8 +19,8 @@ from feature_alignment.measures.early_alignment import (
 from feature_alignment.measures.orthogonal import haar_orthogonal
 from feature_alignment.models.quadratic import quadratic_network
 from feature_alignment.papers.beaglehole2024.early_alignment import (
+    CONDITIONS,
     build_network,
-    complete,
     correlations_after_step,
     draw_readout,
     power_law,
@@ -46,7 +46,6 @@ SETTINGS = {
     "step": 1e-5,
     "check": 12,
 }
-CONDITIONS = ["dimension", "width", "examples", "alpha", "epsilon", "readout"]
 
 
 def normal(*shape, seed=0):
@@ -283,19 +282,22 @@ def test_labels_have_the_moments_that_the_teacher_is_made_for():
     assert expected.abs().max() > 0.3
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    run = make_run(
-        "early_alignment", SETTINGS, tmp_path_factory.mktemp("run"), paper="beaglehole2024"
-    )
+def measured(folder, seed=0):
+    settings = {name: value for name, value in SETTINGS.items() if name != "seeds"}
+    run = make_run("early_alignment", settings, folder, seed=seed, paper="beaglehole2024")
     complete(run)
     return run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return measured(tmp_path_factory.mktemp("run"))
 
 
 def by_part(run):
     table = read_table(run.out, CONDITIONS)
     assert set(zip(table["step"], table["epoch"], strict=True)) == {(0, 0.0)}
-    wide = table.pivot(index=CONDITIONS, columns="measure", values="value")
+    wide = table.pivot(index=list(CONDITIONS), columns="measure", values="value")
     assert int(wide.notna().sum().sum()) == len(table)
     return wide
 
@@ -304,8 +306,8 @@ def test_every_part_is_measured(finished):
     parts = by_part(finished)
     assert len(parts) == 3 * 2 * 2 * 2
     checked = parts.index.get_level_values("examples") == 40
-    for measure in ("trained_cosine", "trained_error"):
-        assert parts[measure].notna().tolist() == checked.tolist()
+    for name in ("trained_cosine", "trained_error"):
+        assert parts[name].notna().tolist() == checked.tolist()
     assert parts.drop(columns=["trained_cosine", "trained_error"]).notna().all(axis=None)
     errors = parts["predicted_cosine"] / parts["observed_cosine"] - 1
     np.testing.assert_allclose(parts["relative_error"], errors, rtol=0, atol=1e-12)
@@ -371,14 +373,9 @@ def test_without_examples_the_table_holds_expectations(finished):
 
 
 def test_the_same_seed_gives_the_same_bytes(finished, tmp_path):
-    for seed, same in ((0, True), (1, False)):
-        run = make_run("early_alignment", SETTINGS, tmp_path, seed=seed, paper="beaglehole2024")
-        complete(run)
-        if same:
-            assert run.out.read_bytes() == finished.out.read_bytes()
-        else:
-            observed = by_part(run)["observed_cosine"]
-            assert not np.isclose(observed, by_part(finished)["observed_cosine"]).any()
+    assert measured(tmp_path).out.read_bytes() == finished.out.read_bytes()
+    other = by_part(measured(tmp_path, seed=1))["observed_cosine"]
+    assert not np.isclose(other, by_part(finished)["observed_cosine"]).any()
 
 
 def test_the_settings_are_those_of_the_schema():

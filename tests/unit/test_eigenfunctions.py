@@ -1,20 +1,17 @@
-import json
 import math
 
 import numpy as np
 import pytest
 import torch
-from tiny_runs import Killed, changed, kill_at, make_run, values
+from tiny_runs import MLP, Killed, changed, complete, completed, kill_at, make_run, values
 
 from feature_alignment.data.disk import disk_labels, grid_points
-from feature_alignment.models.mlp import mlp
-from feature_alignment.papers.baratin2021 import eigenfunctions
+from feature_alignment.models.build import build
 from feature_alignment.papers.baratin2021.eigenfunctions import (
     LEADING,
     RANKS,
     RINGS,
     Eigenfunctions,
-    descend,
 )
 from feature_alignment.tables import read_table
 
@@ -24,13 +21,7 @@ SIDE, POINTS = 20, 40
 SETTINGS = {
     "variant": "disk",
     "n_train": POINTS,
-    "model": {
-        "hidden_layers": 2,
-        "width": 12,
-        "bias": True,
-        "activation": "relu",
-        "initialisation": "pytorch",
-    },
+    "model": changed(MLP, width=12, initialisation="pytorch"),
     "learning_rate": 0.2,
     "measure": {"grid": SIDE, "steps": [20, 0, 3]},
 }
@@ -38,40 +29,30 @@ STEPS = [0, 3, 20]
 KERNEL_MEASURES = ("alignment", "eigenvalue_ratio", "effective_rank", "label_energy")
 
 
-def recorder_of(run):
-    measure = run.settings["measure"]
-    return Eigenfunctions(measure["grid"], run.settings["variant"], sorted(measure["steps"]))
+RADII = [(k + 0.5) / RINGS for k in range(RINGS)]
 
 
-def complete(folder, *, seed=0, **changes):
-    """Run as :func:`eigenfunctions.main` does; return run and images."""
-    run = make_run("eigenfunctions", changed(SETTINGS, **changes), folder, seed=seed)
-    recorder = recorder_of(run)
-    run.complete(lambda _: descend(run, recorder))
-    recorder.save(run.out.with_suffix(".npz"))
+def tiny(folder, *, seed=0, **changes):
+    return make_run("eigenfunctions", changed(SETTINGS, **changes), folder, seed=seed)
+
+
+def arrays_of(run):
     with np.load(run.out.with_suffix(".npz"), allow_pickle=False) as arrays:
-        return run, dict(arrays)
+        return dict(arrays)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A finished run with its images and its network at the end."""
-    networks = []
-
-    def keeping(*arguments, **options):
-        networks.append(mlp(*arguments, **options))
-        return networks[-1]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(eigenfunctions, "mlp", keeping)
-        run, images = complete(tmp_path_factory.mktemp("finished"))
-    return run, images, networks[0]
+    run = tiny(tmp_path_factory.mktemp("finished"))
+    network, _ = completed(run)
+    return run, arrays_of(run), network
 
 
 def network_at(finished, step):
     run, _, network = finished
     if not step:
-        network = mlp(2, **SETTINGS["model"], outputs=1, generator=run.generator("init"))
+        network = build(SETTINGS["model"], (2,), 1, run.generator("init"))
     return network.double().eval()
 
 
@@ -95,12 +76,12 @@ def targets():
 def test_every_measure_is_read_at_every_step(finished):
     run, _, _ = finished
     expected = {
-        *((m, "train") for m in ("loss", "accuracy")),
-        *((m, "grid") for m in ("accuracy", "trace")),
-        *((f"{m}_{k}", "grid") for m in KERNEL_MEASURES for k in ("centered", "uncentered")),
-        *((f"angular_mean_{k}", "grid") for k in range(RINGS)),
+        *((m, "train", None) for m in ("loss", "accuracy")),
+        *((m, "grid", None) for m in ("accuracy", "trace")),
+        *((f"{m}_{k}", "grid", None) for m in KERNEL_MEASURES for k in ("centered", "uncentered")),
+        *(("angular_mean", "grid", None, radius) for radius in RADII),
     }
-    assert set(values(run)) == {(step, *place, None) for step in STEPS for place in expected}
+    assert set(values(run)) == {(step, *place) for step in STEPS for place in expected}
     assert read_table(run.out)["step"].drop_duplicates().tolist() == STEPS
 
 
@@ -213,9 +194,9 @@ def test_angular_means_are_those_of_the_most_correlated_function(finished, step)
             if k / RINGS <= math.hypot(x1, x2) < (k + 1) / RINGS:
                 rings[k].append(value)
     found = values(finished[0])
-    for k, members in rings.items():
+    for radius, members in zip(RADII, rings.values(), strict=True):
         # 2e-3: eigenfunctions of a float32 kernel
-        assert found[step, f"angular_mean_{k}", "grid", None] == pytest.approx(
+        assert found[step, "angular_mean", "grid", None, radius] == pytest.approx(
             np.mean(members), abs=2e-3
         )
 
@@ -234,9 +215,10 @@ class Ring(torch.nn.Module):
 
 @pytest.mark.parametrize("weight", [1.0, -1.0])
 def test_angular_means_rise_with_the_radius_where_the_function_is_the_radius(weight):
-    readings = Eigenfunctions(SIDE, "disk", [0])(Ring(weight))
+    readings = list(Eigenfunctions(SIDE, "disk", [0])(Ring(weight)))
     found = {reading.measure: reading.value for reading in readings}
-    means = [found[f"angular_mean_{k}"] for k in range(RINGS)]
+    means = [reading.value for reading in readings if reading.measure == "angular_mean"]
+    assert [reading.at for reading in readings if reading.measure == "angular_mean"] == RADII
     assert means == sorted(means)
     assert means[0] < 0 < means[-1]
     radii = grid_points(SIDE).double().square().sum(dim=1)
@@ -253,8 +235,8 @@ def test_angular_means_rise_with_the_radius_where_the_function_is_the_radius(wei
 @pytest.mark.parametrize("variant", ["disk", "half_disk"])
 def test_a_linear_network_has_its_known_kernel(variant):
     """f = w·x + b has K = x·x′ + 1: a constant and, equally strong, two slopes."""
-    network = mlp(2, **{**SETTINGS["model"], "hidden_layers": 0}, outputs=1,
-                  generator=torch.Generator().manual_seed(0))  # fmt: skip
+    draw = torch.Generator().manual_seed(0)
+    network = build(changed(SETTINGS["model"], hidden_layers=0), (2,), 1, draw)
     recorder = Eigenfunctions(SIDE, variant, [0])
     found = {reading.measure: reading.value for reading in recorder(network)}
     points = grid_points(SIDE).double()
@@ -272,7 +254,7 @@ def test_a_linear_network_has_its_known_kernel(variant):
     assert found["alignment_centered"] == pytest.approx(expected, rel=1e-4, abs=1e-6)
     assert (expected > 0.02) == (variant == "half_disk")
     # The first two functions span the slopes, and the mean square of each is 1
-    first, second = recorder.images[0].reshape(len(RANKS), -1)[:2]
+    first, second = recorder.functions[0].reshape(len(RANKS), -1)[:2]
     slopes = points.numpy() / math.sqrt(strength)
     for function in (first, second):
         inside = slopes @ (slopes.T @ function)
@@ -281,25 +263,24 @@ def test_a_linear_network_has_its_known_kernel(variant):
 
 
 def test_the_variant_of_the_labels_matters(finished, tmp_path):
-    run, _ = complete(tmp_path, variant="half_disk")
+    run = tiny(tmp_path, variant="half_disk")
+    complete(run)
     first, second = values(finished[0]), values(run)
     assert first[20, "loss", "train", None] != second[20, "loss", "train", None]
     place = (0, "alignment_centered", "grid", None)
     assert first[place] != second[place]
     assert first[0, "trace", "grid", None] == second[0, "trace", "grid", None]
     with pytest.raises(ValueError, match="unknown variant 'ring'"):
-        complete(tmp_path, variant="ring")
+        complete(tiny(tmp_path, variant="ring"))
 
 
 def test_the_seed_alone_decides_table_and_images(finished, tmp_path):
-    run = finished[0]
     torch.manual_seed(99)
-    again, _ = complete(tmp_path)
-    other, _ = complete(tmp_path, seed=1)
+    runs = [finished[0], tiny(tmp_path), tiny(tmp_path, seed=1)]
+    for run in runs[1:]:
+        complete(run)
     for ending in (".csv", ".npz"):
-        content, same, differs = (
-            r.out.with_suffix(ending).read_bytes() for r in (run, again, other)
-        )
+        content, same, differs = (run.out.with_suffix(ending).read_bytes() for run in runs)
         assert same == content
         assert differs != content
 
@@ -308,23 +289,6 @@ def test_a_killed_run_leaves_nothing_and_starts_anew(finished, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         kill_at(patch, "binary_cross_entropy", 10)
         with pytest.raises(Killed):
-            complete(tmp_path)
+            complete(tiny(tmp_path))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-    run, _ = complete(tmp_path)
-    assert run.out.read_bytes() == finished[0].out.read_bytes()
-
-
-@pytest.mark.usefixtures("restored_torch")
-def test_the_program_writes_table_and_images(finished, tmp_path):
-    run = finished[0]
-    spec = tmp_path / "spec.json"
-    spec.write_text(json.dumps(run.spec))
-    paths = [f"--{name}={tmp_path / file}" for name, file in (
-        ("spec", "spec.json"), ("out", "0.csv"), ("checkpoint", "0.safetensors")
-    )]  # fmt: skip
-    eigenfunctions.main([*paths, "--seed", "0"])
-    assert (tmp_path / "0.csv").read_bytes() == run.out.read_bytes()
-    images = run.out.with_suffix(".npz").read_bytes()
-    assert (tmp_path / "0.npz").read_bytes() == images
-    written = {path.name for path in tmp_path.iterdir()}
-    assert written == {"spec.json", "0.csv", "0.meta.json", "0.npz"}
+    assert complete(tiny(tmp_path)) == finished[0].out.read_bytes()

@@ -1,29 +1,27 @@
 """Both instruments on the same networks: the run and its table."""
 
-import json
 from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
-from made_up import collection, readings
-from tiny_runs import Killed, changed, kill_at, make_run, random_dataset
+from made_up import collection, columns, readings
+from tiny_runs import (
+    MLP,
+    changed,
+    complete,
+    killed_and_resumed,
+    make_run,
+    perform_run,
+    random_dataset,
+)
 
-from feature_alignment.papers.joint import both_instruments, tables
+from feature_alignment.papers.joint import tables
 from feature_alignment.plots.draw import find_figure
 from feature_alignment.tables import read_table
 
-MLP = {
-    "seeds": 1,
+SETTINGS = {
     "dataset": {"name": "digits", "n_train": 30, "n_test": 20, "label_noise": 0.0},
-    "model": {
-        "architecture": "fully_connected",
-        "hidden_layers": 3,
-        "width": 8,
-        "bias": False,
-        "activation": "relu",
-        "initialisation": "pytorch",
-    },
+    "model": {**MLP, "hidden_layers": 3, "bias": False},
     "loss": "centered_mse",
     "learning_rate": 0.1,
     "momentum": 0.5,
@@ -34,7 +32,6 @@ MLP = {
 VGG = {
     "architecture": "vgg11",
     "width": 2,
-    "batch_norm": False,
     "initialisation": "he_normal",
     "hidden_layers": 1,
     "dropout": 0.5,
@@ -52,33 +49,18 @@ def datasets(tmp_path_factory):
 
 
 def tiny(folder, datasets, kind="mlp", **changes):
-    settings = changed(MLP, **changes)
+    settings = changed(SETTINGS, **changes)
     if kind == "vgg":
         settings |= {"model": VGG, "learning_rate": 0.001}
         settings["dataset"] = {**settings["dataset"], "name": "photo_patches"}
     return make_run("both_instruments", settings, folder, *datasets, paper="joint")
 
 
-def complete(run):
-    folder = run.out.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "spec.json").write_text(json.dumps(run.spec))
-    arguments = [f"--spec={folder / 'spec.json'}", "--seed=0", "--data"]
-    arguments += [str(dataset.arrays) for dataset in run.datasets.values()]
-    arguments.append("--manifest")
-    for name, dataset in run.datasets.items():
-        (folder / f"{name}.json").write_text(json.dumps(dataset.manifest))
-        arguments.append(str(folder / f"{name}.json"))
-    arguments += [f"--out={run.out}", f"--checkpoint={run.checkpoint}", "--checkpoint-interval=0"]
-    both_instruments.main(arguments)
-    return run.out.read_bytes()
-
-
 @pytest.mark.usefixtures("restored_torch")
 @pytest.mark.parametrize("kind", ["mlp", "vgg"])
 def test_layers_have_both_and_a_killed_run_goes_on_to_the_same_bytes(kind, tmp_path, datasets):
     whole = tiny(tmp_path / "whole", datasets, kind)
-    expected = complete(whole)
+    expected = perform_run(whole)
     table = read_table(whole.out)
     layers = {
         measure: set(table.loc[table["measure"] == measure, "layer"].dropna())
@@ -91,15 +73,9 @@ def test_layers_have_both_and_a_killed_run_goes_on_to_the_same_bytes(kind, tmp_p
     }
     assert set(table["epoch"]) == {0, 1, 2}
     run = tiny(tmp_path / "killed", datasets, kind)
-    with pytest.MonkeyPatch.context() as patch:
-        kill_at(patch, "centered_mse", 4)
-        with pytest.raises(Killed):
-            complete(run)
-    torch.manual_seed(5)  # a new process has another state
-    assert complete(run) == expected
+    assert killed_and_resumed(run, "centered_mse", 4) == expected
 
 
-@pytest.mark.usefixtures("restored_torch")
 @pytest.mark.parametrize("setting", ["kernel_examples", "covariance_examples"])
 def test_more_examples_than_there_are_is_an_error(setting, tmp_path, datasets):
     run = tiny(tmp_path, datasets, **{f"measure__{setting}": 31})
@@ -126,8 +102,8 @@ def test_rank_correlations_are_over_the_layers_of_one_network():
         places += [("alignment", s, layer) for s in ("train", "test") for layer in (None, *names)]
         places += [(m, "train", layer) for m in tables.ANSATZ for layer in measured]
         rows += readings([run], [0, 4, 8], places, "joint")
-    source = collection("both_instruments", rows, settings, "joint")
-    table = tables.FIGURES["both_instruments"](source)
+    named = columns("joint", "both_instruments")
+    table = tables.both_instruments(collection(rows, settings, "joint", columns=named))
     assert {*find_figure("joint/both_instruments").COLUMNS} <= {*table.columns}
     for network, names in (
         ("fully_connected", ["linear1", "linear2", "linear3"]),

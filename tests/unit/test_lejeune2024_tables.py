@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from made_up import collection
+from made_up import collection, columns
 
 from feature_alignment.papers.lejeune2024 import tables
 from feature_alignment.plots.draw import find_figure
@@ -34,28 +34,39 @@ def ridge(run, n, errors, *, seed=0):
             yield {**common, "step": step, "split": split, "measure": "error", "value": value}
 
 
-def made(figure, rows, settings, conditions=("model", "n_train")):
-    source = collection(figure, list(rows), settings, "lejeune2024", conditions)
-    table = tables.FIGURES[figure](source)
-    assert {*find_figure(f"lejeune2024/{figure}").COLUMNS} <= {*table.columns}
-    return table
-
-
-def tangent_settings(subset, **changes):
-    """The settings of a run of figure 4 that the tables look at, with values of the paper."""
-    published = {
+PUBLISHED = {
+    "digits": {
         "sizes": [10, 100],
         "full": [0.3, 0.1],
         "fixed": [0.5, 0.3],
         "adaptive": [0.4, 0.2],
     }
+}
+"""What the paper's figure would show."""
+
+
+def made(figure, rows, settings, conditions=("model", "n_train"), variants=None):
+    """The table of a figure; runs as published, and ridge regressions, have the paper's values."""
+    labels = {run: {"variant": "baseline"} for run in settings}
+    for run, chosen in settings.items():
+        if chosen.get("subset") == "fresh" or "ridges" in chosen:
+            labels[run]["published"] = "digits"
+        if variants and run in variants:
+            labels[run]["variant"] = variants[run]
+    record = {"labels": labels, "published": PUBLISHED, "columns": columns("lejeune2024", figure)}
+    source = collection(rows, settings, "lejeune2024", conditions, **record)
+    table = tables.TABLES[figure](source)
+    assert {*find_figure(f"lejeune2024/{figure}").COLUMNS} <= {*table.columns}
+    return table
+
+
+def tangent_settings(subset, **changes):
+    """The settings of a run of figure 4 that the tables look at."""
     settings = {
         "dataset": {"name": "digits"},
         "subset": subset,
-        "variant": "baseline",
         "stop": {"patience": 20, "least_epochs": 0},
         "epochs": 1000,
-        "published": published if subset == "fresh" or "ridges" in changes else None,
     }
     return settings | changes
 
@@ -190,10 +201,10 @@ def test_variants_are_compared_with_the_baseline():
     ]
     settings = {
         "a": tangent_settings("one"),
-        "v": tangent_settings("one", variant="other"),
+        "v": tangent_settings("one"),
         "r": tangent_settings("one", ridges=[0.1, 1.0]),
     }
-    table = made("c3_robustness", rows, settings)
+    table = made("c3_robustness", rows, settings, variants={"v": "other"})
     assert values(table, "error", "variant", "model", n_train=100) == {
         ("baseline", "fixed"): 0.3,
         ("baseline", "adaptive"): 0.35,
@@ -213,7 +224,7 @@ def test_singular_values_get_a_rank():
     common = {"paper": "lejeune2024", "run": "a", "seed": 0, "model": "full", "n_train": 10}
     end = {**common, "epoch": 1.0, "step": 5, "layer": "linear1"}
     rows = [
-        {**end, "measure": f"singular_value_{rank}", "value": value}
+        {**end, "measure": "singular_value", "at": rank, "value": value}
         for rank, value in ((1, 8.0), (4, 2.0))
     ]
     rows.append({**end, "measure": "error", "value": 1.0})
@@ -229,7 +240,7 @@ def student(target, **measures):
     for measure, value in measures.items():
         name, _, rank = measure.partition("__")
         row = {**common, "step": 4, "measure": name, "value": value}
-        yield row | ({"layer": rank} if rank else {})
+        yield row | ({"at": float(rank)} if rank else {})
 
 
 def test_the_targets_cosines_are_compared():
@@ -253,7 +264,7 @@ def test_spectra_of_students_and_networks_are_put_together():
             common = {"paper": "lejeune2024", "run": "a", "seed": 0, "model": model, "n_train": n}
             end = {**common, "epoch": 3.0, "step": n, "split": "test"}
             rows.append({**end, "measure": "kernel_alignment", "value": aligned + n / 1000})
-            rows.append({**end, "measure": "eigenvalue_share_3", "value": aligned})
+            rows.append({**end, "measure": "eigenvalue_share", "at": 3, "value": aligned})
     settings = {"s": {}, "a": tangent_settings("one")}
     table = made("n2_kernel_spectra", rows, settings, ["target", "model", "n_train"])
     assert values(table, "eigenvalue_share", "target", "kernel", "rank") == {

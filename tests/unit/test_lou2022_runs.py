@@ -5,24 +5,27 @@ from itertools import pairwise
 import pytest
 import torch
 from tiny_runs import (
-    Killed,
+    MLP,
+    alignments,
+    assert_trained_alike,
     changed,
+    complete,
+    completed,
     descend,
-    kill_at,
+    initial_network,
+    killed_and_resumed,
     make_run,
+    perform_run,
     random_dataset,
-    table_bytes,
     values,
 )
 
-from feature_alignment.measures.alignment import centered_one_hot
 from feature_alignment.papers.lou2022 import hierarchy
 from feature_alignment.papers.lou2022.hierarchy import follow_layers
-from feature_alignment.papers.lou2022.information import measure_information
-from feature_alignment.papers.lou2022.networks import build_network
 from feature_alignment.tables import read_table
-from feature_alignment.tangents.kernels import center_kernel
 from feature_alignment.training.loop import train
+from feature_alignment.training.losses import LOSSES
+from feature_alignment.training.recipe import shuffled
 
 from reference import kernels as reference
 
@@ -30,14 +33,7 @@ CLASSES, PROBED = 4, 8
 SETTINGS = {
     "dataset": {"name": "greys", "n_train": 30, "n_test": 20, "label_noise": 0.0},
     "input_offset": 0.0,
-    "model": {
-        "architecture": "fully_connected",
-        "depth": 4,
-        "width": 12,
-        "bias": True,
-        "activation": "relu",
-        "initialisation": "he_normal",
-    },
+    "model": {**MLP, "hidden_layers": 3},
     "loss": "cross_entropy",
     "optimizer": "sgd",
     "learning_rate": 0.05,
@@ -77,24 +73,15 @@ def colours(tmp_path_factory):
     return random_dataset(folder, "colours", (3, 32, 32), n_train=40, n_test=20, classes=CLASSES)
 
 
-def tiny(settings, folder, dataset, **options):
-    return make_run("hierarchy", settings, folder, dataset, paper="lou2022", **options)
+def tiny(settings, folder, dataset):
+    return make_run("hierarchy", settings, folder, dataset, paper="lou2022")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, greys):
     """A run that has written its table, its network at the end, and the bytes."""
     run = tiny(SETTINGS, tmp_path_factory.mktemp("finished"), greys)
-    networks = []
-
-    def keeping(*arguments):
-        networks.append(build_network(*arguments))
-        return networks[-1]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hierarchy, "build_network", keeping)
-        content = table_bytes(run, follow_layers)
-    return run, networks[0], content
+    return run, *completed(run)
 
 
 def test_what_is_measured_and_when(finished):
@@ -131,7 +118,7 @@ def test_a_loss_is_reached_when_the_running_average_is_below_it_twice(finished, 
             losses.append(loss.item())
         return loss
 
-    monkeypatch.setitem(hierarchy.LOSSES, "cross_entropy", keeping)
+    monkeypatch.setitem(LOSSES, "cross_entropy", keeping)
     follow_layers(run, None)
     smoothed, ends = losses[0], []
     for step, loss in enumerate(losses, start=1):
@@ -148,53 +135,41 @@ def test_a_loss_is_reached_when_the_running_average_is_below_it_twice(finished, 
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_alignments_are_those_of_kernels_written_out(finished, which, split):
     run, network, _ = finished
-    task = run.task()
     if which == "first":
-        network = build_network(run, task)
-    examples = getattr(task, split).first(PROBED)
-    network = network.double().eval()
-    y = centered_one_hot(examples.labels, CLASSES).double()
+        network = initial_network(run)
+    examples = getattr(run.task(), split).first(PROBED)
     found = values(run)
     step = max(step for step, *_ in found) if which == "last" else 0
-    for layer, kernel in reference.layer_kernels(network, examples.inputs.double()).items():
-        expected = reference.alignment(center_kernel(kernel), y)
+    for layer, expected in alignments(network, examples, CLASSES).items():
         # Float32 against float64
         assert found[step, "alignment", split, layer] == pytest.approx(expected, rel=2e-4)
 
 
 def test_the_network_is_trained_as_written_out(finished):
     run, trained, _ = finished
-    task = run.task()
-    network = build_network(run, task)
+    examples, network = run.task().train, initial_network(run).double()
     steps = max(step for step, *_ in values(run))
-    order = run.shuffled(30)
+    order = shuffled(30, run)
     batches = [part for epoch in range(steps // 3) for part in order(epoch).split(10)]
-    descend(run, network, ((task.train.inputs[part], task.train.labels[part]) for part in batches))
-    for one, other in zip(network.parameters(), trained.float().parameters(), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    inputs = examples.inputs.double()
+    descend(run, network, ((inputs[part], examples.labels[part]) for part in batches))
+    assert_trained_alike(trained, network, initial_network(run))
 
 
-def test_a_killed_run_resumes_to_the_same_bytes(finished, tmp_path, greys, monkeypatch):
-    _, _, expected = finished
+def test_a_killed_run_resumes_to_the_same_bytes(finished, tmp_path, greys):
     run = tiny(SETTINGS, tmp_path, greys)
-    with monkeypatch.context() as patch:
-        kill_at(patch, "cross_entropy", 14)
-        with pytest.raises(Killed):
-            run.complete(lambda checkpointing: follow_layers(run, checkpointing))
-    assert run.checkpoint.exists()
-    assert table_bytes(run, follow_layers) == expected
+    assert killed_and_resumed(run, "cross_entropy", 14) == finished[2]
 
 
 def test_information_at_initialisation(tmp_path, greys):
     settings = {key: SETTINGS[key] for key in ("dataset", "model")}
     settings["measure"] = {"examples": 6}
     run = make_run("information", settings, tmp_path, greys, paper="lou2022")
-    run.complete(lambda checkpointing: measure_information(run))
+    complete(run)
     found = {(measure, layer): value for (_, measure, _, layer), value in values(run).items()}
     assert set(found) == INFORMATION
-    task = run.task()
-    network = build_network(run, task).eval()
-    inputs = task.test.inputs[:6]
+    network = initial_network(run).eval()
+    inputs = run.task().test.inputs[:6]
     pairs = [(i, j) for i in range(6) for j in range(i + 1, 6)]
     seen, hidden = [], inputs.flatten(1)
     for module in network:
@@ -222,16 +197,17 @@ def test_an_offset_raises_the_correlation_of_inputs_and_keeps_their_size(tmp_pat
     for offset in (0.0, 2.0):
         settings = changed(SETTINGS, input_offset=offset, epochs=1)
         run = tiny(settings, tmp_path / str(offset), greys)
-        table_bytes(run, follow_layers)
+        complete(run)
         correlations.append(values(run)[0, "input_correlation", None, None])
         part = hierarchy._examples(run.task().train, offset, run.device, torch.contiguous_format)
         assert part.inputs.square().mean().item() == pytest.approx(1, abs=0.1)
     assert correlations[1] > correlations[0] + 0.3
 
 
+@pytest.mark.usefixtures("restored_torch")
 def test_a_convolutional_run_measures_the_same_but_no_information(tmp_path, colours):
     run = tiny(CONVOLUTIONAL, tmp_path, colours)
-    content = table_bytes(run, follow_layers)
+    content = perform_run(run)
     found = values(run)
     assert not {measure for _, measure, *_ in found} & {measure for measure, _ in INFORMATION}
     layers = [
@@ -240,20 +216,20 @@ def test_a_convolutional_run_measures_the_same_but_no_information(tmp_path, colo
     assert len(layers) == 42  # 20 convolutions, 20 norms, the head, the whole
     assert {step for step, *_ in found} == {0, 6}
     again = tiny(CONVOLUTIONAL, tmp_path / "again", colours)
-    assert table_bytes(again, follow_layers) == content
+    assert perform_run(again) == content
 
 
 def test_augmented_images_are_seen_by_the_training_alone(tmp_path, colours, monkeypatch):
     seen = []
 
-    def spying(model, inputs, labels, *, augment, **options):
-        batch = inputs[:5]
+    def spying(model, examples, recipe, **options):
+        batch, augment = examples.inputs[:5], recipe.before_step
         seen.append((batch, augment(batch, 3), augment(batch, 3), augment(batch, 4)))
-        return train(model, inputs, labels, augment=augment, **options)
+        return train(model, examples, recipe, **options)
 
     monkeypatch.setattr(hierarchy, "train", spying)
     run = tiny(changed(CONVOLUTIONAL, epochs=1), tmp_path, colours)
-    table_bytes(run, follow_layers)
+    complete(run)
     plain, once, again, later = seen[0]
     assert torch.equal(once, again)
     assert not torch.equal(once, later)
@@ -262,7 +238,7 @@ def test_augmented_images_are_seen_by_the_training_alone(tmp_path, colours, monk
 
 def test_log_spaced_measurements_come_besides(tmp_path, greys):
     run = tiny(changed(SETTINGS, measure__ratio=2.0), tmp_path, greys)
-    table_bytes(run, follow_layers)
+    complete(run)
     found = values(run)
     steps = sorted({step for step, *_ in found})
     assert {0, 5, 10, 20} <= set(steps)
@@ -273,7 +249,7 @@ def test_log_spaced_measurements_come_besides(tmp_path, greys):
 
 def test_adam_trains_too(tmp_path, greys):
     run = tiny(changed(SETTINGS, optimizer="adam", learning_rate=0.01), tmp_path, greys)
-    table_bytes(run, follow_layers)
+    complete(run)
     assert max(v for (_, m, *_), v in values(run).items() if m == "losses_reached") == 2
 
 

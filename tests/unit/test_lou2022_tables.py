@@ -4,23 +4,27 @@ import math
 
 import numpy as np
 import pytest
-from made_up import collection
+from made_up import collection, columns
 
 from feature_alignment.measures.hierarchy import profile
 from feature_alignment.measures.information import KAPPA, mean_field_equilibrium
 from feature_alignment.papers.lou2022 import tables, theory
 from feature_alignment.plots.draw import find_figure
-from feature_alignment.tables import tidy
 
 
 def lou_collection(figure, rows, settings):
-    return collection(figure, rows, settings, "lou2022")
+    return collection(rows, settings, "lou2022", columns=columns("lou2022", figure))
 
 
-def settings(**model):
+def settings(depth=3, **model):
     return {
         "dataset": {"name": "digits"},
-        "model": {"architecture": "fully_connected", "width": 8, **model},
+        "model": {
+            "architecture": "fully_connected",
+            "hidden_layers": depth - 1,
+            "width": 8,
+            **model,
+        },
         "learning_rate": 0.1,
         "batch_size": 10,
         "optimizer": "sgd",
@@ -256,7 +260,7 @@ def test_trained_alignments_stand_beside_the_information_of_their_start():
     assert alignments["layer_index"].notna().sum() == 6
 
 
-@pytest.mark.parametrize("figure", tables.FIGURES)
+@pytest.mark.parametrize("figure", tables.TABLES)
 def test_every_table_has_the_columns_of_its_figure(figure):
     chosen = {f"depth{depth}": settings(depth=depth) for depth in (10, 20)}
     rows = [*depth_rows({10: 5, 20: 8})]
@@ -265,16 +269,6 @@ def test_every_table_has_the_columns_of_its_figure(figure):
         for end in ("", "_mean_field"):
             row = {**common, "measure": f"{measure}{end}", "value": 0.5}
             rows += [{**row, "run": run} for run in chosen]
-    table = tables.FIGURES[figure](lou_collection(figure, rows, chosen))
+    table = tables.TABLES[figure](lou_collection(figure, rows, chosen))
     assert table[[*find_figure(f"lou2022/{figure}").COLUMNS]].notna().any().all()
     assert np.isfinite(table["value"]).all()
-
-
-def test_an_unknown_figure_is_an_error(tmp_path):
-    spec = tmp_path / "a.json"
-    spec.write_text('{"paper": "lou2022", "run": "a", "scale": "smoke", "settings": {}}')
-    table = tmp_path / "a.csv"
-    tidy([{"run": "a", "seed": 0, "measure": "m", "value": 1.0}]).to_csv(table, index=False)
-    arguments = ["--specs", str(spec), "--measurements", str(table), "--out", str(tmp_path / "o")]
-    with pytest.raises(ValueError, match="unknown figure 'e9'; expected one of e1_hierarchy"):
-        tables.main(["--figure", "e9", *arguments])

@@ -1,8 +1,12 @@
 import numpy as np
 import pytest
+from tiny_runs import complete, make_run
 
 from feature_alignment.measures import penalties
+from feature_alignment.papers.lejeune2024 import tables
 from feature_alignment.papers.lejeune2024.penalties import curves
+from feature_alignment.plots.draw import find_figure
+from feature_alignment.run.collecting import collect
 
 from reference import penalties as reference
 
@@ -75,9 +79,21 @@ def test_refuses_arguments_out_of_range(bad):
 
 
 def test_curves_cover_every_measure_of_the_figure():
-    rows = list(curves(np.array([0.5, 1.0, 2.0])))
-    measures = {row["measure"] for row in rows}
+    points = list(curves(np.array([0.5, 1.0, 2.0])))
+    measures = {point.measure for point in points}
     assert measures == {"ridge"} | {
         f"{prefix}{name}" for prefix in ("", "effective_", "argmin_") for name in ("w1", "w2", "w3")
     }
-    assert {row["v"] for row in rows if row["measure"] == "w1"} == {1.0, 2.0}
+    assert {point.at for point in points if point.measure == "w1"} == {1.0, 2.0}
+    assert {point.at for point in points if point.measure == "ridge"} == {0.5, 1.0, 2.0}
+
+
+def test_the_table_of_the_figure_has_the_curves_by_their_argument(tmp_path):
+    run = make_run("penalties", {"largest_argument": 2, "points": 5}, tmp_path, paper="lejeune2024")
+    complete(run)
+    table = tables.penalties(collect({"tiny": run.spec}, {}, [run.out]))
+    assert {*find_figure("lejeune2024/fig2_penalties").COLUMNS} <= {*table.columns}
+    squares = table[table["measure"] == "ridge"].set_index("v")["value"]
+    assert squares.to_dict() == {v: v**2 for v in (0, 0.5, 1, 1.5, 2)}
+    # Nothing is random and nothing is trained
+    assert table[["seed", "step", "epoch"]].isna().all(axis=None)

@@ -2,11 +2,22 @@
 
 import copy
 import math
+from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
-from tiny_runs import Killed, changed, descend, kill_at, make_run, random_dataset
+from tiny_runs import (
+    MLP,
+    Killed,
+    changed,
+    complete,
+    descend,
+    kill_at,
+    make_run,
+    perform_run,
+    random_dataset,
+)
 from torch.func import functional_call, jvp
 
 from feature_alignment.measures.sample_complexity import (
@@ -17,32 +28,29 @@ from feature_alignment.measures.sample_complexity import (
     mean_ratio,
     ratio_at,
 )
+from feature_alignment.papers.lejeune2024 import pool as pools
 from feature_alignment.papers.lejeune2024 import ridge, sample_complexity
-from feature_alignment.papers.lejeune2024.sample_complexity import load_pool, train_on
+from feature_alignment.papers.lejeune2024.pool import load_pool
+from feature_alignment.papers.lejeune2024.sample_complexity import train_on
 from feature_alignment.tables import read_table
 from feature_alignment.tangents.features import TangentFeatures
 from feature_alignment.tangents.kernels import tangent_kernel
-from feature_alignment.training.loop import Checkpointing, DivergenceError
+from feature_alignment.training.checkpoint import Checkpointing
+from feature_alignment.training.readings import DivergenceError
+from feature_alignment.training.recipe import shuffled
 
 # torch's forward differentiation compiles its own rules in a way that it calls deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:FutureWarning")
 
 SETTINGS = {
-    "seeds": 1,
     "draws": "tiny",
-    "variant": "baseline",
     "subset": "one",
     "dataset": {"name": "digits", "n_train": 20, "n_test": 30, "label_noise": 0.0},
     "held_out": 10,
     "sizes": [10, 20],
     "further_sizes": {},
     "models": ["full", "fixed", "adaptive"],
-    "network": {
-        "architecture": "fully_connected",
-        "depth": 3,
-        "width": 6,
-        "initialisation": "lecun_normal",
-    },
+    "model": {**MLP, "width": 6, "initialisation": "lecun_normal"},
     "optimizer": "sgd",
     "learning_rate": 0.05,
     "momentum": 0.9,
@@ -51,9 +59,10 @@ SETTINGS = {
     "epochs": 4,
     "stop": {"patience": 50, "least_epochs": 0, "every": 1},
     "kernel_examples": 6,
-    "published": None,
 }
 CNN = {"architecture": "cnn", "width": 2, "initialisation": "lecun_normal"}
+OF_RIDGE = ("draws", "subset", "dataset", "held_out", "sizes", "model")
+RIDGE = {name: SETTINGS[name] for name in OF_RIDGE} | {"ridges": [1e-3, 0.1]}
 KINDS = ("full", "fixed", "adaptive")
 
 
@@ -64,12 +73,18 @@ def dataset(tmp_path_factory):
 
 
 def make(folder, dataset, module="sample_complexity", seed=0, **changes):
-    settings = changed(SETTINGS, **changes)
+    settings = {"sample_complexity": SETTINGS, "ridge": RIDGE}[module]
+    settings = changed(settings, **changes)
     return make_run(module, settings, folder, dataset, paper="lejeune2024", seed=seed)
 
 
 def nowhere(run):
     return Checkpointing(run.checkpoint, "x", math.inf)
+
+
+def displacements(measurements):
+    """Singular values by layer and rank."""
+    return {(m.layer, m.at): m.value for m in measurements if m.measure == "singular_value"}
 
 
 def errors(measurements, split):
@@ -153,7 +168,7 @@ def test_training_is_that_of_the_outputs_written_out(kind, tmp_path, dataset):
     pool = load_pool(run)
     found = train_on(run, pool, kind, 10, nowhere(run))
     model = written_out(kind, pool.network)
-    order = run.shuffled(10)
+    order = shuffled(10, run)
     images, labels = pool.train.inputs[:10], pool.train.labels[:10]
     batches = [
         (images[batch], labels[batch]) for epoch in range(4) for batch in order(epoch).split(5)
@@ -164,9 +179,9 @@ def test_training_is_that_of_the_outputs_written_out(kind, tmp_path, dataset):
         moved = {name: weights[name] - value for name, value in pool.network.named_parameters()}
     else:
         moved = model.delta()
-    shown = {(m.layer, m.measure): m.value for m in found if "singular" in m.measure}
+    shown = displacements(found)
     expected = {
-        (name.removesuffix(".weight"), f"singular_value_{rank}"): value
+        (name.removesuffix(".weight"), rank): value
         for name, weight in moved.items()
         if name.endswith("weight")
         for rank, value in enumerate(torch.linalg.svdvals(weight.detach()).tolist(), start=1)
@@ -186,9 +201,9 @@ def test_the_models_part_ways(tmp_path, dataset):
     values = []
     for kind in KINDS:
         found = train_on(run, pool, kind, 10, nowhere(run).part(kind))
-        values.append([m.value for m in found if "singular" in m.measure])
-    for one, other in ((0, 1), (0, 2), (1, 2)):
-        assert np.abs(np.array(values[one]) - values[other]).max() > 1e-3
+        values.append(np.array([*displacements(found).values()]))
+    for one, other in combinations(values, 2):
+        assert np.abs(one - other).max() > 1e-3
 
 
 def written_out(kind, network):
@@ -248,7 +263,7 @@ def test_images_seen_are_counted(kind, subset, tmp_path, dataset):
     else:
         seen, expected = set(), {0.0: 0}
         for epoch in range(4):
-            seen |= set(run.shuffled(20)(epoch)[:10].tolist())
+            seen |= set(shuffled(20, run)(epoch)[:10].tolist())
             expected[epoch + 1.0] = len(seen)
         assert counts == expected
         assert counts[4.0] > 10
@@ -279,59 +294,39 @@ def test_runs_of_the_same_draws_share_images_and_weights(tmp_path, dataset):
 
 @pytest.mark.parametrize("kind", ["fixed", "adaptive"])
 def test_stored_features_change_nothing(kind, tmp_path, dataset, monkeypatch):
-    run = make(tmp_path, dataset, network=CNN, optimizer="adam", learning_rate=0.01)
-    run = make_run(
-        "sample_complexity",
-        {**run.settings, "kernel_examples": 0},
-        tmp_path,
-        dataset,
-        paper="lejeune2024",
-    )
+    options = {"optimizer": "adam", "learning_rate": 0.01, "kernel_examples": 0}
+    run = make(tmp_path, dataset, model=CNN, **options)
     pool = load_pool(run)
     assert isinstance(pool.features["train"], TangentFeatures)
     stored = train_on(run, pool, kind, 20, nowhere(run))
     run.checkpoint.unlink()
-    monkeypatch.setattr(sample_complexity, "FEATURE_BUDGET_GIB", 0)
+    monkeypatch.setattr(pools, "FEATURE_BUDGET_GIB", 0)
     pool = load_pool(run)
     assert pool.features is None
     passed = train_on(run, pool, kind, 20, nowhere(run))
-    values = [[m.value for m in found if "singular" in m.measure] for found in (stored, passed)]
-    assert len(values[0]) > 10
-    assert values[0] == pytest.approx(values[1], rel=1e-3, abs=1e-6)
+    assert len(displacements(stored)) > 10
+    assert displacements(stored) == pytest.approx(displacements(passed), rel=1e-3, abs=1e-6)
 
 
-@pytest.mark.parametrize("network", [SETTINGS["network"], CNN])
-def test_a_killed_run_resumes_to_the_same_bytes(network, tmp_path, dataset, monkeypatch):
-    kernels = 6 if network is not CNN else 0
-    options = {"network": network, "kernel_examples": kernels}
-
-    def train(run):
-        sample_complexity_main(run)
-        return run.out.read_bytes()
-
-    whole = train(make(tmp_path / "whole", dataset, **options))
-    assert train(make(tmp_path / "again", dataset, **options)) == whole
+@pytest.mark.usefixtures("restored_torch")
+@pytest.mark.parametrize("model", [SETTINGS["model"], CNN])
+def test_a_killed_run_resumes_to_the_same_bytes(model, tmp_path, dataset):
+    options = {"model": model, "kernel_examples": 0 if model is CNN else 6}
+    whole = perform_run(make(tmp_path / "whole", dataset, **options))
+    assert perform_run(make(tmp_path / "again", dataset, **options)) == whole
     run = make(tmp_path / "killed", dataset, **options)
     for step in (3, 12, 20):
         with pytest.MonkeyPatch.context() as patch:
             kill_at(patch, "cross_entropy", step)
             with pytest.raises(Killed):
-                sample_complexity_main(run)
+                perform_run(run)
         assert list(run.checkpoint.parent.glob("*"))
-    assert train(run) == whole
-    assert not list(run.checkpoint.parent.glob("*"))
-
-
-def sample_complexity_main(run):
-    """Do what the program does once it has read its arguments."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sample_complexity, "parse_run", lambda *_: run)
-        sample_complexity.main([])
+    assert perform_run(run) == whole
 
 
 def test_the_table_tells_models_and_sizes_apart(tmp_path, dataset):
     run = make(tmp_path, dataset)
-    sample_complexity_main(run)
+    complete(run)
     table = read_table(run.out, ["model", "n_train"])
     final = table[
         (table["measure"] == "error") & (table["split"] == "test") & (table["epoch"] == 4)
@@ -357,7 +352,7 @@ def test_divergence_keeps_the_finished_parts(tmp_path, dataset):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sample_complexity, "train_on", diverging)
         with pytest.raises(DivergenceError, match="model fixed, n_train 10: the loss"):
-            sample_complexity_main(run)
+            complete(run)
     kept = read_table(run.checkpoint.with_suffix(".partial.csv"), ["model", "n_train"])
     assert set(kept["n_train"]) == {5}
     assert len(kept) > 10
@@ -367,7 +362,7 @@ def test_single_models_take_further_sizes(tmp_path, dataset):
     run = make(
         tmp_path, dataset, sizes=[5], further_sizes={"fixed": [10]}, models=["fixed", "full"]
     )
-    sample_complexity_main(run)
+    complete(run)
     table = read_table(run.out, ["model", "n_train"])
     assert set(zip(table["model"], table["n_train"], strict=True)) == {
         ("fixed", 5),
@@ -390,26 +385,22 @@ def test_single_models_take_further_sizes(tmp_path, dataset):
 def test_further_sizes_that_do_not_fit_are_an_error(further, message, tmp_path, dataset):
     run = make(tmp_path, dataset, sizes=[20], models=["fixed", "full"], further_sizes=further)
     with pytest.raises(ValueError, match=message):
-        sample_complexity_main(run)
+        complete(run)
 
 
 def test_a_rate_too_high_is_a_divergence(tmp_path, dataset):
     run = make(tmp_path, dataset, models=["fixed"], learning_rate=1e38, sizes=[10])
     with pytest.raises(DivergenceError, match="model fixed, n_train 10.*lower the learning rate"):
-        sample_complexity_main(run)
-
-
-def test_more_images_than_the_pool_has_are_an_error(tmp_path, dataset):
-    with pytest.raises(ValueError, match="sizes go up to 40, but dataset.n_train is 20"):
-        load_pool(make(tmp_path, dataset, sizes=[40]))
+        complete(run)
 
 
 @pytest.mark.parametrize(
     "changes, message",
     [
+        ({"sizes": [40]}, "sizes go up to 40, but dataset.n_train is 20"),
         ({"held_out": 0}, "raise held_out above 0"),
         ({"kernel_examples": 31}, "kernel_examples is 31, of 30 test images"),
-        ({"network": CNN}, "kernel_examples is 6, of 30 test images"),
+        ({"model": CNN}, "kernel_examples is 6, of 30 test images"),
     ],
 )
 def test_what_cannot_be_measured_is_an_error_before_training(changes, message, tmp_path, dataset):
@@ -425,12 +416,9 @@ def test_adam_is_given_all_inputs(tmp_path, dataset):
     assert wide.displacements["linear1"].weight.shape == (6, 256)
 
 
-RIDGE = {key: value for key, value in SETTINGS.items() if key not in ("optimizer", "stop")}
-
-
 @pytest.mark.parametrize("weight", [1e-2, 1.0])
 def test_ridge_is_the_minimum_over_displacements(weight, tmp_path, dataset):
-    run = make_run("ridge", {**RIDGE, "ridges": [weight]}, tmp_path, dataset, paper="lejeune2024")
+    run = make(tmp_path, dataset, "ridge", ridges=[weight])
     pool = load_pool(run)
     found = ridge.regress(run, pool, 10)
     network = copy.deepcopy(pool.network).double()
@@ -473,7 +461,7 @@ def test_ridge_is_of_the_residuals(tmp_path, dataset, monkeypatch):
         return solve(kernel, residuals, weight)
 
     monkeypatch.setattr(ridge, "dual_solution", watched)
-    run = make_run("ridge", {**RIDGE, "ridges": [0.1]}, tmp_path, dataset, paper="lejeune2024")
+    run = make(tmp_path, dataset, "ridge", ridges=[0.1])
     pool = load_pool(run)
     ridge.regress(run, pool, 10)
     outputs = copy.deepcopy(pool.network).double()(pool.train.inputs[:10].double())
@@ -481,12 +469,10 @@ def test_ridge_is_of_the_residuals(tmp_path, dataset, monkeypatch):
     torch.testing.assert_close(seen[0], (one_hot - outputs).detach())
 
 
-def test_ridge_program_writes_errors_by_ridge(tmp_path, dataset, monkeypatch):
-    run = make_run(
-        "ridge", {**RIDGE, "ridges": [1e-3, 0.1]}, tmp_path, dataset, paper="lejeune2024"
-    )
-    monkeypatch.setattr(ridge, "parse_run", lambda *_, **__: run)
-    ridge.main([])
+@pytest.mark.usefixtures("restored_torch")
+def test_ridge_program_writes_errors_by_ridge(tmp_path, dataset):
+    run = make(tmp_path, dataset, "ridge")
+    perform_run(run)
     table = read_table(run.out, ["n_train"])
     found = table[table["measure"] == "error"]
     assert len(found) == 2 * 2 * 3

@@ -1,11 +1,18 @@
 """Speed Limited Optimisation, its tasks, and its experiments."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
-from tiny_runs import Killed, changed, kill_at, make_run, random_dataset
+from tiny_runs import (
+    MLP,
+    Killed,
+    changed,
+    complete,
+    kill_at,
+    make_run,
+    perform_run,
+    random_dataset,
+)
 from torch import nn
 
 from feature_alignment.data.monomials import chain_monomials, gaussian_chain
@@ -16,15 +23,8 @@ from feature_alignment.tables import read_table
 from feature_alignment.training import losses
 from feature_alignment.training.speed_limited import SpeedLimited
 
-MODEL = {
-    "hidden_layers": 2,
-    "width": 8,
-    "bias": False,
-    "activation": "relu",
-    "initialisation": "pytorch",
-}
+MODEL = {**MLP, "bias": False}
 CHAIN = {
-    "seeds": 1,
     "tasks": [{"rank": 3, "dimension": 5}, {"rank": 4, "dimension": 5}],
     "examples": {"train": 40, "test": 30},
     "model": MODEL,
@@ -38,7 +38,6 @@ CHAIN = {
     },
 }
 IMAGES = {
-    "seeds": 1,
     "dataset": {"name": "digits", "n_train": 30, "n_test": 20, "label_noise": 0.0},
     "model": MODEL,
     "loss": "centered_mse",
@@ -141,7 +140,7 @@ def test_a_chain_that_does_not_fit_is_refused(rank):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     run = chain_run(tmp_path_factory.mktemp("finished"))
-    speed_limits.complete(run)
+    complete(run)
     return run
 
 
@@ -199,35 +198,23 @@ def test_a_killed_run_goes_on_to_the_same_files(finished, tmp_path, monkeypatch,
         kill_at(patch, "mse", step)
         patch.setattr(speed_limits, "mse", losses.LOSSES["mse"])
         with pytest.raises(Killed):
-            speed_limits.complete(run)
-    speed_limits.complete(run)
+            complete(run)
+    complete(run)
     assert written(run) == written(finished)
 
 
 def test_another_seed_gives_other_values(finished, tmp_path):
     other = chain_run(tmp_path, seed=1)
-    speed_limits.complete(other)
+    complete(other)
     for one, differs in zip(written(finished), written(other), strict=True):
         assert one != differs
 
 
-def complete_images(run):
-    spec = run.out.parent / "spec.json"
-    spec.parent.mkdir(parents=True, exist_ok=True)
-    spec.write_text(json.dumps(run.spec))
-    [dataset] = run.datasets.values()
-    manifest = run.out.parent / "manifest.json"
-    manifest.write_text(json.dumps(dataset.manifest))
-    favoured_layers.main(
-        [f"--spec={spec}", "--seed=0", f"--data={dataset.arrays}", f"--manifest={manifest}",
-         f"--out={run.out}", f"--checkpoint={run.checkpoint}", "--checkpoint-interval=0"]
-    )  # fmt: skip
-    return read_table(run.out, ["method"])
-
-
 @pytest.mark.usefixtures("restored_torch")
 def test_images_are_learned_by_every_method_from_the_same_start(tmp_path, greys):
-    table = complete_images(image_run(tmp_path, greys))
+    run = image_run(tmp_path, greys)
+    perform_run(run)
+    table = read_table(run.out, ["method"])
     assert list(table["method"].unique()) == ["sgd", "equal", "layer 1", "layer 2"]
     start = table[(table["step"] == 0) & (table["measure"] == "uc_nfa_pearson")]
     assert all(v["value"].nunique() == 1 and len(v) == 4 for _, v in start.groupby("layer"))
@@ -237,7 +224,6 @@ def test_images_are_learned_by_every_method_from_the_same_start(tmp_path, greys)
     assert by_method.loc["layer 2", "linear2"] > 5 * by_method.loc["layer 2", "linear1"]
 
 
-@pytest.mark.usefixtures("restored_torch")
 def test_more_covariance_examples_than_there_are_is_an_error(tmp_path, greys):
     with pytest.raises(ValueError, match="measure.covariance_examples is 31, but there are only"):
-        complete_images(image_run(tmp_path, greys, measure__covariance_examples=31))
+        complete(image_run(tmp_path, greys, measure__covariance_examples=31))

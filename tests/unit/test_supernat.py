@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
+from tiny_runs import changed, complete, make_run
 
 from feature_alignment.papers.baratin2021 import supernat as experiment
-from feature_alignment.storage import write_json
 from feature_alignment.tables import read_meta, read_table
 from feature_alignment.training import supernat
 
@@ -16,8 +18,8 @@ SETTINGS = {
     "noise_variance": 0.1,
     "learning_rate": 0.5,
     "steps": 5000,
-    "trials": 10,
 }
+SEEDS = range(10)
 
 
 def problem(n=6, p=9, seed=0):
@@ -25,8 +27,8 @@ def problem(n=6, p=9, seed=0):
     return random.standard_normal((n, p)) / np.sqrt(p), random.standard_normal(n)
 
 
-def spec(run="r", scale="smoke", **settings):
-    return {"paper": "p", "run": run, "scale": scale, "settings": {**SETTINGS, **settings}}
+def tiny(folder="unused", seed=0, **changes):
+    return make_run("supernat", changed(SETTINGS, **changes), Path(folder), seed=seed)
 
 
 @pytest.mark.parametrize("method", supernat.METHODS)
@@ -144,29 +146,30 @@ def test_errors_are_means_of_squares():
 
 
 def test_examples_have_the_variances_of_the_task():
-    examples = experiment.draw(spec(dimension=4, n_validation=20_000, noise_variance=0.3), 0)
+    examples = experiment.draw(tiny(dimension=4, n_validation=20_000, noise_variance=0.3))
     features, targets = examples["validation"]
     assert examples["train"][0].shape == (50, 5)
     # 0.05: five standard deviations of a variance estimated from 20 000 draws
     assert np.var(targets - features[:, 0]) == pytest.approx(0.3, rel=0.05)
     np.testing.assert_allclose(features.var(axis=0), [1] + [1 / 4] * 4, rtol=0.05)
-    assert not np.array_equal(experiment.draw(spec(), 1)["train"][0], examples["train"][0])
+    assert not np.array_equal(experiment.draw(tiny(seed=1))["train"][0], examples["train"][0])
 
 
 @pytest.fixture(scope="module")
 def last_values():
-    """Mean over ten trials at n = 50, by dimension and measure, at the last of 5000 steps."""
+    """Mean over ten seeds at n = 50, by dimension, split and measure, at the last of 5000 steps."""
     found = {}
     for dimension in (10, 50):
-        for row in experiment.curves(spec(dimension=dimension)):
-            if row["step"] == SETTINGS["steps"]:
-                key = dimension, row["split"], row["measure"]
-                found[key] = found.get(key, 0) + row["value"] / SETTINGS["trials"]
+        for seed in SEEDS:
+            for entry in experiment.curves(tiny(seed=seed, dimension=dimension)):
+                if entry.step == SETTINGS["steps"]:
+                    key = dimension, entry.split, entry.measure
+                    found[key] = found.get(key, 0) + entry.value / len(SEEDS)
     return found
 
 
 # Final validation errors found before, with other draws. Tolerances are three to four standard
-# errors of a mean over ten trials; the control is left to its order of magnitude.
+# errors of a mean over ten seeds; the control is left to its order of magnitude.
 @pytest.mark.parametrize(
     "dimension, method, expected, tolerance",
     [
@@ -193,33 +196,22 @@ def test_descent_fits_noise_and_supernat_stops_before_it(last_values):
     assert last_values[50, "train", "path_complexity_supernat"] < 1.3
 
 
-def test_the_program_writes_one_table_for_all_specs(tmp_path):
-    small = {"steps": 10, "trials": 2, "n_validation": 20}
-    paths = [tmp_path / "a.json", tmp_path / "b.json"]
-    for path, dimension in zip(paths, (3, 60), strict=True):
-        write_json(path, spec(run=path.stem, dimension=dimension, **small))
-    out = tmp_path / "fig.csv"
-    arguments = ["--specs", *map(str, paths), "--out", str(out)]
-    experiment.main(arguments)
-    table, first = read_table(out, experiment.CONDITIONS), out.read_bytes()
-    assert set(table["run"]) == {"a", "b"}
-    assert set(table["dimension"]) == {3, 60}
-    assert set(table["seed"]) == {0, 1}
+def test_a_run_trains_by_every_method_on_the_same_examples(tmp_path):
+    small = {"steps": 10, "n_validation": 20, "dimension": 3}
+    runs = [tiny(tmp_path / name, seed, **small) for name, seed in (("a", 0), ("b", 0), ("c", 1))]
+    first, again, other = map(complete, runs)
+    assert first == again != other
+    table, meta = read_table(runs[0].out), read_meta(runs[0].out)
     assert sorted(set(table["step"])) == [0, 1, 2, 3, 5, 7, 10]
-    kinds = {
-        f"{k}_{m}"
-        for k in ("mse", "path_complexity", "final_over_minimum")
-        for m in supernat.METHODS
+    assert set(table["measure"]) == {
+        f"{kind}_{method}"
+        for kind in ("mse", "path_complexity", "final_over_minimum")
+        for method in supernat.METHODS
     }
-    assert set(table["measure"]) == kinds
-    assert read_meta(out)["seeds"] == [2]
-    assert read_meta(out)["spec"]["scale"] == "smoke"
-    experiment.main(arguments)
-    assert out.read_bytes() == first
-
-
-def test_scales_do_not_mix(tmp_path):
-    write_json(tmp_path / "a.json", spec())
-    write_json(tmp_path / "b.json", spec(scale="laptop"))
-    with pytest.raises(ValueError, match="specs of one scale, got laptop, smoke"):
-        experiment.main(["--specs", f"{tmp_path}/a.json", f"{tmp_path}/b.json", "--out", "unused"])
+    starts = table[table["step"] == 0].set_index(["measure", "split"])["value"]
+    assert starts["mse_gd", "train"] == starts["mse_supernat", "train"]
+    worsening = table[table["measure"] == "final_over_minimum_gd"]
+    errors = table[(table["measure"] == "mse_gd") & (table["split"] == "validation")]["value"]
+    assert worsening["step"].tolist() == [10]
+    assert worsening["value"].item() == errors.iloc[-1] / errors.min()
+    assert meta["spec"]["settings"] == changed(SETTINGS, **small)

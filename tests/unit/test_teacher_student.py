@@ -1,31 +1,32 @@
 """The path-averaged tangent kernel, and the students of a teacher."""
 
 import copy
-import json
 import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.numpy import save_file
-from tiny_runs import Killed, changed, kill_at, make_run
+from tiny_runs import MLP, Killed, changed, complete, kill_at, make_run, perform_run
 from torch import nn
 
 from feature_alignment.data.prepare import summary
 from feature_alignment.data.stand_ins import digits
+from feature_alignment.models.build import build
 from feature_alignment.models.mlp import mlp
 from feature_alignment.papers.lejeune2024 import teacher_student
 from feature_alignment.papers.lejeune2024.teacher_student import (
     Kernels,
     build_student,
-    complete,
+    drawn,
     prepare_lesson,
     train_last_layer,
 )
 from feature_alignment.run.context import Dataset
 from feature_alignment.run.schema import read_settings, validate
-from feature_alignment.storage import sha256
+from feature_alignment.storage import sha256, write_json
 from feature_alignment.tables import read_table
 from feature_alignment.tangents import path
 from feature_alignment.tangents.kernels import tangent_kernel
@@ -38,20 +39,13 @@ from reference import path_kernel as reference
 ROOT = Path(__file__).parents[2]
 IMAGES, SHOWN, POINTS, BATCH = 90, 30, 6, 20
 STEPS = 5 * 4  # five batches an epoch
-MODEL = {
-    "hidden_layers": 2,
-    "width": 10,
-    "bias": True,
-    "activation": "relu",
-    "initialisation": "he_normal",
-}
 SGD = {"learning_rate": 0.1, "momentum": 0.8, "batch_size": BATCH}
 SETTINGS = {
     "seeds": 1,
     "dataset": {"name": "digits", "n_train": IMAGES},
     "classes": [2, 3],
-    "teacher": {"model": {**MODEL, "width": 16, "bias": False}, **SGD, "epochs": 100, "period": 10},
-    "student": {"model": MODEL, **SGD, "epochs": 4},
+    "teacher": {"model": {**MLP, "width": 16, "bias": False}, **SGD, "epochs": 100, "period": 10},
+    "student": {"model": MLP, **SGD, "epochs": 4},
     "measure": {"kernel_examples": SHOWN, "path_points": POINTS},
 }
 TARGETS = ("smooth", "sign")
@@ -166,26 +160,40 @@ def test_the_squared_error_is_the_mean_over_the_batch():
     assert mse(outputs, targets).item() == pytest.approx((0.5**2 + 4**2) / 2)
 
 
+def descend(
+    network, trained, inputs, targets, orders, *, learning_rate, momentum, batch_size, period
+):
+    """Train a part of a network by torch's own optimiser and schedule, an order per epoch."""
+    optimizer = torch.optim.SGD(trained.parameters(), lr=learning_rate, momentum=momentum)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=period)
+    for order in orders:
+        for chosen in order.split(batch_size):
+            optimizer.zero_grad()
+            (network(inputs[chosen])[:, 0] - targets[chosen]).square().mean().backward()
+            optimizer.step()
+        schedule.step()
+
+
+def orders(run, epochs):
+    """Orders of the images of a run."""
+    draws = (run.generator("order", epoch) for epoch in range(epochs))
+    return [torch.randperm(IMAGES, generator=draw) for draw in draws]
+
+
 def test_the_last_layer_is_trained_as_torch_does():
     draw = torch.Generator().manual_seed(3)
     features = torch.randn(25, 6, generator=draw, dtype=torch.float64)
     labels = torch.randn(25, generator=draw, dtype=torch.float64)
     layer = nn.Linear(6, 1, bias=False).double()
-    orders = [torch.randperm(25, generator=draw) for _ in range(5)]
+    visited = [torch.randperm(25, generator=draw) for _ in range(5)]
     start = layer.weight.detach()[0].clone()
     found = train_last_layer(
         features, labels, start,
         learning_rate=cosine(0.05, 4), momentum=0.7, batch_size=10, epochs=5,
-        order=lambda epoch: orders[epoch],
+        order=lambda epoch: visited[epoch],
     )  # fmt: skip
-    optimizer = torch.optim.SGD(layer.parameters(), lr=0.05, momentum=0.7)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=4)
-    for order in orders:
-        for chosen in order.split(10):
-            optimizer.zero_grad()
-            (layer(features[chosen])[:, 0] - labels[chosen]).square().mean().backward()
-            optimizer.step()
-        schedule.step()
+    options = {"learning_rate": 0.05, "momentum": 0.7, "period": 4, "batch_size": 10}
+    descend(layer, layer, features, labels, visited, **options)
     torch.testing.assert_close(found, layer.weight.detach()[0], rtol=1e-12, atol=1e-12)
     assert not torch.equal(found, start)
 
@@ -199,12 +207,15 @@ def small_digits(tmp_path_factory):
     file = tmp_path_factory.mktemp("digits") / "digits.safetensors"
     save_file(arrays, file)
     identity = {"name": "digits", "origin": "bundled", "note": "", "files": []}
-    return Dataset(file, {**identity, "sha256": sha256(file), **summary(arrays)})
+    manifest = {**identity, "sha256": sha256(file), **summary(arrays)}
+    write_json(file.with_suffix(".json"), manifest)
+    return Dataset(file, manifest)
 
 
-def tiny(folder, dataset, *, seed=0, **changes):
+def tiny(folder, *datasets, seed=0, **changes):
     settings = changed(SETTINGS, **changes)
-    return make_run("teacher_student", settings, folder, dataset, paper="lejeune2024", seed=seed)
+    del settings["seeds"]
+    return make_run("teacher_student", settings, folder, *datasets, paper="lejeune2024", seed=seed)
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +231,6 @@ def finished(tmp_path_factory, small_digits):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(teacher_student, "build_student", keeping)
         complete(run)
-    assert not list(run.checkpoint.parent.glob("*"))
     return run, dict(zip(TARGETS, students, strict=True))
 
 
@@ -230,7 +240,7 @@ def lesson(finished):
 
 
 def table(run):
-    """Values at the end by target, measure and layer; at the start with the target ``start``."""
+    """Values at the end by target, measure and rank, and losses at the start by target."""
     rows = read_table(run.out, ["target"])
     assert set(rows["step"]) == {0, STEPS}
     assert set(rows["split"]) == {"train"}
@@ -238,7 +248,7 @@ def table(run):
     assert set(rows.loc[start, "measure"]) == {"loss"}
     found = {}
     for _, row in rows[~start].iterrows():
-        rank = int(row["layer"]) if isinstance(row["layer"], str) else None
+        rank = None if pd.isna(row["at"]) else row["at"]
         found[row["target"], row["measure"], rank] = row["value"]
     initial = rows[start].set_index("target")["value"].to_dict()
     assert len(found) + len(initial) == len(rows)
@@ -285,19 +295,10 @@ def test_classes_swapped_swap_the_labels(finished, lesson, small_digits, tmp_pat
 
 def test_the_last_layer_of_the_teacher_alone_is_trained(finished, lesson):
     run = finished[0]
-    model = SETTINGS["teacher"]["model"]
-    teacher = mlp(49, **model, outputs=1, generator=run.generator("probe")).double()
+    teacher = build(run.settings["teacher"]["model"], (49,), 1, run.generator("probe")).double()
     inputs, labels = lesson.inputs.double(), lesson.labels.double()
     untrained = mse(teacher(inputs), labels).item()
-    optimizer = torch.optim.SGD(teacher.linear3.parameters(), lr=0.1, momentum=0.8)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=10)
-    for epoch in range(100):
-        order = torch.randperm(IMAGES, generator=run.generator("order", epoch))
-        for chosen in order.split(BATCH):
-            optimizer.zero_grad()
-            mse(teacher(inputs[chosen]), labels[chosen]).backward()
-            optimizer.step()
-        schedule.step()
+    descend(teacher, teacher.linear3, inputs, labels, orders(run, 100), period=10, **SGD)
     outputs = teacher(inputs)[:, 0].detach()
     torch.testing.assert_close(lesson.outputs.double(), outputs, rtol=0, atol=1e-4)  # float32
     assert mse(outputs[:, None], labels).item() < untrained / 2
@@ -308,10 +309,7 @@ def test_students_start_alike_with_biases_drawn_as_torch_does(finished):
     first, second = (build_student(run, 49) for _ in TARGETS)
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(a, b)
-    wide = changed(SETTINGS, student__model__width=400)
-    student = build_student(
-        make_run("teacher_student", wide, run.out.parent, paper="lejeune2024"), 300
-    )
+    student = build_student(tiny(run.out.parent, student__model__width=400), 300)
     for layer, fan_in in ((student.linear1, 300), (student.linear2, 400)):
         bound = 1 / math.sqrt(fan_in)
         assert layer.bias.abs().max() <= bound
@@ -333,15 +331,7 @@ def test_students_are_trained_on_their_target(finished, lesson, target):
     inputs, targets = lesson.inputs.double(), targets_of(lesson, target).double()
     _, initial = table(run)
     assert initial[target] == pytest.approx(mse(student(inputs), targets).item(), rel=1e-5)
-    optimizer = torch.optim.SGD(student.parameters(), lr=0.1, momentum=0.8)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=4)
-    for epoch in range(4):
-        order = torch.randperm(IMAGES, generator=run.generator("order", epoch))
-        for chosen in order.split(BATCH):
-            optimizer.zero_grad()
-            (student(inputs[chosen])[:, 0] - targets[chosen]).square().mean().backward()
-            optimizer.step()
-        schedule.step()
+    descend(student, student, inputs, targets, orders(run, 4), period=4, **SGD)
     for one, other in zip(student.parameters(), students[target].parameters(), strict=True):
         torch.testing.assert_close(one, other.double(), rtol=0, atol=1e-5)  # float32
     found, _ = table(run)
@@ -390,9 +380,9 @@ def test_the_table_is_that_of_the_kernels_written_out(finished, lesson, target):
         expected[f"cosine_{state}"] = reference.cosine(kernel, outer)
         centred = [centring @ matrix @ centring for matrix in (kernel, outer)]
         expected[f"centered_cosine_{state}"] = reference.cosine(*centred)
-    for measure, value in expected.items():
-        # rel: labels and outputs are float32; abs: medians and ratios of float64 kernels
-        assert found[measure, None] == pytest.approx(value, rel=1e-6), measure
+    for name, value in expected.items():
+        # labels and outputs are float32
+        assert found[name, None] == pytest.approx(value, rel=1e-6), name
     for state, kernel in kernels.items():
         spectrum = np.linalg.eigvalsh(kernel.numpy())[::-1] / np.trace(kernel.numpy())
         for rank in range(1, SHOWN + 1):
@@ -423,22 +413,18 @@ def test_images_are_the_kernels_in_the_order_of_the_teacher(finished, lesson):
     assert len(images) == 7
 
 
-def test_images_of_many_examples_are_thinned(tmp_path, monkeypatch):
+def test_images_of_many_examples_are_thinned(monkeypatch):
     monkeypatch.setattr(teacher_student, "DRAWN", 3)
     y = torch.tensor([0.0, 6, 1, 5, 2, 4, 3])
     pairs = y[:, None] + 10 * y
     kernels = Kernels(pairs, pairs + 100, pairs + 200, change=y + 7, path_change=y)
-    teacher_student.save_kernels(tmp_path / "thin.npz", y, {"smooth": kernels, "sign": kernels})
-    with np.load(tmp_path / "thin.npz", allow_pickle=False) as images:
-        assert images["y"].tolist() == [0, 1, 2, 3, 4, 5, 6]
-        assert images["diagonal_averaged"][1].tolist() == [100, 111, 122, 133, 144, 155, 166]
-        assert images["change"][1].tolist() == [7, 10, 13]
-        assert images["kernel_averaged"][1].tolist() == [
-            [100, 130, 160],
-            [103, 133, 163],
-            [106, 136, 166],
-        ]
-        assert images["kernel_final"].shape == (2, 3, 3)
+    images = drawn(y, {"smooth": kernels, "sign": kernels})
+    assert images["y"].tolist() == [0, 1, 2, 3, 4, 5, 6]
+    assert images["diagonal_averaged"][1].tolist() == [100, 111, 122, 133, 144, 155, 166]
+    assert images["change"][1].tolist() == [7, 10, 13]
+    expected = [[100, 130, 160], [103, 133, 163], [106, 136, 166]]
+    assert images["kernel_averaged"][1].tolist() == expected
+    assert images["kernel_final"].shape == (2, 3, 3)
 
 
 def test_the_seed_alone_decides_table_and_images(finished, small_digits, tmp_path):
@@ -471,7 +457,6 @@ def test_a_killed_run_goes_on_to_the_same_files(finished, small_digits, tmp_path
         complete(run)
     assert sum(steps) == 2 * STEPS - (step - 1)  # nothing that was done is done again
     assert files(run) == files(finished[0])
-    assert not list(run.checkpoint.parent.glob("*"))
 
 
 def test_settings_that_ask_for_too_much_are_errors(small_digits, tmp_path):
@@ -502,17 +487,8 @@ def test_a_constant_image_is_an_error(small_digits, tmp_path):
 
 @pytest.mark.usefixtures("restored_torch")
 def test_the_program_writes_table_and_images(finished, small_digits, tmp_path):
-    run, _ = finished
-    for name, content in (("spec", run.spec), ("manifest", small_digits.manifest)):
-        (tmp_path / f"{name}.json").write_text(json.dumps(content))
-    paths = {
-        "spec": tmp_path / "spec.json",
-        "data": small_digits.arrays,
-        "manifest": tmp_path / "manifest.json",
-        "out": tmp_path / "0.csv",
-        "checkpoint": tmp_path / "checkpoints" / "0.safetensors",
-    }
-    teacher_student.main([*(f"--{name}={file}" for name, file in paths.items()), "--seed", "0"])
-    assert [(tmp_path / f"0.{end}").read_bytes() for end in ("csv", "npz")] == files(run)
+    run = tiny(tmp_path, small_digits)
+    perform_run(run)
+    assert files(run) == files(finished[0])
     written = {file.name for file in tmp_path.rglob("*") if file.is_file()}
-    assert written == {"spec.json", "manifest.json", "0.csv", "0.meta.json", "0.npz"}
+    assert written == {"spec.json", "0.csv", "0.meta.json", "0.npz"}

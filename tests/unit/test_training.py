@@ -1,35 +1,43 @@
 import json
 import math
+from functools import partial
 
 import pytest
 import torch
+from tiny_runs import Killed, killing
 from torch import nn
 
-from feature_alignment.probes.accuracy import evaluate
+from feature_alignment.data.augmentation import crop_and_flip
+from feature_alignment.data.loading import Examples
+from feature_alignment.probes.accuracy import accuracy_probe, evaluate
 from feature_alignment.randomness import generator
+from feature_alignment.run.settings import Settings
 from feature_alignment.training import schedules
-from feature_alignment.training.loop import Checkpointing, DivergenceError, Reading, train
-from feature_alignment.training.losses import binary_cross_entropy, centered_mse, cross_entropy
-from feature_alignment.training.optimizers import OPTIMIZERS as OPTIMIZERS_BY_NAME
-from feature_alignment.training.optimizers import make_optimizer
+from feature_alignment.training.checkpoint import Checkpointing
+from feature_alignment.training.loop import train
+from feature_alignment.training.losses import binary_cross_entropy, centered_mse, cross_entropy, mse
+from feature_alignment.training.optimizers import OPTIMIZERS, make_optimizer
+from feature_alignment.training.readings import DivergenceError, Measurement, Reading, taken
+from feature_alignment.training.recipe import Recipe, seeded_dropout
 from feature_alignment.training.stopping import LossBelow, Patience
 
 N, FEATURES, CLASSES = 23, 5, 3
-
-
-class Killed(Exception):
-    """Stands in for a killed process."""
 
 
 @pytest.fixture
 def examples():
     draw = torch.Generator().manual_seed(0)
     inputs = torch.randn(N, FEATURES, generator=draw)
-    return inputs, torch.randint(CLASSES, (N,), generator=draw)
+    return Examples(inputs, torch.randint(CLASSES, (N,), generator=draw))
+
+
+class Draws:
+    def generator(self, purpose, *indices):
+        return generator("test/run", 0, purpose, *indices)
 
 
 def order(epoch):
-    return torch.randperm(N, generator=generator("test/run", 0, "order", epoch))
+    return torch.randperm(N, generator=Draws().generator("order", epoch))
 
 
 def network():
@@ -37,56 +45,63 @@ def network():
     return nn.Sequential(nn.Linear(FEATURES, 8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, CLASSES))
 
 
+def flat(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
 def weights(model):
     return [Reading(name, value.sum().item()) for name, value in model.named_parameters()]
 
 
-def run(examples, model=None, **changed):
+def sgd(parameters):
+    return torch.optim.SGD(parameters, lr=1.0, momentum=0.9)
+
+
+def run(examples, model=None, optimizer=sgd, **changed):
+    """Train by a recipe with some changes; return the model and the measurements."""
     model = model or network()
-    options = {
+    options = {"schedule": schedules.EveryEpochs(), "probes": [weights]}
+    for name in ("schedule", "probes", "observers", "checkpointing"):
+        if name in changed:
+            options[name] = changed.pop(name)
+    recipe = {
         "loss": cross_entropy,
-        "optimizer": torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9),
+        "optimizer": optimizer(model.parameters()),
         "learning_rate": schedules.constant(0.1),
         "batch_size": 10,
         "epochs": 4,
         "order": order,
-        "schedule": schedules.EveryEpochs(),
-        "instruments": [weights],
     }
-    make_optimizer = changed.pop("make_optimizer", None)
-    if make_optimizer:
-        options["optimizer"] = make_optimizer(model.parameters())
-    measurements = train(model, *examples, **(options | changed))
-    return model, measurements
+    return model, train(model, examples, Recipe(**recipe | changed), **options)
+
+
+def assert_resumes(folder, step, trained):
+    """Kill a training in a step, resume it, and compare it with an uninterrupted one.
+
+    Returns what the two trainings returned: models and measurements.
+    """
+    saving = Checkpointing(folder / "state", "same", interval_s=0)
+    with pytest.raises(Killed):
+        trained(loss=killing(cross_entropy, step), checkpointing=saving)
+    resumed, found = trained(checkpointing=saving)
+    whole, expected = trained()
+    assert found == expected
+    assert torch.equal(flat(resumed), flat(whole))
+    return expected
 
 
 def test_one_step_is_gradient_descent(examples):
-    inputs, labels = examples
     start = network().eval()
-    expected = {name: p.detach().clone() for name, p in start.named_parameters()}
-    loss = centered_mse(start(inputs), labels)
-    loss.backward()
-    for name, p in start.named_parameters():
-        expected[name] -= 0.25 * p.grad
-
+    centered_mse(start(examples.inputs), examples.labels).backward()
+    expected = flat(start) - 0.25 * torch.cat([p.grad.flatten() for p in start.parameters()])
     model = network()
     model[2].p = 0.0
-    optimizer = torch.optim.SGD(model.parameters(), lr=99.0)
-    train(
-        model,
-        inputs,
-        labels,
-        loss=centered_mse,
-        optimizer=optimizer,
-        learning_rate=schedules.constant(0.25),
-        batch_size=N,
-        epochs=1,
-        order=lambda epoch: torch.arange(N),
-        schedule=schedules.EveryEpochs(),
-        instruments=[],
-    )
-    for name, p in model.named_parameters():
-        torch.testing.assert_close(p.detach(), expected[name], rtol=1e-6, atol=1e-7)
+    run(
+        examples, model, lambda parameters: torch.optim.SGD(parameters, lr=99.0),
+        loss=centered_mse, learning_rate=schedules.constant(0.25), batch_size=N, epochs=1,
+        order=lambda epoch: torch.arange(N), probes=[],
+    )  # fmt: skip
+    torch.testing.assert_close(flat(model), expected, rtol=1e-6, atol=1e-7)
 
 
 def test_every_example_is_visited_once_an_epoch_in_batches(examples):
@@ -100,7 +115,7 @@ def test_every_example_is_visited_once_an_epoch_in_batches(examples):
     assert [len(batch) for batch in seen] == [10, 10, 3] * 2
     for epoch in (0, 1):
         visited = torch.cat(seen[3 * epoch : 3 * epoch + 3])
-        assert torch.equal(visited, examples[1][order(epoch)])
+        assert torch.equal(visited, examples.labels[order(epoch)])
     assert not torch.equal(order(0), order(1))
 
 
@@ -110,23 +125,30 @@ def test_learning_rate_follows_the_epoch(examples):
     assert at[0] == at[1] != at[2]
 
 
-def test_measurements_know_their_step_and_epoch(examples):
-    _, found = run(examples)
-    places = sorted({(entry.step, entry.epoch) for entry in found})
-    assert places == [(0, 0.0), (3, 1.0), (6, 2.0), (9, 3.0), (12, 4.0)]
+@pytest.mark.parametrize(
+    "schedule, steps",
+    [
+        (schedules.EveryEpochs(), [0, 3, 6, 9, 12]),
+        (schedules.LogSpaced(2, 2.0), [0, 2, 4, 8, 12]),
+        (schedules.AtSteps([7, 0, 2, 50]), [0, 2, 7, 12]),
+        (schedules.AtSteps([3, 12]), [3, 12]),
+    ],
+)
+def test_measurements_are_taken_when_due_and_at_the_end(examples, schedule, steps):
+    _, found = run(examples, schedule=schedule)
+    assert list(dict.fromkeys(entry.step for entry in found)) == steps
+    assert {entry.step: entry.epoch for entry in found} == pytest.approx(
+        {step: step / 3 for step in steps}  # of three batches
+    )
 
 
-def test_log_spaced_measurements_and_the_last(examples):
-    _, found = run(examples, schedule=schedules.LogSpaced(2, 2.0), epochs=4)
-    assert sorted({entry.step for entry in found}) == [0, 2, 4, 8, 12]
-    assert {entry.epoch for entry in found if entry.step == 4} == {1 + 1 / 3}
-
-
-def test_measurements_at_listed_steps_and_the_last(examples):
-    _, found = run(examples, schedule=schedules.AtSteps([7, 0, 2, 50]))
-    assert list(dict.fromkeys(entry.step for entry in found)) == [0, 2, 7, 12]
-    _, found = run(examples, schedule=schedules.AtSteps([3, 12]))
-    assert list(dict.fromkeys(entry.step for entry in found)) == [3, 12]
+def test_a_measurement_is_a_reading_with_its_step_and_epoch(examples):
+    readings = [Reading("m", 1.0, "conv1", "test", at=40), Reading("n", 2.0)]
+    _, found = run(examples, probes=[lambda model: readings], epochs=1)
+    assert found == taken(readings) + taken(readings, 3, 1.0)
+    assert found[0] == Measurement(0, 0.0, "m", 1.0, "conv1", "test", at=40)
+    assert found[3] == Measurement(3, 1.0, "n", 2.0)
+    assert (found[3].layer, found[3].split, found[3].at) == (None, None, None)
 
 
 def test_measuring_does_not_change_the_training(examples):
@@ -135,20 +157,21 @@ def test_measuring_does_not_change_the_training(examples):
         assert not model.training
         return []
 
-    quiet, _ = run(examples, instruments=[])
-    measured, _ = run(examples, instruments=[noisy, weights])
-    for one, other in zip(quiet.parameters(), measured.parameters(), strict=True):
-        assert torch.equal(one, other)
+    quiet, _ = run(examples, probes=[])
+    measured, _ = run(examples, probes=[noisy, weights])
+    assert torch.equal(flat(quiet), flat(measured))
     assert measured.training
 
 
-OPTIMIZERS = {
-    "fused": lambda parameters: make_optimizer(
-        "sgd", parameters, learning_rate=1.0, momentum=0.9, weight_decay=1e-3
-    ),
-    "fused adam": lambda parameters: make_optimizer(
-        "adam", parameters, learning_rate=1.0, momentum=0.9, weight_decay=1e-3
-    ),
+def fused(name, learning_rate=1.0):
+    return partial(
+        make_optimizer, name, learning_rate=learning_rate, momentum=0.9, weight_decay=1e-3
+    )
+
+
+RESUMED = {
+    "fused": fused("sgd"),
+    "fused adam": fused("adam"),
     "sgd": lambda parameters: torch.optim.SGD(parameters, lr=1.0),
     "momentum": lambda parameters: torch.optim.SGD(
         parameters, lr=1.0, momentum=0.9, weight_decay=1e-3
@@ -157,74 +180,34 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("kind", OPTIMIZERS)
-@pytest.mark.parametrize("kill_at", [1, 4, 6, 11])
-def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, examples, kind, kill_at):
-    steps = []
+@pytest.mark.parametrize("kind", RESUMED)
+@pytest.mark.parametrize("step", [2, 5, 7, 12])
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, examples, kind, step):
+    def trained(**options):
+        stop = LossBelow([0.9], epochs=3)
+        return run(examples, optimizer=RESUMED[kind], stop=stop, **options)
 
-    def killing(outputs, labels):
-        steps.append(1)
-        if len(steps) == kill_at + 1:
-            raise Killed
-        return cross_entropy(outputs, labels)
-
-    saving = Checkpointing(tmp_path / "state", "same", interval_s=0)
-    make = {"make_optimizer": OPTIMIZERS[kind], "checkpointing": saving}
-    stop = {"thresholds": [0.9], "epochs": 3}
-    with pytest.raises(Killed):
-        run(examples, loss=killing, stop=LossBelow(**stop), **make)
-    resumed, resumed_found = run(examples, stop=LossBelow(**stop), **make)
-
-    whole, found = run(examples, make_optimizer=OPTIMIZERS[kind], stop=LossBelow(**stop))
-    assert resumed_found == found
-    for one, other in zip(resumed.parameters(), whole.parameters(), strict=True):
-        assert torch.equal(one, other)
+    assert_resumes(tmp_path, step, trained)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_resumed_run_in_another_memory_layout_equals_an_uninterrupted_one(
     tmp_path, examples, name
 ):
-    _, labels = examples
     draw = torch.Generator().manual_seed(1)
-    images = torch.randn(N, 3, 4, 4, generator=draw)
+    images = Examples(torch.randn(N, 3, 4, 4, generator=draw), examples.labels)
 
-    def trained(loss=cross_entropy, checkpointing=None):
+    def trained(**options):
         torch.manual_seed(5)
         model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Flatten(), nn.Linear(20, CLASSES))
         model = model.to(memory_format=torch.channels_last)
-        optimizer = make_optimizer(
-            name, model.parameters(), learning_rate=0.1, momentum=0.9, weight_decay=0.0
-        )
-        options = {"optimizer": optimizer, "loss": loss, "checkpointing": checkpointing}
-        run((images, labels), instruments=[], **options, model=model)
-        return model
+        return run(images, model, fused(name, 0.1), probes=[], **options)
 
-    steps = []
-
-    def killing(outputs, labels):
-        steps.append(1)
-        if len(steps) == 5:
-            raise Killed
-        return cross_entropy(outputs, labels)
-
-    saving = Checkpointing(tmp_path / "state", "same", interval_s=0)
-    with pytest.raises(Killed):
-        trained(killing, saving)
-    for one, other in zip(
-        trained(checkpointing=saving).parameters(), trained().parameters(), strict=True
-    ):
-        assert torch.equal(one, other)
+    assert_resumes(tmp_path, 5, trained)
 
 
-def shifted(inputs, step):
-    """Move a batch by what depends on the step alone."""
-    return inputs + torch.randn(FEATURES, generator=generator("test/run", 0, "augmentation", step))
-
-
-def test_augmentation_is_given_every_batch_and_its_step_and_changes_the_inputs_alone(examples):
-    inputs, labels = examples
-    kept = inputs.clone()
+def test_what_comes_before_a_step_sees_every_batch_and_changes_the_inputs_alone(examples):
+    kept = examples.inputs.clone()
     seen, learned, steps = [], [], []
 
     def spoiling(batch, step):
@@ -236,25 +219,23 @@ def test_augmentation_is_given_every_batch_and_its_step_and_changes_the_inputs_a
         learned.append(targets)
         return cross_entropy(outputs, targets)
 
-    run(examples, augment=spoiling, loss=spy, epochs=2)
+    run(examples, before_step=spoiling, loss=spy, epochs=2)
     visited = torch.cat([order(0), order(1)])
     assert steps == list(range(6))
     assert torch.equal(torch.cat(seen), kept[visited])
-    assert torch.equal(torch.cat(learned), labels[visited])
-    assert torch.equal(inputs, kept)
+    assert torch.equal(torch.cat(learned), examples.labels[visited])
+    assert torch.equal(examples.inputs, kept)
 
 
-def test_the_network_learns_from_what_augmentation_returns(examples):
-    inputs, labels = examples
-    augmented, found = run(examples, augment=lambda batch, step: 2 * batch)
-    doubled, expected = run((2 * inputs, labels))
+def test_the_network_learns_from_what_comes_before_a_step(examples):
+    changed, found = run(examples, before_step=lambda batch, step: 2 * batch)
+    doubled, expected = run(Examples(2 * examples.inputs, examples.labels))
     assert found == expected
-    for one, other in zip(augmented.parameters(), doubled.parameters(), strict=True):
-        assert torch.equal(one, other)
+    assert torch.equal(flat(changed), flat(doubled))
 
 
 class Path:
-    """Observer and instrument whose state is plain numbers and tensors."""
+    """Observer and probe whose state is plain numbers and tensors."""
 
     def __init__(self):
         self.steps = 0
@@ -263,7 +244,7 @@ class Path:
 
     def after_step(self, model):
         assert model.training
-        weights = torch.cat([p.detach().flatten() for p in model.parameters()])
+        weights = flat(model)
         if self.last is not None:
             self.length += (weights - self.last).norm().item()
         self.mean = weights if self.mean is None else 0.9 * self.mean + 0.1 * weights
@@ -273,70 +254,57 @@ class Path:
     def __call__(self, model):
         yield Reading("steps", self.steps)
         yield Reading("length", self.length)
+        yield from weights(model)
 
     def state(self):
         return {"steps": self.steps, "length": self.length, "mean": self.mean}
 
     def restore(self, model, state):
         self.steps, self.length, self.mean = state["steps"], state["length"], state["mean"]
-        self.last = torch.cat([p.detach().flatten() for p in model.parameters()])
+        self.last = flat(model)
 
 
-def test_observers_see_the_model_after_every_step(examples):
+def test_observers_see_the_model_after_every_step_and_do_not_change_it(examples):
     path, finals = Path(), []
 
     class Last:
         def after_step(self, model):
-            finals.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+            finals.append(flat(model))
 
-    model, found = run(examples, observers=[path, Last()], instruments=[path])
+    model, found = run(examples, observers=[path, Last()], probes=[path])
     assert path.steps == len(finals) == 12
     assert len({tuple(weights.tolist()) for weights in finals}) == 12
-    end = torch.cat([p.detach().flatten() for p in model.parameters()])
-    assert torch.equal(finals[-1], end)
+    assert torch.equal(finals[-1], flat(model))
     steps = {entry.step: entry.value for entry in found if entry.measure == "steps"}
     assert steps == {0: 0, 3: 3, 6: 6, 9: 9, 12: 12}
+    assert torch.equal(flat(model), flat(run(examples)[0]))
 
 
-def test_observing_does_not_change_the_training(examples):
-    alone, _ = run(examples)
-    observed, _ = run(examples, observers=[Path()])
-    for one, other in zip(alone.parameters(), observed.parameters(), strict=True):
-        assert torch.equal(one, other)
+@pytest.mark.parametrize("step", [2, 4, 9])
+def test_observers_and_what_comes_before_a_step_resume_where_they_were(tmp_path, examples, step):
+    paths = []
 
+    def shifted(inputs, step):
+        return inputs + torch.randn(FEATURES, generator=Draws().generator("augmentation", step))
 
-@pytest.mark.parametrize("kill_at", [1, 3, 8])
-def test_observers_and_augmentation_resume_where_they_were(tmp_path, examples, kill_at):
-    steps = []
-
-    def killing(outputs, labels):
-        steps.append(1)
-        if len(steps) == kill_at + 1:
-            raise Killed
-        return cross_entropy(outputs, labels)
-
-    def options(path):
+    def trained(**options):
         idle = Path()  # a second one, so that states are not mixed up
         idle.after_step = lambda model: None
-        return {"augment": shifted, "observers": [idle, path], "instruments": [path, weights]}
+        paths.append(Path())
+        observers, probes = [idle, paths[-1]], [paths[-1]]
+        return run(examples, before_step=shifted, observers=observers, probes=probes, **options)
 
-    saving = Checkpointing(tmp_path / "state", "same", interval_s=0)
-    with pytest.raises(Killed):
-        run(examples, loss=killing, checkpointing=saving, **options(Path()))
-    resumed, whole = Path(), Path()
-    _, found = run(examples, checkpointing=saving, **options(resumed))
-    _, expected = run(examples, **options(whole))
-    assert found == expected
-    assert (resumed.steps, resumed.length) == (whole.steps, whole.length)
+    assert_resumes(tmp_path, step, trained)
+    _, resumed, whole = paths
     assert torch.equal(resumed.mean, whole.mean)
-    assert whole.steps == 12
+    assert resumed.steps == whole.steps == 12
 
 
 def test_a_finished_run_resumes_to_its_end(tmp_path, examples):
     saving = Checkpointing(tmp_path / "state", "same", interval_s=0)
-    always = {"thresholds": [math.inf]}
-    _, first = run(examples, stop=LossBelow(**always), checkpointing=saving)
-    _, again = run(examples, stop=LossBelow(**always), checkpointing=saving)
+    first, again = (
+        run(examples, stop=LossBelow([math.inf]), checkpointing=saving)[1] for _ in range(2)
+    )
     assert again == first
     assert max(entry.epoch for entry in first) == 1
 
@@ -346,6 +314,12 @@ def test_a_checkpoint_of_another_spec_is_ignored(tmp_path, examples):
     other = Checkpointing(tmp_path / "state", "new", interval_s=0)
     _, found = run(examples, checkpointing=other, epochs=2)
     assert found == run(examples, epochs=2)[1]
+
+
+def test_parts_of_a_run_save_their_states_apart(tmp_path):
+    whole = Checkpointing(tmp_path / "0.safetensors", "same", interval_s=7)
+    assert whole.part("a") == Checkpointing(tmp_path / "0.a.safetensors", "same/a", 7)
+    assert len({whole.part(name).fingerprint for name in ("a", 1, 2)}) == 3
 
 
 def test_a_damaged_checkpoint_is_an_error_that_says_what_to_do(tmp_path, examples):
@@ -377,7 +351,67 @@ def test_a_measure_that_is_not_a_number_is_a_divergence(examples):
         yield Reading("odd", math.nan)
 
     with pytest.raises(DivergenceError, match="the measure 'odd' became nan after step 0"):
-        run(examples, instruments=[weights, broken])
+        run(examples, probes=[weights, broken])
+
+
+PLAIN = {"loss": "mse", "learning_rate": 0.3, "batch_size": 4, "epochs": 2}
+FULL = PLAIN | {"optimizer": "adam", "momentum": 0.8, "weight_decay": 0.1, "augmentation": True}
+
+
+def test_a_recipe_comes_from_settings():
+    recipe = Recipe.of(FULL, network(), N, Draws())
+    assert (recipe.loss, recipe.batch_size, recipe.epochs, recipe.stop) == (mse, 4, 2, None)
+    [group] = recipe.optimizer.param_groups
+    assert isinstance(recipe.optimizer, torch.optim.Adam)
+    assert (group["betas"][0], group["weight_decay"], group["fused"]) == (0.8, 0.1, True)
+    assert [recipe.learning_rate(epoch) for epoch in (0, 1)] == [0.3, 0.3]
+    assert torch.equal(recipe.order(1), order(1))
+    images = torch.rand(5, 3, 8, 8)
+    cut = crop_and_flip(images, Draws().generator("augmentation", 7))
+    assert torch.equal(recipe.before_step(images, 7), cut)
+    assert not torch.equal(recipe.before_step(images, 8), cut)
+
+
+def test_a_plain_recipe_is_gradient_descent_of_what_can_be_trained():
+    model = network()
+    model[0].weight.requires_grad_(False)
+    recipe = Recipe.of(PLAIN, model, N, Draws(), fused=False)
+    [group] = recipe.optimizer.param_groups
+    assert isinstance(recipe.optimizer, torch.optim.SGD)
+    assert (group["momentum"], group["weight_decay"], group["fused"]) == (0, 0, None)
+    assert [id(p) for p in group["params"]] == [id(p) for p in list(model.parameters())[1:]]
+    assert recipe.before_step is None
+
+
+def test_a_first_epoch_at_another_rate_is_an_epoch_more():
+    rate = {"first_epoch": 0.1, "value": 0.5}
+    for recipe in (
+        Recipe.of(PLAIN | {"learning_rate": rate}, network(), N, Draws()),
+        Recipe.of(PLAIN, network(), N, Draws(), learning_rate=rate),
+    ):
+        assert [recipe.learning_rate(epoch) for epoch in range(3)] == [0.1, 0.5, 0.5]
+        assert recipe.epochs == 3
+    cosine = schedules.cosine(1.0, 2)
+    assert Recipe.of(PLAIN, network(), N, Draws(), learning_rate=cosine).learning_rate is cosine
+
+
+def test_a_recipe_reads_no_setting_of_what_it_is_given():
+    settings, stop = Settings(FULL), LossBelow([1.0])
+    given = {"order": order, "batch_size": N, "before_step": None, "stop": stop}
+    recipe = Recipe.of(settings, network(), N, Draws(), **given)
+    assert {name: getattr(recipe, name) for name in given} == given
+    assert settings.unread() == ["batch_size", "augmentation"]
+
+
+def test_dropout_repeats_its_draws_at_every_step(examples):
+    before, model = seeded_dropout(Draws()), network()
+
+    def dropped(step):
+        assert before(examples.inputs, step) is examples.inputs
+        return model(examples.inputs)
+
+    assert torch.equal(dropped(3), dropped(3))
+    assert not torch.equal(dropped(3), dropped(4))
 
 
 def test_stops_after_low_loss_at_epoch_ends_in_a_row():
@@ -436,10 +470,10 @@ def test_measurements_come_where_a_loss_is_reached(examples):
         seen.append(stop.reached)
         return []
 
-    schedule = schedules.AtLosses(stop)
+    adam = partial(torch.optim.Adam, lr=0.05)
     run(
-        examples, stop=stop, schedule=schedule, instruments=[reached], epochs=60,
-        make_optimizer=lambda parameters: torch.optim.Adam(parameters, lr=0.05),
+        examples, stop=stop, schedule=schedules.AtLosses(stop), probes=[reached], epochs=60,
+        optimizer=adam,
     )  # fmt: skip
     assert seen == [0, 1, 2]
     both = schedules.Either(schedules.AtSteps([3]), schedules.EveryEpochs(2))
@@ -454,7 +488,7 @@ def test_measurements_may_start_after_some_epochs():
     assert not every.due(0, None)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS_BY_NAME)
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizers_have_their_formulas(name):
     rate, momentum, decay, draw = 0.01, 0.8, 0.1, torch.Generator().manual_seed(0)
     start = torch.randn(4, 3, dtype=torch.float64, generator=draw)
@@ -498,12 +532,14 @@ def test_schedules_have_their_formulas():
 
 def test_losses_have_their_formulas(examples):
     outputs = torch.randn(N, CLASSES, dtype=torch.float64)
-    labels = examples[1]
+    labels = examples.labels
     targets = torch.eye(CLASSES, dtype=torch.float64)[labels] - 1 / CLASSES
     expected = ((outputs - targets) ** 2).sum() / (N * CLASSES)
     assert centered_mse(outputs, labels).item() == pytest.approx(expected.item())
     chosen = outputs.softmax(dim=1)[torch.arange(N), labels]
     assert cross_entropy(outputs, labels).item() == pytest.approx(-chosen.log().mean().item())
+    error = ((outputs[:, 0] - targets[:, 1]) ** 2).mean().item()
+    assert mse(outputs[:, :1], targets[:, 1]).item() == pytest.approx(error)
 
 
 def test_binary_cross_entropy_is_that_of_torch_for_labels_0_and_1():
@@ -523,11 +559,16 @@ def test_binary_cross_entropy_is_that_of_torch_for_labels_0_and_1():
 
 def test_evaluation_weighs_a_smaller_last_batch_rightly(examples):
     model = network().eval()
-    whole = evaluate(model, *examples, cross_entropy, batch_size=N)
-    batched = evaluate(model, *examples, cross_entropy, batch_size=4)
+    both = examples.inputs, examples.labels
+    whole, batched = (evaluate(model, *both, cross_entropy, batch_size=size) for size in (N, 4))
     assert batched["loss"] == pytest.approx(whole["loss"], rel=1e-6)
     assert batched["accuracy"] == whole["accuracy"]
-    assert whole["accuracy"] == (model(examples[0]).argmax(1) == examples[1]).double().mean()
+    right = model(examples.inputs).argmax(1) == examples.labels
+    assert whole["accuracy"] == right.double().mean()
+    probe = accuracy_probe(cross_entropy, train=examples, test=examples.first(1))
+    readings = [(reading.measure, reading.split, reading.value) for reading in probe(model)]
+    assert readings[:2] == [(name, "train", value) for name, value in whole.items()]
+    assert [reading[:2] for reading in readings[2:]] == [("loss", "test"), ("accuracy", "test")]
 
 
 def test_patience_is_over_when_every_error_has_stopped_falling():
@@ -546,45 +587,28 @@ def test_patience_is_over_when_every_error_has_stopped_falling():
 
 
 def test_patience_measures_every_few_epochs_and_waits_for_its_least_epochs():
-    taken = []
+    measured = []
 
     def measure():
-        taken.append(1)
+        measured.append(1)
         return {"a": 0.5}
 
     stop = Patience(measure, patience=2, least_epochs=8, every=2)
-    ends = [epoch for epoch in range(1, 12) if stop.after_epoch() or len(taken) > 4]
+    ends = [epoch for epoch in range(1, 12) if stop.after_epoch() or len(measured) > 4]
     assert ends[0] == 8
-    assert len(taken[:4]) == 4
+    assert len(measured[:4]) == 4
 
 
-@pytest.mark.parametrize("kill_at", [3, 9, 14])
-def test_patience_survives_a_resumption(tmp_path, examples, kill_at):
+@pytest.mark.parametrize("step", [3, 9, 14])
+def test_patience_survives_a_resumption(tmp_path, examples, step):
     values = [0.5, 0.6, 0.3, 0.4, 0.35, 0.4, 0.5, 0.5]
-    steps = []
 
-    def make(saving=None, loss=cross_entropy):
+    def trained(**options):
         stop = Patience(lambda: {"a": values[stop.epoch]}, patience=2)
 
         def report(_):
             return [Reading("error", value, split=name) for name, value in stop.errors().items()]
 
-        options = {"stop": stop, "epochs": 7, "instruments": [report]}
-        return run(examples, loss=loss, checkpointing=saving, **options)
+        return run(examples, stop=stop, epochs=7, probes=[report], **options)
 
-    def killing(outputs, labels):
-        steps.append(1)
-        if len(steps) == kill_at:
-            raise Killed
-        return cross_entropy(outputs, labels)
-
-    model, found = make()
-    assert [m.value for m in found] == values[:6]
-    saving = Checkpointing(tmp_path / "state", "same", interval_s=0)
-    with pytest.raises(Killed):
-        make(saving, killing)
-    resumed, again = make(saving)
-    assert again == found
-    assert all(
-        torch.equal(a, b) for a, b in zip(model.parameters(), resumed.parameters(), strict=True)
-    )
+    assert [m.value for m in assert_resumes(tmp_path, step, trained)] == values[:6]

@@ -1,7 +1,8 @@
-"""Training runs on tiny random datasets, and what they leave behind."""
+"""Runs on tiny random datasets, what they leave behind, and what they should, written out."""
 
 import copy
-from collections.abc import Callable, Iterable
+import importlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,28 @@ from safetensors.numpy import save_file
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from feature_alignment.data.loading import Examples
 from feature_alignment.data.prepare import summary
+from feature_alignment.measures.alignment import centered_one_hot
+from feature_alignment.models.build import build
+from feature_alignment.run import perform
 from feature_alignment.run.context import Dataset, Run
-from feature_alignment.storage import sha256
+from feature_alignment.storage import sha256, write_json
 from feature_alignment.tables import read_table
-from feature_alignment.training.losses import LOSSES
+from feature_alignment.tangents.kernels import center_kernel
+from feature_alignment.training.losses import LOSSES, Loss
+
+from reference import kernels as reference
+
+MLP = {
+    "architecture": "fully_connected",
+    "hidden_layers": 2,
+    "width": 10,
+    "bias": True,
+    "activation": "relu",
+    "initialisation": "he_normal",
+}
+"""A model; like any settings, made to measure by :func:`changed`."""
 
 
 class Killed(Exception):
@@ -25,7 +43,10 @@ class Killed(Exception):
 def random_dataset(
     folder: Path, name: str, shape: tuple[int, ...], *, n_train: int, n_test: int, classes: int
 ) -> Dataset:
-    """Write random images, brighter the higher their class, and their labels 0, 1, …, 0, 1, …."""
+    """Write random images, brighter the higher their class, and their labels 0, 1, …, 0, 1, ….
+
+    The manifest lies beside them.
+    """
     draw = np.random.default_rng(list(name.encode()))
     arrays = {}
     for split, count in (("train", n_train), ("test", n_test)):
@@ -37,7 +58,9 @@ def random_dataset(
     path = folder / f"{name}.safetensors"
     save_file(arrays, path)
     identity = {"name": name, "origin": "random", "note": "", "files": [], "sha256": sha256(path)}
-    return Dataset(path, {**identity, **summary(arrays)})
+    dataset = Dataset(path, {**identity, **summary(arrays)})
+    write_json(path.with_suffix(".json"), dataset.manifest)
+    return dataset
 
 
 def changed(settings: dict, **changes: object) -> dict:
@@ -80,35 +103,109 @@ def make_run(
     )
 
 
-def table_bytes(run: Run, train: Callable) -> bytes:
-    """Complete the run and return its table as written."""
-    run.complete(lambda checkpointing: train(run, checkpointing))
+def complete(run: Run) -> bytes:
+    """Let the run's experiment complete it and return its table as written."""
+    importlib.import_module(run.module).measure(run)
     assert not list(run.checkpoint.parent.glob("*"))
     return run.out.read_bytes()
 
 
-def values(run: Run) -> dict[tuple, float]:
-    """Read the run's table as values by step, measure, split and layer, ``None`` for none."""
-    table = read_table(run.out).astype(object)
-    table = table.where(table.notna(), None)
-    keys = ["step", "measure", "split", "layer"]
-    found = {tuple(row[key] for key in keys): row["value"] for _, row in table.iterrows()}
-    assert len(found) == len(table)
-    return found
+def completed(run: Run) -> tuple[nn.Module, bytes]:
+    """Complete the run; return the network that it built, as it is at the end, and the table."""
+    networks = []
+
+    def keeping(*arguments: object) -> nn.Module:
+        networks.append(build(*arguments))
+        return networks[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importlib.import_module(run.module), "build", keeping)
+        content = complete(run)
+    [network] = networks
+    return network, content
 
 
-def kill_at(monkeypatch: pytest.MonkeyPatch, name: str, step: int) -> None:
-    """Let the loss of this name kill the process when it is to be differentiated that often."""
-    loss, steps = LOSSES[name], []
+def perform_run(run: Run) -> bytes:
+    """Perform the run by the command line and return its table as written."""
+    spec = run.out.parent.parent / "spec.json"
+    write_json(spec, run.spec)
+    arrays = [dataset.arrays for dataset in run.datasets.values()]
+    arguments = [f"--spec={spec}", f"--seed={run.seed}", f"--out={run.out}"]
+    arguments += [f"--checkpoint={run.checkpoint}", "--checkpoint-interval=0"]
+    arguments += ["--data", *map(str, arrays)]
+    arguments += ["--manifest", *(str(path.with_suffix(".json")) for path in arrays)]
+    perform.main(arguments)
+    assert not list(run.checkpoint.parent.glob("*"))
+    return run.out.read_bytes()
 
-    def killing(outputs, labels):
+
+def killed_and_resumed(run: Run, loss: str, step: int) -> bytes:
+    """Kill the run in the given step, which has the loss of this name, and resume it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(LOSSES, loss, killing(LOSSES[loss], step))
+        with pytest.raises(Killed):
+            complete(run)
+    assert not run.out.exists()
+    assert any(run.checkpoint.parent.glob("*")) == (step > 1)
+    torch.manual_seed(99)  # a new process has another state
+    return complete(run)
+
+
+def killing(loss: Loss, step: int) -> Loss:
+    """Return a loss that kills the process when it is to be differentiated that often."""
+    steps = []
+
+    def kills(outputs: Tensor, labels: Tensor) -> Tensor:
         if outputs.requires_grad:
             steps.append(1)
             if len(steps) == step:
                 raise Killed
         return loss(outputs, labels)
 
-    monkeypatch.setitem(LOSSES, name, killing)
+    return kills
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, name: str, step: int) -> None:
+    """Let the loss of this name kill the process when it is to be differentiated that often."""
+    monkeypatch.setitem(LOSSES, name, killing(LOSSES[name], step))
+
+
+def values(run: Run) -> dict[tuple, float]:
+    """Read the run's table as values by step, measure, split and layer, ``None`` for none.
+
+    Where a measure has a coordinate ``at`` it comes fifth.
+    """
+    table = read_table(run.out).astype(object)
+    table = table.where(table.notna(), None)
+    keys = ["step", "measure", "split", "layer"]
+    found = {
+        (*(row[key] for key in keys), *([] if row["at"] is None else [row["at"]])): row["value"]
+        for _, row in table.iterrows()
+    }
+    assert len(found) == len(table)
+    return found
+
+
+def initial_network(run: Run) -> nn.Module:
+    """Return the network that the run starts from."""
+    task = run.task()
+    return build(run.settings["model"], task.shape, task.classes, run.generator("init"))
+
+
+def alignments(network: nn.Module, examples: Examples, classes: int) -> dict[str | None, float]:
+    """Return the alignment of each layer's centred kernel, and of the sum, by Jacobians."""
+    y = centered_one_hot(examples.labels, classes).double()
+    kernels = reference.layer_kernels(network.double().eval(), examples.inputs.double())
+    centred = {layer: center_kernel(kernel) for layer, kernel in kernels.items()}
+    whole = {**centred, None: sum(centred.values())}
+    return {layer: reference.alignment(kernel, y) for layer, kernel in whole.items()}
+
+
+def fit(network: nn.Module, examples: Examples) -> tuple[float, float]:
+    """Return cross-entropy and accuracy, written out."""
+    chances = network.double().eval()(examples.inputs.double()).softmax(dim=1)
+    loss = -chances.gather(1, examples.labels[:, None]).log().mean().item()
+    return loss, (chances.argmax(dim=1) == examples.labels).double().mean().item()
 
 
 def descend(run: Run, network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
@@ -124,6 +221,14 @@ def descend(run: Run, network: nn.Module, batches: Iterable[tuple[Tensor, Tensor
             for parameter, velocity in zip(network.parameters(), velocities, strict=True):
                 velocity.mul_(momentum).add_(parameter.grad + decay * parameter)
                 parameter -= rate * velocity
+
+
+def assert_trained_alike(found: nn.Module, expected: nn.Module, start: nn.Module) -> None:
+    """Compare what a run trained, in float32, with what was trained by hand in float64."""
+    trios = zip(*(net.double().parameters() for net in (found, expected, start)), strict=True)
+    for one, other, initial in trios:
+        # Relative to how far training went
+        assert (one - other).norm() < 1e-3 * (other - initial).norm()
 
 
 def indices(dataset: Dataset, split: str, inputs: Tensor) -> list[int]:

@@ -1,7 +1,7 @@
 """Perform one run with one seed: read its spec, let its experiment measure, write the table."""
 
 import argparse
-import importlib.util
+import importlib
 import os
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from feature_alignment import command
 from feature_alignment.run.context import Dataset, Run
 from feature_alignment.storage import read_json
 
-PAPERS = "feature_alignment.papers"
+ROOMS = Path(__file__).resolve().parents[1] / "papers"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -88,15 +88,14 @@ def experiment_module(spec: dict) -> str:
     Raises:
         ValueError: If there is no such module in the paper's room.
     """
-    paper, experiment = spec["paper"], spec["experiment"]
-    module = f"{PAPERS}.{paper}.{experiment}"
+    paper, experiment = (str(spec.get(key)) for key in ("paper", "experiment"))
     named = all(re.fullmatch("[a-z0-9_]+", part) for part in (paper, experiment))
-    if not named or importlib.util.find_spec(module) is None:
+    if not (named and (ROOMS / paper / f"{experiment}.py").is_file()):
         raise ValueError(
             f"the spec names the experiment {experiment!r} of {paper!r}; expected a module in "
             "src/feature_alignment/papers/<paper>/"
         )
-    return module
+    return f"feature_alignment.papers.{paper}.{experiment}"
 
 
 if __name__ == "__main__":
