@@ -62,6 +62,11 @@ def import_closure(module: str) -> set[str]:
     return found
 
 
+def existing(*modules: str) -> list[str]:
+    """Return those modules, by dotted name, that there are."""
+    return [module for module in modules if _path_of(module) is not None]
+
+
 @functools.cache
 def _path_of(module: str) -> Path | None:
     root = SOURCE_ROOT if module.split(".")[0] == PACKAGE else Path()

@@ -1,4 +1,4 @@
-"""Tangent kernels and alignment by brute force: one Jacobian per example, then sums."""
+"""Tangent kernels, covariances and alignment by brute force, one example at a time."""
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,41 @@ def kernel(jacobian: Tensor) -> Tensor:
 def layer_kernels(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
     """K_l of every module with parameters, (n, C, n, C)."""
     return {name: kernel(rows) for name, rows in jacobians(network, inputs).items()}
+
+
+def covariances(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
+    """K_l = Σ_α Σ_c Σ_s g gᵀ, g = ∂f_c(x_α)/∂h_l(s), of linear and convolutional layers.
+
+    By one backward pass per example and output; layers in the order of their calls.
+    """
+    seen: dict[str, Tensor] = {}
+
+    def record(name: str, output: Tensor) -> Tensor:
+        if output.requires_grad:
+            seen[name] = output
+        return output.clone()  # an in-place activation leaves what was recorded alone
+
+    hooks = [
+        module.register_forward_hook(lambda _, __, output, name=name: record(name, output))
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear | nn.Conv2d)
+    ]
+    outputs = network(inputs)
+    for hook in hooks:
+        hook.remove()
+    found: dict[str, Tensor] = {}
+    for example, row in enumerate(outputs):
+        for output in row:
+            options = {"retain_graph": True, "allow_unused": True}
+            gradients = torch.autograd.grad(output, list(seen.values()), **options)
+            for name, gradient in zip(seen, gradients, strict=True):
+                if gradient is None:
+                    continue
+                if isinstance(network.get_submodule(name), nn.Conv2d):
+                    gradient = gradient.movedim(1, -1)
+                rows = gradient[example].reshape(-1, gradient.shape[-1])
+                found[name] = found.get(name, 0) + rows.T @ rows
+    return {name: found[name] for name in seen if name in found}
 
 
 def alignment(kernel: Tensor, targets: Tensor) -> float:

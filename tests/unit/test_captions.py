@@ -1,8 +1,11 @@
+import docutils.core
+import jinja2
 import pytest
+from docutils import nodes
 
 from conftest import ROOT
 from feature_alignment.publish import captions
-from feature_alignment.run.spec import read_all_experiments
+from feature_alignment.run.spec import read_papers
 from feature_alignment.storage import write_json
 from feature_alignment.tables import tidy, write_table
 
@@ -19,12 +22,12 @@ CLAIM = {
 
 
 @pytest.fixture(scope="module")
-def experiments():
-    return read_all_experiments(ROOT / "config" / "experiments", SCHEMAS)
+def papers():
+    return read_papers(ROOT / "papers", SCHEMAS)
 
 
-def test_what_a_scale_cuts_is_listed(experiments):
-    of = experiments["joint"]
+def test_what_a_scale_cuts_is_listed(papers):
+    of = papers["joint"]
     text = captions.departures(of, "both_instruments", "laptop")
     for run in of.runs_of("both_instruments", "laptop"):
         here = of.resolve(run, "laptop")["settings"]["dataset"]["n_train"]
@@ -33,13 +36,13 @@ def test_what_a_scale_cuts_is_listed(experiments):
     assert text.startswith("**Departs from the full scale:** ")
 
 
-def test_nothing_is_cut_at_full_scale_or_of_what_is_the_same(experiments):
-    assert captions.departures(experiments["joint"], "both_instruments", "paper") == ""
-    assert captions.departures(experiments["lejeune2024"], "fig2_penalties", "laptop") == ""
+def test_nothing_is_cut_at_full_scale_or_of_what_is_the_same(papers):
+    assert captions.departures(papers["joint"], "both_instruments", "paper") == ""
+    assert captions.departures(papers["lejeune2024"], "fig2_penalties", "laptop") == ""
 
 
-def test_runs_that_a_scale_leaves_out_are_named(experiments):
-    of = experiments["lejeune2024"]
+def test_runs_that_a_scale_leaves_out_are_named(papers):
+    of = papers["lejeune2024"]
     left_out = set(of.runs_of("fig4_sample_complexity", "paper"))
     left_out -= set(of.runs_of("fig4_sample_complexity", "laptop"))
     text = captions.departures(of, "fig4_sample_complexity", "laptop")
@@ -74,7 +77,41 @@ def test_verdicts_say_what_was_found():
     assert captions.verdicts([]) == "**Claims:** none is stated about this figure."
 
 
-def test_a_caption_holds_all_of_it(tmp_path):
+def rendered(caption):
+    """Return the document that a report makes of a caption; a warning is an error."""
+    text = jinja2.Template(caption, undefined=jinja2.StrictUndefined).render()
+    return docutils.core.publish_doctree(text, settings_overrides={"halt_level": 1})
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "It is {{ 6 * 7 }}, {% include 'x' %} or {# nothing #}.",
+        ".. raw:: html\n\n   <script>alert(1)</script>",
+        "The end:: .. raw:: html <b>x</b>::",
+        "A *b* **c** `d` ``e`` :raw:`f` |g| h_ [1]_ \\ i__ .",
+        "A. An initial, not a list.",
+        "12) A number.",
+        "- A dash - and * a star.",
+        "=====",
+    ],
+)
+def test_words_are_no_markup(words):
+    claim = CLAIM | {"statement": words, "group": words}
+    document = rendered(captions.plain(words) + "\n\n" + captions.verdicts([claim]))
+    assert document.astext().count(" ".join(words.split())) == 3
+    kinds = [node.tagname for node in document.findall(nodes.Element)]
+    paragraphs = ["paragraph", "paragraph", "strong"]  # the words; how many claims there are
+    assert kinds == ["document", *paragraphs, "bullet_list", "list_item", "paragraph", "emphasis"]
+
+
+def test_every_caption_is_the_words_of_its_record(papers):
+    for paper in papers.values():
+        for record in paper.figures.values():
+            assert rendered(captions.plain(record["caption"])).astext() == record["caption"]
+
+
+def test_a_caption_holds_all_of_it(tmp_path, papers):
     table = tmp_path / "tables" / "joint" / "both_instruments.csv"
     rows = [{"run": "a", "seed": seed, "measure": "m", "value": 1.0} for seed in range(4)]
     datasets = {"cifar10": {"note": "re-encoded copy"}, "mnist": {"note": ""}}
@@ -82,12 +119,11 @@ def test_a_caption_holds_all_of_it(tmp_path):
     write_json(tmp_path / "ledger.json", [CLAIM | {"table": "joint/both_instruments"}])
     captions.main(
         ["--ledger", str(tmp_path / "ledger.json"), "--tables", str(table), "--scale", "laptop"]
-        + ["--experiments", str(ROOT / "config/experiments"), "--schemas", str(SCHEMAS)]
-        + ["--described", str(ROOT / "workflow/report"), "--out", str(tmp_path / "out")]
+        + ["--papers", str(ROOT / "papers"), "--schemas", str(SCHEMAS)]
+        + ["--out", str(tmp_path / "out")]
     )
     text = (tmp_path / "out" / "joint.both_instruments.rst").read_text()
-    described = (ROOT / "workflow/report/joint.both_instruments.rst").read_text().strip()
-    assert text.startswith(described)
+    assert text.startswith(papers["joint"].figures["both_instruments"]["caption"])
     assert "**Scale** laptop; 4 seeds; data: cifar10 (re-encoded copy), mnist." in text
     assert "**Departs from the full scale:**" in text
     assert text.endswith("- *contradicted*: It rises. -0.14 (-0.46 to 0.18; n = 5) at depth 10\n")

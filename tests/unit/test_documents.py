@@ -1,4 +1,5 @@
 import copy
+import re
 
 import pytest
 from PIL import Image
@@ -7,7 +8,7 @@ from conftest import ROOT
 from feature_alignment.audit.claims import read_claims
 from feature_alignment.audit.ledger import judge
 from feature_alignment.publish import documents
-from feature_alignment.run.spec import read_yaml
+from feature_alignment.run.spec import figure_titles
 from feature_alignment.storage import read_json, sha256, write_json
 from feature_alignment.tables import meta_path
 
@@ -16,16 +17,23 @@ SCHEMA = ROOT / "workflow" / "schemas" / "claims.schema.yaml"
 DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "docs" / "costs.md",
-    *sorted((ROOT / "docs" / "papers").glob("*.md")),
+    *sorted((ROOT / "papers").glob("*/README.md")),
 ]
+PAPERS = [path.parent.name for path in DOCUMENTS[2:]]
+LINKING = [*DOCUMENTS, *(ROOT / "docs").glob("*.md"), *(ROOT / "reference").glob("*/README.md")]
+LINK = re.compile(r"""(?:\]\(|(?:src|href)=")(?![a-z]+:|#)([^)"#\s]+)""")
+
+
+def name_of(path):
+    return path.relative_to(ROOT).as_posix()
 
 
 @pytest.fixture(scope="module")
 def published():
-    return documents.Published.read(ROOT / PUBLISHED, ROOT / "config" / "figures.yaml")
+    return documents.Published.read(ROOT / PUBLISHED, ROOT / "papers")
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_generated_parts_are_those_of_the_published_results(path, published):
     text = path.read_text()
     assert "<!-- generated: " in text
@@ -38,21 +46,21 @@ def changed(published, path):
     if path.name == "costs.md":
         other.costs.loc[0, "core_minutes"] += 1
     else:
-        paper = path.stem if path.stem != "README" else other.ledger[0]["paper"]
+        paper = path.parent.name if path.parent != ROOT else other.ledger[0]["paper"]
         rows = [row for row in other.ledger if row["paper"] == paper]
         row = next(row for row in rows if row["verdict"] == "supported" or paper == "joint")
         row["verdict"] = "inconclusive"
     return other
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_a_changed_verdict_or_cost_would_be_seen(path, published):
     assert documents.fill(path.read_text(), changed(published, path)) != path.read_text()
 
 
-@pytest.mark.parametrize("paper", [path.stem for path in DOCUMENTS if path.parent.name == "papers"])
+@pytest.mark.parametrize("paper", PAPERS)
 def test_a_changed_estimate_would_be_seen(paper, published):
-    text = (ROOT / "docs" / "papers" / f"{paper}.md").read_text()
+    text = (ROOT / "papers" / paper / "README.md").read_text()
     other = copy.deepcopy(published)
     rows = [row for row in other.ledger if row["paper"] == paper]
     next(row for row in rows if row["estimate"] is not None)["estimate"] = 123.0
@@ -91,7 +99,7 @@ def test_the_published_tables_are_those_that_were_judged(published):
 
 def test_a_rehearsal_is_not_published(tmp_path, published):
     write_json(tmp_path / "ledger.json", [row | {"scale": "smoke"} for row in published.ledger])
-    options = ("figures", "tables", "costs", "jobs", "titles", "documents")
+    options = ("figures", "tables", "costs", "jobs", "papers", "documents")
     nothing = [word for name in options for word in (f"--{name}", "x")]
     paths = ["--ledger", str(tmp_path / "ledger.json"), "--published", str(tmp_path / "out")]
     with pytest.raises(ValueError, match="smoke is only a rehearsal"):
@@ -100,14 +108,14 @@ def test_a_rehearsal_is_not_published(tmp_path, published):
 
 
 def test_every_thumbnail_is_there():
-    for paper, figures in read_yaml(ROOT / "config" / "figures.yaml").items():
+    for paper, figures in figure_titles((ROOT / "papers").glob("*/paper.yaml")).items():
         for figure in figures:
             with Image.open(ROOT / PUBLISHED / "thumbnails" / paper / f"{figure}.png") as image:
                 assert image.width == documents.THUMBNAIL_WIDTH
 
 
 def test_the_published_ledger_has_every_claim(published):
-    claims = [claim for path in (ROOT / "claims").glob("*.yaml") for claim in read_yaml(path)]
+    claims = read_claims((ROOT / "papers").glob("*/claims.yaml"), SCHEMA)
     stated = {claim["id"]: claim["statement"] for claim in claims}
     assert {row["id"]: row["statement"] for row in published.ledger} == stated
 
@@ -115,7 +123,7 @@ def test_the_published_ledger_has_every_claim(published):
 def test_the_verdicts_of_sixteen_seeds_are_those_of_their_tables():
     folder = ROOT / "reference" / "sixteen_seeds"
     tables = {f"lou2022/{path.stem}": path for path in folder.glob("tables/lou2022/*.csv")}
-    claims = read_claims([ROOT / "claims" / "lou2022.yaml"], SCHEMA)
+    claims = read_claims([ROOT / "papers" / "lou2022" / "claims.yaml"], SCHEMA)
     on_these = [claim for claim in claims if claim["evidence"]["table"] in tables]
     expected = {claim["id"]: judge(claim, tables, "laptop") for claim in on_these}
     assert {row["id"]: row for row in read_json(folder / "ledger.json")} == expected
@@ -134,3 +142,14 @@ def test_an_unknown_part_is_an_error(published):
     text = "<!-- generated: figurs -->\n<!-- end: figurs -->\n"
     with pytest.raises(ValueError, match="unknown generated part 'figurs'"):
         documents.fill(text, published)
+
+
+@pytest.mark.parametrize("path", sorted(set(LINKING)), ids=name_of)
+def test_every_relative_link_leads_to_a_file(path):
+    targets = set(LINK.findall(path.read_text()))
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+def test_a_link_that_leads_nowhere_would_be_seen():
+    text = '[a](b.md#c) ![d](e/f.png) <img src="g.png"> [h](https://i.j) [k](#l) <a href="m.md">'
+    assert LINK.findall(text) == ["b.md", "e/f.png", "g.png", "m.md"]

@@ -27,10 +27,10 @@ from feature_alignment.papers.beaglehole2024.early_alignment import (
     quadratic_teacher,
     teacher_labels,
 )
-from feature_alignment.run.spec import read_yaml, validate
+from feature_alignment.run.schema import read_settings, validate
 from feature_alignment.tables import read_table
 
-SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "early_alignment.schema.yaml"
+ROOT = Path(__file__).parents[2]
 SETTINGS = {
     "seeds": 2,
     "sizes": [
@@ -382,7 +382,8 @@ def test_the_same_seed_gives_the_same_bytes(finished, tmp_path):
 
 
 def test_the_settings_are_those_of_the_schema():
-    schema = read_yaml(SCHEMA)
+    schemas = read_settings(ROOT / "papers/beaglehole2024/settings.yaml", ROOT / "workflow/schemas")
+    schema = schemas["early_alignment"]
     validate(SETTINGS, schema, "settings")
     for name, value in (
         ("alpha", [0]),

@@ -24,7 +24,7 @@ from feature_alignment.papers.lejeune2024.teacher_student import (
     train_last_layer,
 )
 from feature_alignment.run.context import Dataset
-from feature_alignment.run.spec import read_yaml, validate
+from feature_alignment.run.schema import read_settings, validate
 from feature_alignment.storage import sha256
 from feature_alignment.tables import read_table
 from feature_alignment.tangents import path
@@ -35,7 +35,7 @@ from feature_alignment.training.schedules import cosine
 
 from reference import path_kernel as reference
 
-SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "teacher_student.schema.yaml"
+ROOT = Path(__file__).parents[2]
 IMAGES, SHOWN, POINTS, BATCH = 90, 30, 6, 20
 STEPS = 5 * 4  # five batches an epoch
 MODEL = {
@@ -250,7 +250,8 @@ def files(run):
 
 
 def test_the_settings_are_those_of_the_schema():
-    schema = read_yaml(SCHEMA)
+    schemas = read_settings(ROOT / "papers/lejeune2024/settings.yaml", ROOT / "workflow/schemas")
+    schema = schemas["teacher_student"]
     validate(SETTINGS, schema, "settings")
     wrong = {
         "classes": [2],

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from conftest import ROOT
 
+SMOKE = ("all", "--config", "scale=smoke")
 LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv", ".snakemake", "results", "raw", "prepared", "smoke", "laptop", "paper",
     "*.egg-info", "__pycache__", ".*_cache"
@@ -26,6 +27,11 @@ class Repository:
     def copy(cls, target: Path) -> "Repository":
         shutil.copytree(ROOT, target, ignore=LEFT_OUT)
         return cls(target)
+
+    def twin(self, target: Path) -> "Repository":
+        """Return a copy of this copy, with what has been computed in it."""
+        shutil.copytree(self.path, target, symlinks=True)
+        return Repository(target)
 
     def snakemake(self, *arguments: str, cores: int = 2, **environment: str) -> "Outcome":
         """Run Snakemake with this interpreter's programs, without any data folder by default."""

@@ -16,17 +16,15 @@ import pytest
 
 from conftest import ROOT
 from feature_alignment.data import prepare
-from feature_alignment.run.spec import Experiments
+from feature_alignment.run.spec import Paper
 
-EXPERIMENTS = ROOT / "config" / "experiments" / "beaglehole2024.yaml"
+PAPER = ROOT / "papers" / "beaglehole2024" / "paper.yaml"
 
 
 @pytest.fixture
 def training(tmp_path):
     """Return a function that starts one training of some seconds, writing to a named table."""
-    spec = Experiments.read(EXPERIMENTS, ROOT / "workflow" / "schemas").resolve(
-        "mlp_mnist", "smoke"
-    )
+    spec = Paper.read(PAPER, ROOT / "workflow" / "schemas").resolve("mlp_mnist", "smoke")
     spec["settings"]["epochs"] = 150
     (tmp_path / "spec.json").write_text(json.dumps(spec))
     data = tmp_path / "digits.safetensors", tmp_path / "digits.json"
@@ -37,7 +35,7 @@ def training(tmp_path):
 
     def start(name, seed=0, stderr=subprocess.PIPE):
         return subprocess.Popen(
-            [sys.executable, "-m", "feature_alignment.papers.beaglehole2024.ansatz"]
+            [sys.executable, "-m", "feature_alignment.run.perform"]
             + ["--spec", str(tmp_path / "spec.json"), "--seed", str(seed)]
             + ["--data", str(data[0]), "--manifest", str(data[1])]
             + ["--out", str(tmp_path / f"{name}.csv"), "--checkpoint-interval", "0.2"]

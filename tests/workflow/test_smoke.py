@@ -1,47 +1,33 @@
 """The whole workflow at smoke scale, and what an edit re-runs."""
 
 import json
+import re
+import shutil
 import zipfile
 
 import pytest
-from repository import Repository
+from repository import SMOKE, Repository
 
 from conftest import ROOT
-from feature_alignment.run.spec import read_all_experiments
+from feature_alignment.run.spec import read_papers
 
 pytestmark = pytest.mark.workflow
 
-SMOKE = ("all", "--config", "scale=smoke")
-EXPERIMENTS = read_all_experiments(ROOT / "config/experiments", ROOT / "workflow/schemas")
-FIGURES = [f"{paper}/{figure}" for paper in EXPERIMENTS for figure in EXPERIMENTS[paper].figures]
+PAPERS = read_papers(ROOT / "papers", ROOT / "workflow/schemas")
+FIGURES = [f"{paper}/{figure}" for paper in PAPERS for figure in PAPERS[paper].figures]
 PLOTS = {f"plot_{name.split('/')[0]}_{name.split('/')[1].split('_')[0]}" for name in FIGURES}
 
 
 SEEDED = [
     run
-    for experiments in EXPERIMENTS.values()
-    for run in experiments.runs_at("smoke")
-    if experiments.seeds(run, "smoke") == 2
+    for paper in PAPERS.values()
+    for run in paper.runs_at("smoke")
+    if paper.seeds(run, "smoke") == 2
 ]
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A copy in which everything has been made."""
-    repository = Repository.copy(tmp_path_factory.mktemp("finished") / "copy")
-    outcome = repository.snakemake(*SMOKE)
-    assert outcome.status == 0, outcome.text
-    assert "claims at scale smoke:" in outcome.text
-    return repository
-
-
-@pytest.fixture
-def edited(finished):
-    """The finished copy, whose edited files are put back after the test."""
-    kept = finished.files("src/**/*.py") | finished.files("config/**/*.yaml")
-    yield finished
-    for path, content in kept.items():
-        (finished.path / path).write_bytes(content)
+def test_the_run_says_how_many_claims_it_judged(made_once):
+    assert "claims at scale smoke:" in (made_once.path / "results/made.txt").read_text()
 
 
 def test_every_figure_is_there(finished):
@@ -73,7 +59,7 @@ def test_runs_tell_what_they_compute_in(finished):
     for content in finished.files("results/smoke/runs/*/*/0.meta.json").values():
         meta = json.loads(content)
         computed_in[meta["dtype"]].add(meta["module"].rpartition(".")[2])
-    assert computed_in["float64"] == {"early_alignment", "ridge"}
+    assert computed_in["float64"] == {"early_alignment", "penalties", "ridge", "supernat"}
     assert {"memorisation", "hierarchy", "sample_complexity"} <= computed_in["float32"]
 
 
@@ -99,7 +85,7 @@ def test_a_docstring_re_runs_nothing(edited):
 
 
 def test_a_plot_module_re_runs_that_plot(edited):
-    path = "src/feature_alignment/plots/lejeune2024/fig2_penalties.py"
+    path = "src/feature_alignment/papers/lejeune2024/plots/fig2_penalties.py"
     edited.edit(path, '"w1": "blue"', '"w1": "red"')
     assert edited.planned(*SMOKE) == {"plot_lejeune2024_fig2": 1, "write_ledger_page": 1}
 
@@ -108,9 +94,8 @@ def test_an_instrument_re_runs_what_it_measures(edited):
     path = "src/feature_alignment/tangents/preactivations.py"
     edited.edit(path, "covariances[names[-2]] *= readout.T @ readout", "pass")
     jobs = edited.planned(*SMOKE)
-    # Two networks of B1, B4, B5, B7 on images, two networks of the joint figure; two seeds each
-    assert jobs.pop("train_run") == 2 * 7
-    assert jobs.pop("train_run_with_images") == 2
+    # Two networks of B1, B4, B5, B7 twice, two networks of the joint figure; two seeds each
+    assert jobs.pop("compute_run") == 2 * 8
     figures = [f"beaglehole2024_{b}" for b in ("b1", "b2", "b3", "b4", "b5", "b7", "b7c", "c1")]
     assert set(jobs) == {
         *(
@@ -118,7 +103,7 @@ def test_an_instrument_re_runs_what_it_measures(edited):
             for kind in ("collect", "plot")
             for figure in (*figures, "joint_both")
         ),
-        "keep_images",
+        "keep_arrays",
         "judge_claims",
         "write_ledger_page",
         "write_captions",
@@ -127,10 +112,10 @@ def test_an_instrument_re_runs_what_it_measures(edited):
 
 
 def test_a_setting_re_runs_that_run_and_what_reads_it(edited):
-    edited.edit("config/experiments/beaglehole2024.yaml", "value: 0.05}", "value: 0.06}")
+    edited.edit("papers/beaglehole2024/paper.yaml", "value: 0.05}", "value: 0.06}")
     jobs = edited.planned(*SMOKE)
     assert jobs.pop("write_spec") == 1
-    assert jobs.pop("train_run") == 2
+    assert jobs.pop("compute_run") == 2
     assert {name for name in jobs if name.startswith("plot")} == {
         f"plot_beaglehole2024_{name}" for name in ("b1", "b2", "b3")
     }
@@ -139,12 +124,11 @@ def test_a_setting_re_runs_that_run_and_what_reads_it(edited):
 
 def test_another_seed_keeps_those_that_are_there(finished):
     jobs = finished.planned(*SMOKE, "seeds=3")
-    trained = [count for rule, count in jobs.items() if rule.startswith("train_")]
-    assert sum(trained) == len(SEEDED)
+    assert jobs["compute_run"] == len(SEEDED)
 
 
 def test_device_and_data_folder_re_run_nothing(finished):
-    assert finished.planned(*SMOKE, "--set-resources", "train_run:device=cuda") == {}
+    assert finished.planned(*SMOKE, "--set-resources", "compute_run:device=cuda") == {}
     assert finished.planned(*SMOKE, "data_dir=/elsewhere") == {}
 
 
@@ -153,7 +137,7 @@ def plot_rule(name):
     return f"plot_{paper}_{figure.split('_')[0]}"
 
 
-@pytest.mark.parametrize("name", [next(f for f in FIGURES if f.startswith(p)) for p in EXPERIMENTS])
+@pytest.mark.parametrize("name", [next(f for f in FIGURES if f.startswith(p)) for p in PAPERS])
 def test_a_figure_is_a_target_by_path_and_by_rule(finished, name):
     rule = plot_rule(name)
     for target in (f"figures/smoke/{name}.pdf", rule):
@@ -172,17 +156,60 @@ def test_every_figure_is_a_target(finished, target):
 @pytest.mark.parametrize("scale", ["laptop", "paper"])
 def test_every_scale_can_be_planned_from_nothing(finished, scale):
     jobs = finished.planned("all", "--config", f"scale={scale}")
-    assert set(jobs) >= PLOTS | {"judge_claims", "prepare_dataset", "train_run"}
+    assert set(jobs) >= PLOTS | {"judge_claims", "prepare_dataset", "compute_run"}
+
+
+def one_run_of_each_experiment():
+    """Name the measurements of one run of every experiment, of the second seed where there is."""
+    runs = {}
+    for key, paper in PAPERS.items():
+        for run in paper.runs_at("smoke"):
+            seed = max(1, paper.seeds(run, "smoke")) - 1
+            runs[key, paper.experiment(run)] = f"results/smoke/runs/{key}/{run}/{seed}.csv"
+    return list(runs.values())
 
 
 def test_cores_do_not_change_a_byte(finished, tmp_path):
     other = Repository.copy(tmp_path / "copy")
+    outcome = other.snakemake(*one_run_of_each_experiment(), *SMOKE[1:], cores=1)
+    assert outcome.status == 0, outcome.text
+    made = other.files("results/smoke/runs/*/*/*.csv") | other.files("results/smoke/runs/*/*/*.npz")
+    assert len(made) == 2 * len(one_run_of_each_experiment())
+    assert {path: (finished.path / path).read_bytes() for path in made} == made
+
+
+def test_a_figure_made_again_has_the_same_bytes(finished, tmp_path):
+    other = finished.twin(tmp_path / "copy")
+    for folder in ("results/smoke/tables", "results/smoke/audit", "figures/smoke"):
+        shutil.rmtree(other.path / folder)
     outcome = other.snakemake(*SMOKE, cores=1)
     assert outcome.status == 0, outcome.text
-    for pattern in ("results/smoke/**/*.csv", "results/smoke/audit/*", "figures/smoke/**/*"):
+    for pattern in ("results/smoke/tables/**/*.csv", "results/smoke/audit/*", "figures/smoke/**/*"):
         expected = finished.files(pattern)
         assert expected
         assert other.files(pattern) == expected
+
+
+GPU = ("--profile", "profiles/gpu")
+
+
+def test_a_profile_reaches_every_training(finished):
+    outcome = finished.snakemake("--dry-run", "--forceall", *GPU, *SMOKE)
+    assert outcome.status == 0, outcome.text
+    jobs = re.findall(r"^rule (\w+):.*?^    resources: ([^\n]*)", outcome.text, re.M | re.S)
+    computed = [resources for rule, resources in jobs if rule == "compute_run"]
+    runs = [(paper, run) for paper in PAPERS.values() for run in paper.runs_at("smoke")]
+    assert len(computed) == sum(max(1, paper.seeds(run, "smoke")) for paper, run in runs)
+    assert all("device=cuda" in resources and "gpu=1" in resources for resources in computed)
+    others = {rule for rule, resources in jobs if "device=" in resources}
+    assert others == {"compute_run"}
+
+
+def test_a_published_value_is_no_setting(edited):
+    edited.edit("papers/lejeune2024/paper.yaml", "full: [0.068, ", "full: [0.069, ")
+    jobs = edited.planned(*SMOKE)
+    assert not {"write_spec", "compute_run"} & set(jobs)
+    assert "collect_lejeune2024_fig4" in jobs
 
 
 MISTAKES = {
@@ -201,17 +228,22 @@ def test_a_mistake_on_the_command_line_is_explained(finished, mistake):
 
 
 def test_a_mistake_in_an_experiment_file_is_explained(edited):
-    edited.edit(
-        "config/experiments/beaglehole2024.yaml", "      epochs: 150\n", "      epoch: 150\n"
-    )
+    edited.edit("papers/beaglehole2024/paper.yaml", "      epochs: 150\n", "      epoch: 150\n")
     outcome = edited.snakemake("all", "--dry-run")
     assert outcome.status != 0
     assert "unknown key 'epoch' (did you mean 'epochs'?)" in outcome.text
 
 
-def test_a_diverging_run_says_so_and_costs_only_what_needs_it(tmp_path):
-    repository = Repository.copy(tmp_path / "copy")
-    repository.edit("config/experiments/beaglehole2024.yaml", "value: 0.05}", "value: 1.0e+9}")
+def test_a_diverging_run_says_so_and_costs_only_what_needs_it(finished, tmp_path):
+    repository = finished.twin(tmp_path / "copy")
+    for made in (
+        "results/smoke/audit",
+        "results/smoke/tables/lejeune2024",
+        "figures/smoke/lejeune2024",
+    ):
+        shutil.rmtree(repository.path / made)
+    paper = "papers/beaglehole2024/paper.yaml"
+    repository.edit(paper, "value: 0.05}", "value: 1.0e+9}")
     outcome = repository.snakemake(*SMOKE)
     assert outcome.status != 0
     assert "error: beaglehole2024/mlp_cifar10, seed 0: the training loss became" in outcome.text
@@ -221,32 +253,23 @@ def test_a_diverging_run_says_so_and_costs_only_what_needs_it(tmp_path):
     assert repository.files("figures/smoke/lejeune2024/*.pdf")
     assert not repository.files("results/smoke/audit/*")
 
-    repository.edit("config/experiments/beaglehole2024.yaml", "value: 1.0e+9}", "value: 0.05}")
+    repository.edit(paper, "value: 1.0e+9}", "value: 0.05}")
     mended = repository.snakemake(*SMOKE)
     assert mended.status == 0, mended.text
     assert not repository.files("results/smoke/checkpoints/**/*")
 
 
-def test_mistakes_in_claims_are_found_before_anything_runs(finished):
-    path = "claims/lejeune2024.yaml"
-    kept = (finished.path / path).read_text()
-    try:
-        finished.edit(path, "criterion: crosses", "criterion: croses")
-        outcome = finished.snakemake(*SMOKE, "--dry-run")
-    finally:
-        (finished.path / path).write_text(kept)
+def test_mistakes_in_claims_are_found_before_anything_runs(edited):
+    edited.edit("papers/lejeune2024/claims.yaml", "criterion: crosses", "criterion: croses")
+    outcome = edited.snakemake(*SMOKE, "--dry-run")
     assert outcome.status != 0
     assert "unknown value 'croses' (did you mean 'crosses'?)" in outcome.text
 
 
 def test_another_dataset_s_registry_entry_re_runs_nothing(edited):
     registry = edited.path / "data" / "datasets.csv"
-    kept = registry.read_text()
-    try:
-        registry.write_text(kept.replace("Clanuwat", "Clanuwatt"))
-        assert edited.planned(*SMOKE) == {}
-    finally:
-        registry.write_text(kept)
+    registry.write_text(registry.read_text().replace("Clanuwat", "Clanuwatt"))
+    assert edited.planned(*SMOKE) == {}
 
 
 def test_an_unknown_dataset_cannot_be_asked_for(finished):

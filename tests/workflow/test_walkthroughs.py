@@ -1,23 +1,54 @@
 """The walk-throughs in docs/ are carried out as they stand, and what does not fit is seen."""
 
+import re
 import shutil
 
 import pytest
 from repository import Repository
-from walkthrough import follow
+from walkthrough import follow, sections
 
 from conftest import ROOT
 
 pytestmark = pytest.mark.workflow
 
-PAGES = ("add-a-figure.md", "audit-a-claim.md")
+EXTENDING = (ROOT / "docs" / "extending.md").read_text()
+EXTENSIONS = sections(EXTENDING)
+MADE = ("results/", "figures/", "data/prepared/", ".snakemake/", "own_data/", ".pytest_cache/")
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_a_walkthrough_works_as_it_stands(page, tmp_path):
-    repository = Repository.copy(tmp_path / "copy")
+def fresh(folder):
+    repository = Repository.copy(folder / "copy")
     shutil.copytree(ROOT / "reference", repository.path / "reference", dirs_exist_ok=True)
-    follow((ROOT / "docs" / page).read_text(), repository)
+    return repository
+
+
+def test_the_audit_of_a_claim_works_as_it_stands(tmp_path):
+    follow((ROOT / "docs" / "audit-a-claim.md").read_text(), fresh(tmp_path))
+
+
+def promised(title):
+    """Return the files that the page's table says an extension touches."""
+    anchor = title.lower().replace(" ", "-")
+    [row] = re.findall(rf"^\| \[[^]]*\]\(#{anchor}\) \| (.*) \|$", EXTENDING, re.M)
+    return set(re.findall("`([^`]+)`", row))
+
+
+@pytest.mark.parametrize("title", EXTENSIONS)
+def test_an_extension_works_as_it_stands_and_touches_what_is_said(title, tmp_path):
+    repository = fresh(tmp_path)
+    before = repository.files("**/*")
+    follow(EXTENSIONS[title], repository)
+    touched = {
+        path
+        for path, content in repository.files("**/*").items()
+        if before.get(path) != content and not path.startswith(MADE) and "__pycache__" not in path
+    }
+    rooms = re.compile(r"(?<=papers/)[a-z]+\d{4}(?=/)")
+    placed = {rooms.sub("<key>", path) for path in touched}
+    names = {"plots/[a-z0-9_]+[.]py": "plots/<figure>.py", "linear_networks": "<experiment>"}
+    for pattern, name in names.items():
+        placed = {re.sub(pattern, name, path) for path in placed}
+    assert placed == promised(title)
 
 
 def block(before, language, *lines):

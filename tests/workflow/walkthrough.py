@@ -38,6 +38,12 @@ def blocks(page: str) -> Iterator[Block]:
     yield from (block for block in found if block.before != NOT_TRIED)
 
 
+def sections(page: str) -> dict[str, str]:
+    """Return the sections of a page by their titles."""
+    titles = re.split(r"^## (.*)$", page, flags=re.M)[1:]
+    return dict(zip(titles[::2], titles[1::2], strict=True))
+
+
 def follow(page: str, repository: Repository) -> None:
     """Carry out a page in a repository."""
     printed = None

@@ -22,9 +22,7 @@ for paper, figure in every_figure():
         params:
             figure=figure,
             record=record_of(paper, figure),
-            code=code_hash(
-                "feature_alignment.run.collecting", f"feature_alignment.papers.{paper}.tables"
-            ),
+            code=code_of_table(paper),
         shell:
             "python -m feature_alignment.run.collecting --figure {params.figure:q}"
             " --record {params.record:q} --specs {input.specs:q}"

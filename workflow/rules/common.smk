@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from feature_alignment.audit.claims import read_claims
 from feature_alignment.data.registry import BUNDLED, read_registry
 from feature_alignment.models.architectures import model_modules
-from feature_alignment.provenance import code_hash
+from feature_alignment.provenance import code_hash, existing
 from feature_alignment.run.spec import SCALES, read_papers, read_yaml, validate
 
 SCHEMAS = ROOT / "workflow" / "schemas"
@@ -190,12 +190,24 @@ def specs_of(paper, figure):
     return [f"<results>/specs/{paper}/{run}.json" for run in runs]
 
 
+def code_of_table(paper):
+    """A hash of the code that makes the tables of a paper."""
+    tables = f"feature_alignment.papers.{paper}.tables"
+    return code_hash(*existing("feature_alignment.run.collecting", tables))
+
+
+def seeds_of(paper, run):
+    """The seeds of a run; one that has nothing random is made once."""
+    own = PAPERS[paper].seeds(run, config["scale"])
+    return range(config["seeds"] or own if own else 1)
+
+
 def measurements_of(paper, figure):
     """The measurements of every run and seed that feed a figure."""
     return [
         f"<results>/runs/{paper}/{run}/{seed}.csv"
         for run in PAPERS[paper].runs_of(figure, config["scale"])
-        for seed in range(config["seeds"] or PAPERS[paper].seeds(run, config["scale"]))
+        for seed in seeds_of(paper, run)
     ]
 
 

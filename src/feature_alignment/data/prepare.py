@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from feature_alignment import command
 from feature_alignment.data import stand_ins
 from feature_alignment.data.readers import Arrays, read
-from feature_alignment.data.registry import BUNDLED, Dataset, read_registry
+from feature_alignment.data.registry import BUNDLED, LOCAL, Dataset, read_registry
 from feature_alignment.data.sources import CLASS_FOLDERS, locate
 from feature_alignment.storage import replacing, sha256, write_json
 
@@ -74,7 +74,7 @@ def _bundled(name: str) -> tuple[Arrays, dict]:
 def _identity(dataset: Dataset, edition: str, files: list[dict]) -> dict:
     return {
         "origin": edition,
-        "note": "re-encoded copy" if edition == CLASS_FOLDERS else "",
+        "note": "re-encoded copy" if edition == CLASS_FOLDERS and dataset.source != LOCAL else "",
         "files": files,
         "licence": dataset.licence,
         "citation": dataset.citation,

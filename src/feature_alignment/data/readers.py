@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +22,7 @@ RESIZED = ("STL10", "GTSRB")
 """Sources whose images are larger, or of varying size."""
 
 Arrays = dict[str, np.ndarray]
+Content = Callable[[str], bytes]
 
 
 def read(dataset: Dataset, located: Located, scratch: Path) -> Arrays:
@@ -40,7 +41,7 @@ def read(dataset: Dataset, located: Located, scratch: Path) -> Arrays:
         ``test_labels``: int64 (N,).
 
     Raises:
-        ValueError: If an archive of class folders is malformed; names the entry.
+        ValueError: If class folders are malformed; names the entry.
     """
     if located.edition == CLASS_FOLDERS:
         archive = located.root / located.files[0]["file"]
@@ -115,34 +116,35 @@ _ENTRY = re.compile(
 
 
 def read_class_folders(archive: Path, *, resize: bool = False) -> Arrays:
-    """Read a ZIP archive of ``…/train/<class>/*.{png,jpg}`` and ``…/test/<class>/*``.
+    """Read a ZIP archive or a folder of ``…/train/<class>/*.{png,jpg}`` and ``…/test/<class>/*``.
 
     Classes are numbered in the order of their names, images taken in the order of theirs. Nothing
     is unpacked to disk.
 
     Args:
-        archive: The archive.
+        archive: The archive, or the folder.
         resize: Whether to resize images to 32 × 32, as colour images.
 
     Raises:
         ValueError: If the archive is no ZIP file, an entry is no image, images differ in size,
             or the two splits do not have the same classes.
     """
+    if archive.is_dir():
+        names = [p.relative_to(archive).as_posix() for p in archive.rglob("*") if p.is_file()]
+        return _read_entries(archive, lambda name: (archive / name).read_bytes(), names, resize)
     try:
         with zipfile.ZipFile(archive) as folder:
-            entries = sorted(
-                (match["split"].lower(), match["name"], name)
-                for name in folder.namelist()
-                if (match := _ENTRY.fullmatch(name))
-            )
-            return _read_entries(archive, folder, entries, resize)
+            return _read_entries(archive, folder.read, folder.namelist(), resize)
     except zipfile.BadZipFile as error:
         raise ValueError(f"{archive} is not a whole ZIP archive: {error}") from error
 
 
-def _read_entries(
-    archive: Path, folder: zipfile.ZipFile, entries: list[tuple[str, str, str]], resize: bool
-) -> Arrays:
+def _read_entries(archive: Path, content: Content, names: list[str], resize: bool) -> Arrays:
+    entries = sorted(
+        (match["split"].lower(), match["name"], name)
+        for name in names
+        if (match := _ENTRY.fullmatch(name))
+    )
     classes = {
         split: sorted({name for part, name, _ in entries if part == split})
         for split in ("train", "test")
@@ -155,10 +157,10 @@ def _read_entries(
     arrays: Arrays = {}
     for split in ("train", "test"):
         selected = [(name, entry) for part, name, entry in entries if part == split]
-        first = _read_image(archive, folder, selected[0][1], resize)
+        first = _read_image(archive, content, selected[0][1], resize)
         images = np.empty((len(selected), *first.shape), dtype=np.uint8)
         for row, (_, entry) in zip(images, selected, strict=True):
-            image = _read_image(archive, folder, entry, resize)
+            image = _read_image(archive, content, entry, resize)
             if image.shape != first.shape:
                 raise ValueError(
                     f"{archive}: expected every image as {first.shape}, got {image.shape} "
@@ -171,9 +173,9 @@ def _read_entries(
     return arrays
 
 
-def _read_image(archive: Path, folder: zipfile.ZipFile, entry: str, resize: bool) -> np.ndarray:
+def _read_image(archive: Path, content: Content, entry: str, resize: bool) -> np.ndarray:
     try:
-        with Image.open(io.BytesIO(folder.read(entry))) as image:
+        with Image.open(io.BytesIO(content(entry))) as image:
             if resize:
                 return _resized([image])[0]
             pixels = np.asarray(image if image.mode == "L" else image.convert("RGB"))

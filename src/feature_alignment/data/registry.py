@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BUNDLED = ("digits", "photo_patches")
+LOCAL = "local"
+"""The source of a dataset of one's own: class folders, which nobody publishes a checksum of."""
 COLUMNS = (
     "name",
     "source",
@@ -36,7 +38,8 @@ class RawFile:
 class Dataset:
     """A dataset and the *editions* of its raw files, each of which is enough to prepare it.
 
-    Editions are, say, the compressed files as published and the same files unpacked.
+    Editions are, say, the compressed files as published and the same files unpacked. A dataset of
+    one's own, whose source is :data:`LOCAL`, has none.
     """
 
     name: str
@@ -59,8 +62,8 @@ def read_registry(path: Path | str) -> dict[str, Dataset]:
         Datasets by name.
 
     Raises:
-        ValueError: If a column is missing, a checksum is malformed or a dataset has no edition
-            that can be downloaded.
+        ValueError: If a column is missing, a checksum is malformed or a published dataset has no
+            edition that can be downloaded.
     """
     with Path(path).open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
@@ -75,7 +78,10 @@ def read_registry(path: Path | str) -> dict[str, Dataset]:
 
 def _dataset(name: str, rows: list[dict], path: Path | str) -> Dataset:
     editions: dict[str, list[RawFile]] = defaultdict(list)
-    for row in rows:
+    local = rows[0]["source"] == LOCAL
+    if local and (len(rows) > 1 or not rows[0]["classes"].isdecimal()):
+        raise ValueError(f"{path}: {name}: expected one row of a local dataset, with its classes")
+    for row in [] if local else rows:
         if None in row.values() or not (row["bytes"] + row["classes"]).isdecimal():
             raise ValueError(f"{path}: {name}: malformed row {list(row.values())}")
         file = RawFile(row["file"], row["sha256"], int(row["bytes"]), row["url"])
@@ -85,7 +91,7 @@ def _dataset(name: str, rows: list[dict], path: Path | str) -> Dataset:
                 f"got {file.sha256!r}"
             )
         editions[row["edition"]].append(file)
-    if not any(all(file.url for file in files) for files in editions.values()):
+    if not local and not any(all(file.url for file in files) for files in editions.values()):
         raise ValueError(f"{path}: {name}: no edition has a url for each of its files")
     frozen = {edition: tuple(files) for edition, files in editions.items()}
     first = rows[0]

@@ -3,6 +3,7 @@
 Nothing here parses a raw file: a file that is returned has been checked against its checksum.
 """
 
+import hashlib
 import logging
 import re
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import pooch
 import requests
 
-from feature_alignment.data.registry import Dataset, RawFile
+from feature_alignment.data.registry import LOCAL, Dataset, RawFile
 from feature_alignment.storage import sha256
 
 CLASS_FOLDERS = "class folders"
@@ -44,7 +45,8 @@ def locate(dataset: Dataset, given: Path | None, raw: Path, mirror: str | None =
     """Find a dataset's raw files, check them, and download them if they are nowhere.
 
     The order is: the ``given`` folder, the folder of earlier downloads, a download. In a folder,
-    the official files come before an archive of class folders named ``<dataset>*.zip``.
+    the official files come before an archive of class folders named ``<dataset>*.zip``. A local
+    dataset is such an archive, or a folder ``<dataset>`` that holds the class folders.
 
     Args:
         dataset: The dataset.
@@ -69,6 +71,14 @@ def locate(dataset: Dataset, given: Path | None, raw: Path, mirror: str | None =
         if located is not None:
             log.info("%s: using the %s edition in %s", dataset.name, located.edition, folder)
             return located
+    if dataset.source == LOCAL:
+        looked_in = ", ".join(map(str, folders))
+        raise DatasetUnavailableError(
+            f"cannot find the local dataset {dataset.name} (looked in {looked_in}); expected "
+            f"{dataset.name}.zip or a folder {dataset.name}, with train/<class>/*.png and "
+            "test/<class>/*.png in it; set FEATURE_ALIGNMENT_DATA, or data_dir in the config, to "
+            "the folder that holds it"
+        )
     return _download(dataset, folders, raw, mirror)
 
 
@@ -116,18 +126,29 @@ def _find_class_folders(dataset: Dataset, folder: Path) -> Located | None:
     # The name must end where the dataset's does: cifar100.zip is no archive of cifar10.
     pattern = re.compile(rf"{re.escape(dataset.name)}([^0-9A-Za-z].*)?\.zip")
     archives = sorted(path for path in folder.glob("*.zip") if pattern.fullmatch(path.name))
+    if dataset.source == LOCAL and (folder / dataset.name).is_dir():
+        archives.append(folder / dataset.name)
     if not archives:
         return None
     if len(archives) > 1:
         names = ", ".join(path.name for path in archives)
         raise ValueError(f"{folder} holds several archives of {dataset.name}: {names}; keep one")
     archive = archives[0]
-    identity = {
-        "file": archive.name,
-        "sha256": sha256(archive),
-        "bytes": archive.stat().st_size,
-    }
-    return Located(folder, CLASS_FOLDERS, (identity,))
+    identity = _identity_of_folder(archive) if archive.is_dir() else _identity_of_file(archive)
+    return Located(folder, CLASS_FOLDERS, ({"file": archive.name, **identity},))
+
+
+def _identity_of_file(path: Path) -> dict:
+    return {"sha256": sha256(path), "bytes": path.stat().st_size}
+
+
+def _identity_of_folder(folder: Path) -> dict:
+    """Return a checksum over names and contents of all files in a folder, and their size."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    checksum = hashlib.sha256()
+    for path in files:
+        checksum.update(f"{path.relative_to(folder).as_posix()}\0{sha256(path)}\n".encode())
+    return {"sha256": checksum.hexdigest(), "bytes": sum(path.stat().st_size for path in files)}
 
 
 def _download(dataset: Dataset, folders: Sequence[Path], raw: Path, mirror: str | None) -> Located:

@@ -1,17 +1,21 @@
 """Write the captions of the report: what a figure shows, at which scale, and what was found."""
 
 import argparse
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from feature_alignment import command
 from feature_alignment.audit.ledger import counts, interval, number
-from feature_alignment.run.spec import SCALES, Experiments, read_all_experiments
+from feature_alignment.run.spec import SCALES, Paper, read_papers
 from feature_alignment.storage import read_json, write_text
 from feature_alignment.tables import read_meta, read_table
 
 ALIKE = 3
 """How many values of one setting are listed."""
+
+_MARKUP = re.compile(r"^(?=\W|\w+[.)])|(?=[\\`*_|{}]|::)|(?<={)(?=[%#])")
+"""Where reStructuredText or Jinja could see more than words: a backslash goes there."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -19,32 +23,36 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ledger", type=Path, required=True, help="ledger (JSON)")
     parser.add_argument("--tables", type=Path, nargs="+", required=True, help="tables (CSV)")
-    parser.add_argument("--experiments", type=Path, required=True, help="config/experiments")
+    parser.add_argument("--papers", type=Path, required=True, help="folder of the papers")
     parser.add_argument("--schemas", type=Path, required=True, help="folder of the schemas")
     parser.add_argument("--scale", choices=SCALES, required=True, help="scale of the tables")
-    parser.add_argument("--described", type=Path, required=True, help="folder of what they show")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     arguments = parser.parse_args(argv)
-    experiments = read_all_experiments(arguments.experiments, arguments.schemas)
+    papers = read_papers(arguments.papers, arguments.schemas)
     ledger = read_json(arguments.ledger)
     for table in arguments.tables:
-        paper, figure = table.parent.name, table.stem
-        name = f"{paper}.{figure}.rst"
-        claims = [row for row in ledger if row["table"] == f"{paper}/{figure}"]
+        paper, figure = papers[table.parent.name], table.stem
+        claims = [row for row in ledger if row["table"] == f"{paper.key}/{figure}"]
         parts = (
-            (arguments.described / name).read_text(encoding="utf-8").strip(),
+            plain(paper.figures[figure]["caption"]),
             made(table, arguments.scale),
-            departures(experiments[paper], figure, arguments.scale),
+            departures(paper, figure, arguments.scale),
             verdicts(claims),
         )
-        write_text(arguments.out / name, "\n\n".join(filter(None, parts)) + "\n")
+        caption = "\n\n".join(filter(None, parts)) + "\n"
+        write_text(arguments.out / f"{paper.key}.{figure}.rst", caption)
+
+
+def plain(text: str) -> str:
+    """Return words, on one line, for a report that reads reStructuredText and Jinja in them."""
+    return _MARKUP.sub(r"\\", " ".join(text.split()))
 
 
 def made(table: Path, scale: str) -> str:
     """Return a sentence on the scale, the seeds and the data of a table."""
     seeds = read_table(table)["seed"].dropna().nunique()
     datasets = [
-        f"{name} ({dataset['note']})" if dataset["note"] else name
+        plain(f"{name} ({dataset['note']})" if dataset["note"] else name)
         for name, dataset in read_meta(table)["datasets"].items()
     ]
     parts = [f"**Scale** {scale}", f"{seeds} seeds" if seeds > 1 else f"{seeds or 'no'} seed"]
@@ -53,40 +61,38 @@ def made(table: Path, scale: str) -> str:
     return "; ".join(parts) + "."
 
 
-def departures(experiments: Experiments, figure: str, scale: str) -> str:
+def departures(paper: Paper, figure: str, scale: str) -> str:
     """Return a paragraph on what a scale changes of the paper's settings; empty if nothing.
 
     Args:
-        experiments: The paper's experiments.
+        paper: The paper's runs and figures.
         figure: A figure's name.
         scale: A scale.
     """
     if scale == SCALES[-1]:
         return ""
     changed: dict[str, dict[tuple[str, str], None]] = {}
-    there = experiments.runs_of(figure, scale)
-    whole = experiments.runs_of(figure, SCALES[-1])
+    there = paper.runs_of(figure, scale)
+    whole = paper.runs_of(figure, SCALES[-1])
     for run in there:
         if run in whole:
-            here = dict(_flat(experiments.resolve(run, scale)["settings"]))
-            paper = dict(_flat(experiments.resolve(run, SCALES[-1])["settings"]))
-            here["seeds"], paper["seeds"] = (
-                str(experiments.seeds(run, at)) for at in (scale, SCALES[-1])
+            here, full = (
+                dict(_flat({**paper.resolve(run, at)["settings"], "seeds": paper.seeds(run, at)}))
+                for at in (scale, SCALES[-1])
             )
-            for key in [*here, *(key for key in paper if key not in here)]:
-                pair = (here.get(key, "none"), paper.get(key, "none"))
+            for key in [*here, *(key for key in full if key not in here)]:
+                pair = (here.get(key, "none"), full.get(key, "none"))
                 if pair[0] != pair[1]:
                     changed.setdefault(key, {})[pair] = None
-    items = [f"{key} {_pairs(list(pairs))}" for key, pairs in changed.items()]
+    items = [
+        f"{key} " + _listed([f"{here} instead of {full}" for here, full in pairs])
+        for key, pairs in changed.items()
+    ]
     for runs, others, what in ((whole, there, "left out"), (there, whole, "at this scale alone")):
         names = [run for run in runs if run not in others]
         if names:
             items.append(f"runs {what}: {_listed(names)}")
     return f"**Departs from the full scale:** {'; '.join(items)}." if items else ""
-
-
-def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
-    return _listed([f"{here} instead of {paper}" for here, paper in pairs])
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -110,11 +116,11 @@ def verdicts(claims: Sequence[Mapping]) -> str:
         return "**Claims:** none is stated about this figure."
     lines = [f"**Claims:** {counts(claims)}.", ""]
     for row in claims:
-        line = f"- *{row['verdict']}*: {row['statement']} {number(row['estimate'])}"
+        line = f"- *{row['verdict']}*: {plain(row['statement'])} {number(row['estimate'])}"
         if row["low"] != row["high"]:  # the same where a value is exact
             line += f" ({interval(row)}; n = {row['n']})"
         if row["group"] is not None:
-            line += f" at {row['group']}"
+            line += f" at {plain(row['group'])}"
         lines.append(line.rstrip())
     return "\n".join(lines)
 

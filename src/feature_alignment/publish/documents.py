@@ -19,7 +19,7 @@ from feature_alignment import command
 from feature_alignment.audit.ledger import NOT_RUN, VERDICTS, counts, interval, number
 from feature_alignment.publish.costs import TOTAL, slowest, summary
 from feature_alignment.publish.thumbnails import thumbnail
-from feature_alignment.run.spec import read_yaml
+from feature_alignment.run.spec import figure_titles
 from feature_alignment.storage import read_json, replacing, write_json, write_text
 from feature_alignment.tables import meta_path, read_meta
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--tables", type=Path, nargs="+", required=True, help="tables (CSV)")
     parser.add_argument("--costs", type=Path, required=True, help="costs.tsv of a run")
     parser.add_argument("--jobs", type=Path, required=True, help="jobs.tsv of a run")
-    parser.add_argument("--titles", type=Path, required=True, help="titles of figures (YAML)")
+    parser.add_argument("--papers", type=Path, required=True, help="folder of the papers")
     parser.add_argument("--published", type=Path, required=True, help="folder to publish in")
     parser.add_argument("--documents", type=Path, nargs="+", required=True, help="to be filled")
     arguments = parser.parse_args(argv)
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for figure in arguments.figures:
         with replacing(folder / "thumbnails" / figure.parent.name / figure.name) as temporary:
             thumbnail(figure, THUMBNAIL_WIDTH).save(temporary, format="PNG", optimize=True)
-    published = Published.read(folder, arguments.titles)
+    published = Published.read(folder, arguments.papers)
     for document in arguments.documents:
         write_text(document, fill(document.read_text(encoding="utf-8"), published))
 
@@ -88,12 +88,12 @@ class Published:
     made: Mapping[str, Mapping]
 
     @classmethod
-    def read(cls, folder: Path, titles: Path) -> "Published":
+    def read(cls, folder: Path, papers: Path) -> "Published":
         """Read what is published in a folder ``…/reference/<scale>``."""
         tables = sorted((folder / "tables").glob("*/*.csv"))
         return cls(
             folder="/".join(folder.parts[-2:]),
-            titles=read_yaml(titles),
+            titles=figure_titles(sorted(papers.glob("*/paper.yaml"))),
             ledger=read_json(folder / "ledger.json"),
             costs=pd.read_csv(folder / "costs.tsv", sep="\t"),
             jobs=pd.read_csv(folder / "jobs.tsv", sep="\t"),
@@ -153,7 +153,7 @@ def verdict_table(published: Published) -> str:
     lines = [f"| | {' | '.join(VERDICTS)} | claims |", "|---|" + "---|" * (len(VERDICTS) + 1)]
     for paper in published.titles:
         rows = [row for row in published.ledger if row["paper"] == paper]
-        lines.append(f"| [`{paper}`](docs/papers/{paper}.md) {_counted(rows)}")
+        lines.append(f"| [`{paper}`](papers/{paper}/README.md) {_counted(rows)}")
     lines.append(f"| all {_counted(published.ledger)}")
     return "\n".join(lines) + "\n"
 
@@ -173,7 +173,7 @@ def figure_table(published: Published) -> str:
             source = f"{published.folder}/thumbnails/{paper}/{figure}.png"
             image = f'<img src="{source}" width="240" alt="{figure}">'
             verdicts = counts(rows).replace(", ", "<br>")
-            page = f"[`{paper}/{figure}`](docs/papers/{paper}.md)"
+            page = f"[`{paper}/{figure}`](papers/{paper}/README.md)"
             cost = f"{costs[paper, figure]:.1f}" if (paper, figure) in costs else ""
             lines.append(f"| {image} | {page}<br>{title} | {verdicts} | {cost} |")
     scales = sorted({row["scale"] for row in published.ledger})

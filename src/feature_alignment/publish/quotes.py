@@ -1,6 +1,6 @@
 """Check that the numbers in a page's prose are those of the published results.
 
-Beside ``docs/papers/<page>.md`` there is ``docs/quotes/<page>.yaml``. It repeats the page's words
+Next to the page ``papers/<key>/README.md`` there is ``quotes.yaml``. It repeats the page's words
 with a placeholder for every number, and says from which published table or claim the number
 comes. Put in, the words must stand in the page. So a number that a new run changes is found, and
 whoever mends it reads the sentence again. Every decimal fraction and percentage in the prose must
@@ -25,24 +25,24 @@ _FIGURES = re.compile(r"(?<![\w.])-?\d*\.\d+(?![\w.]*\d)|(?<![\w.])\d+(?= ?%)")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Check pages and list what does not hold; see ``--help`` for the arguments."""
+    """Check every page and list what does not hold; see ``--help`` for the arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pages", type=Path, nargs="+", required=True, help="pages (Markdown)")
-    parser.add_argument("--quotes", type=Path, required=True, help="folder of <page>.yaml")
+    parser.add_argument("--papers", type=Path, required=True, help="folder of the papers")
     parser.add_argument("--schema", type=Path, required=True, help="schema of quotes")
     parser.add_argument("--published", type=Path, required=True, help="reference/")
     arguments = parser.parse_args(argv)
     schema = read_yaml(arguments.schema)
+    pages = sorted(arguments.papers.glob("*/README.md"))
     problems = []
-    for page in arguments.pages:
-        path = arguments.quotes / f"{page.stem}.yaml"
+    for page in pages:
+        path = page.with_name("quotes.yaml")
         quotes = read_yaml(path)
         validate(quotes, schema, str(path))
         text = page.read_text(encoding="utf-8")
         problems += [f"{page}: {found}" for found in check(text, quotes, arguments.published)]
     if problems:
         raise ValueError("pages and published results differ:\n  " + "\n  ".join(problems))
-    print(f"{len(arguments.pages)} pages quote the published results")
+    print(f"{len(pages)} pages quote the published results")
 
 
 def check(page: str, quotes: Sequence[Mapping], published: Path) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from feature_alignment import command, provenance
+from feature_alignment.provenance import existing
 from feature_alignment.storage import read_json, sha256
 from feature_alignment.tables import COLUMNS, read_meta, read_table, write_table
 
@@ -59,8 +60,8 @@ Collect = Callable[[Collection], Table]
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the table of one figure; see ``--help`` for the arguments.
 
-    A figure's table is made by the function that ``TABLES`` in the paper's module ``tables`` has
-    under its name; by default it is the measurements with their condition columns.
+    A figure's table is made by the function that ``TABLES`` in the paper's module ``tables``, if it
+    has one, has under its name; by default it is the measurements with their condition columns.
 
     Raises:
         ValueError: If a measurement belongs to a run whose spec is not given, or specs of several
@@ -75,12 +76,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     specs = {spec["run"]: spec for spec in map(read_json, arguments.specs)}
     [paper], [scale] = (_one(specs, key) for key in ("paper", "scale"))
-    module = f"feature_alignment.papers.{paper}.tables"
-    make = importlib.import_module(module).TABLES.get(arguments.figure, unchanged)
+    modules = existing(
+        "feature_alignment.run.collecting", f"feature_alignment.papers.{paper}.tables"
+    )
+    known = importlib.import_module(modules[1]).TABLES if len(modules) > 1 else {}
+    make = known.get(arguments.figure, unchanged)
     table = make(collect(specs, arguments.record, arguments.measurements))
     if table["at"].isna().all():  # it has become a column of its own
         table = table.drop(columns="at")
-    modules = ["feature_alignment.run.collecting", module]
     meta = provenance.describe(modules, {"figure": arguments.figure, "scale": scale})
     write_table(arguments.out, table, meta | _origin(table, arguments.measurements))
 

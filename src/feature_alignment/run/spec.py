@@ -1,122 +1,28 @@
-"""From the experiment files to the resolved spec of one run at one scale.
+"""From a paper's file to the resolved spec of one run at one scale.
 
-An experiment file (``config/experiments/<paper>.yaml``) holds *families* of runs that share
-settings, the *runs* themselves and the *figures* they feed. The paper's own settings are the
-base; ``laptop`` and ``smoke`` override them, so that a reader sees what each scale cuts. Later
-entries win: family settings, run settings, family overrides of the scale, run overrides.
+``papers/<key>/paper.yaml`` holds *families* of runs that share settings, the *runs* themselves and
+the *figures* they feed. The paper's own settings are the base; ``laptop`` and ``smoke`` override
+them, so that a reader sees what each scale cuts. Later entries win: family settings, run settings,
+family overrides of the scale, run overrides. A run with a ``sweep`` stands for a grid of runs.
+Settings are what a training reads; *labels* are what tables call a run.
 
 Imported while the workflow is parsed, so it must stay light (no numpy, no torch).
 """
 
 import copy
-import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-import yaml
+from feature_alignment.run.schema import read_settings, read_yaml, unknown, validate
+from feature_alignment.sweep import combinations, filled
 
 SCALES = ("smoke", "laptop", "paper")
 
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML that refuses a key given twice, of which YAML would silently keep the last."""
-
-
-def _mapping_with_unique_keys(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict:
-    seen = set()
-    for key_node, _ in node.value:
-        if key_node.tag == "tag:yaml.org,2002:merge":  # << takes over what is not given here
-            continue
-        key = loader.construct_object(key_node, deep=True)
-        if key in seen:
-            line = key_node.start_mark.line + 1
-            raise ValueError(f"{key_node.start_mark.name}, line {line}: key {key!r} is given twice")
-        seen.add(key)
-    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
-
-
-_UniqueKeyLoader.add_constructor(
-    yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_with_unique_keys
-)
-
-
-def read_yaml(path: Path | str) -> Any:
-    """Read a YAML file.
-
-    Raises:
-        ValueError: If the file is not YAML, or gives a key twice; the message has the line.
-    """
-    with Path(path).open(encoding="utf-8") as file:
-        try:
-            return yaml.load(file, _UniqueKeyLoader)
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path} is not valid YAML: {error}") from error
-
-
-def _read_schema(path: Path) -> Mapping:
-    """Read a schema that many runs share, again only if its file has changed."""
-    return _read_once(path, path.stat().st_mtime_ns)
-
-
-@cache
-def _read_once(path: Path, changed: int) -> Mapping:
-    del changed
-    return read_yaml(path)
-
-
-def _is_integer(checker: object, value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-# JSON schema takes 128.0 for an integer; torch does not.
-_Validator = jsonschema.validators.extend(
-    jsonschema.Draft202012Validator,
-    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
-)
-
-
-def validate(value: Any, schema: Mapping, where: str) -> None:
-    """Check ``value`` against a JSON schema, with errors that say how to fix them.
-
-    Args:
-        value: The parsed configuration.
-        schema: A JSON schema (draft 2020-12).
-        where: How to name the value in errors, such as its file.
-
-    Raises:
-        ValueError: Names every unknown key with the allowed ones, every missing key, and every
-            value that is not allowed.
-    """
-    validator = _Validator(schema)
-    errors = sorted(validator.iter_errors(value), key=lambda error: list(map(str, error.path)))
-    if errors:
-        lines = [f"{_location(error.absolute_path)}: {_explain(error)}" for error in errors]
-        raise ValueError(f"{where} is not valid:\n  " + "\n  ".join(lines))
-
-
-def _location(path: Iterable) -> str:
-    return ".".join(map(str, path)) or "top level"
-
-
-def _explain(error: jsonschema.ValidationError) -> str:
-    if error.validator == "additionalProperties":
-        allowed = sorted(error.schema.get("properties", {}))
-        unknown = sorted(set(map(str, error.instance)) - set(allowed))
-        return "; ".join(_unknown(key, allowed) for key in unknown)
-    if error.validator == "enum":
-        allowed = [str(choice) for choice in error.validator_value]
-        return _unknown(str(error.instance), allowed, "value")
-    return error.message
-
-
-def _unknown(name: str, allowed: list[str], kind: str = "key") -> str:
-    close = difflib.get_close_matches(name, allowed, n=1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
-    return f"unknown {kind} {name!r}{hint}; allowed: {', '.join(allowed)}"
+_MODULES = Path(__file__).resolve().parents[1] / "papers"
+_NAME = re.compile("[a-z][a-z0-9_]*")
 
 
 def merge(base: Mapping, override: Mapping) -> dict:
@@ -129,77 +35,96 @@ def merge(base: Mapping, override: Mapping) -> dict:
 
 
 @dataclass(frozen=True)
-class Experiments:
-    """One paper's experiment file, checked against its schema and able to resolve its runs."""
+class Paper:
+    """One paper's runs and figures, checked against their schemas and resolved.
+
+    Attributes:
+        path: ``papers/<key>/paper.yaml``.
+        families: What runs share, by name.
+        runs: The runs by name, grids written out, in the file's order.
+        figures: Records by name: ``title``, ``caption``, ``runs`` with grids written out,
+            ``columns`` (paths of settings by column), ``arrays`` and ``published``.
+        settings: Complete settings by run and scale, number of seeds included.
+    """
 
     path: Path
     families: Mapping[str, Mapping]
     runs: Mapping[str, Mapping]
-    figures: Mapping[str, list[str]]
-    schemas: Path
+    figures: Mapping[str, Mapping]
+    settings: Mapping[tuple[str, str], Mapping]
 
     @classmethod
-    def read(cls, path: Path, schemas: Path) -> "Experiments":
-        """Read and check the experiment file at ``path``.
+    def read(cls, path: Path, schemas: Path) -> "Paper":
+        """Read and check the file at ``path``.
 
         Args:
-            path: ``config/experiments/<paper>.yaml``.
-            schemas: The folder of the schemas.
+            path: ``papers/<key>/paper.yaml``; ``settings.yaml`` is in the same folder.
+            schemas: The folder of the schemas that papers share.
 
         Raises:
             ValueError: If the file does not fit its schema, a family names an unknown
-                experiment, a run an unknown family or a figure an unknown run, or if a run does
-                not resolve at one of its scales or overrides settings at another.
+                experiment, a run an unknown family or a figure an unknown run or setting, two runs
+                share a name, or a run's settings do not fit the schema of its experiment or
+                override those of a scale at which it is not defined.
         """
         content = read_yaml(path)
-        validate(content, read_yaml(schemas / "experiments.schema.yaml"), str(path))
-        known = {schema.name.removesuffix(".schema.yaml") for schema in schemas.iterdir()}
-        for name, family in content["families"].items():
-            _expect(family["experiment"], known, f"{path}: families.{name}", "experiment")
-        for run, entry in content["runs"].items():
-            _expect(entry["family"], content["families"], f"{path}: runs.{run}", "family")
-            idle = [s for s in SCALES if s in entry and s not in entry.get("at", SCALES)]
-            if idle:
-                raise ValueError(f"{path}: runs.{run}: settings for {idle[0]!r}, not in 'at'")
-        for figure, runs in content["figures"].items():
-            for run in runs:
-                _expect(run, content["runs"], f"{path}: figures.{figure}", "run")
-        read = cls(path, content["families"], content["runs"], content["figures"], schemas)
-        for scale in SCALES:
-            for run in read.runs_at(scale):
-                read.resolve(run, scale)
-        return read
+        validate(content, read_yaml(schemas / "paper.schema.yaml"), str(path))
+        families = content["families"]
+        experiments = read_settings(path.with_name("settings.yaml"), schemas)
+        for name, family in families.items():
+            where = f"{path}: families.{name}"
+            _expect(family["experiment"], experiments, where, "experiment")
+            module = _MODULES / path.parent.name / f"{family['experiment']}.py"
+            if not module.is_file():
+                raise ValueError(f"{where}: expected a module {module}; there is no such file")
+        grids = _grids(content["runs"], families, f"{path}: runs")
+        runs = {run: entry for members in grids.values() for run, entry in members.items()}
+        settings = {}
+        for run, entry in runs.items():
+            family = families[entry["family"]]
+            for scale in entry["at"]:
+                found = _settings(family, entry, scale)
+                where = f"{path}: run {run!r} at scale {scale!r}"
+                validate(found, experiments[family["experiment"]], where)
+                settings[run, scale] = found
+        figures = {
+            figure: _record(record, grids, settings, f"{path}: figures.{figure}")
+            for figure, record in content["figures"].items()
+        }
+        return cls(path, families, runs, figures, settings)
 
     @property
-    def paper(self) -> str:
-        """The paper's key, which is the file's name."""
-        return self.path.stem
+    def key(self) -> str:
+        """The paper's key, which is the name of its folder."""
+        return self.path.parent.name
 
     def runs_at(self, scale: str) -> list[str]:
         """Return the names of the runs that are defined at ``scale``, in the file's order."""
-        return [run for run, entry in self.runs.items() if scale in entry.get("at", SCALES)]
+        return [run for run, entry in self.runs.items() if scale in entry["at"]]
 
     def runs_of(self, figure: str, scale: str) -> list[str]:
-        """Return the names of the runs that feed ``figure`` at ``scale``, in the file's order.
+        """Return the names of the runs that feed ``figure`` at ``scale``, in the record's order.
 
         Raises:
             ValueError: If the figure is unknown or has no run at this scale.
         """
         _expect(figure, self.figures, str(self.path), "figure")
-        defined = self.runs_at(scale)
-        runs = [run for run in self.figures[figure] if run in defined]
+        runs = [run for run in self.figures[figure]["runs"] if scale in self.runs[run]["at"]]
         if not runs:
             raise ValueError(f"{self.path}: figure {figure!r} has no run at scale {scale!r}")
         return runs
 
     def experiment(self, run: str) -> str:
-        """Return the dotted name of the module that computes ``run``."""
-        family = self.families[self.runs[run]["family"]]
-        return f"feature_alignment.experiments.{self.paper}.{family['experiment']}"
+        """Return the name of the experiment, a module of the paper, that computes ``run``."""
+        return self._family(run)["experiment"]
+
+    def labels(self, run: str) -> dict:
+        """Return what tables call ``run``: its labels over those of its family."""
+        return self._family(run).get("labels", {}) | self.runs[run].get("labels", {})
 
     def seeds(self, run: str, scale: str) -> int:
         """Return the run's own number of seeds at ``scale``, 0 for a run without randomness."""
-        return self._settings(run, scale).get("seeds", 0)
+        return self._settings_of(run, scale)["seeds"]
 
     def resolve(self, run: str, scale: str) -> dict:
         """Return the complete spec of ``run`` at ``scale``.
@@ -211,48 +136,129 @@ class Experiments:
             scale: One of :data:`SCALES`.
 
         Returns:
-            ``paper``, ``run``, ``scale`` and ``settings``, which hold everything that the result
-            depends on.
+            ``paper``, ``run``, ``scale``, ``experiment`` and ``settings``, which hold everything
+            that the result depends on.
 
         Raises:
-            ValueError: If the run is not defined at this scale or its settings do not fit the
-                schema of its experiment.
+            ValueError: If the run is unknown or not defined at this scale.
         """
-        settings = self._settings(run, scale)
-        settings.pop("seeds", None)
-        return {"paper": self.paper, "run": run, "scale": scale, "settings": settings}
+        settings = copy.deepcopy(dict(self._settings_of(run, scale)))
+        del settings["seeds"]
+        identity = {"paper": self.key, "run": run, "scale": scale}
+        return {**identity, "experiment": self.experiment(run), "settings": settings}
 
-    def _settings(self, run: str, scale: str) -> dict:
-        entry = self.runs[run]
-        family = self.families[entry["family"]]
-        if scale not in entry.get("at", SCALES):
+    def _family(self, run: str) -> Mapping:
+        _expect(run, self.runs, str(self.path), "run")
+        return self.families[self.runs[run]["family"]]
+
+    def _settings_of(self, run: str, scale: str) -> Mapping:
+        _expect(run, self.runs, str(self.path), "run")
+        if (run, scale) not in self.settings:
             raise ValueError(f"{self.path}: run {run!r} is not defined at scale {scale!r}")
-        settings: dict = {}
-        for part in ("settings", scale):
-            for layer in (family, entry):
-                settings = merge(settings, layer.get(part, {}))
-        schema = _read_schema(self.schemas / f"{family['experiment']}.schema.yaml")
-        validate(settings, schema, f"{self.path}: run {run!r} at scale {scale!r}")
-        return settings
+        return self.settings[run, scale]
+
+
+def _grids(entries: Mapping, families: Mapping, where: str) -> dict[str, dict[str, dict]]:
+    """Return the runs by name that each entry of a file stands for."""
+    grids: dict[str, dict[str, dict]] = {}
+    named: set[str] = set()
+    for template, entry in entries.items():
+        here = f"{where}.{template}"
+        _expect(entry["family"], families, here, "family")
+        grids[template] = {}
+        for run, member in _written_out(template, entry, here):
+            if run in named:
+                raise ValueError(f"{here}: there is already a run {run!r}")
+            named.add(run)
+            grids[template][run] = member
+    return grids
+
+
+def _written_out(template: str, entry: Mapping, where: str) -> Iterable[tuple[str, dict]]:
+    """Yield the runs that an entry stands for by name: itself, or those of its grid."""
+    points = combinations(entry["sweep"], where) if "sweep" in entry else [{}]
+    for values in points:
+        run = filled(template, values)
+        if not _NAME.fullmatch(run):
+            raise ValueError(
+                f"{where}: expected the name of a run in lower-case letters, digits and _, got "
+                f"{run!r}; a grid can put {', '.join(values) or 'nothing'} in a name"
+            )
+        point: dict[str, Any] = {}
+        for key, value in values.items():
+            if value is not None and not key.startswith("{"):
+                own = key.split(".")[0] in ("at", *SCALES)
+                _set(point, key if own else f"settings.{key}", value)
+        member = {"at": SCALES, **merge({k: v for k, v in entry.items() if k != "sweep"}, point)}
+        for scale in member["at"]:
+            _expect(scale, SCALES, where, "scale")
+        idle = [scale for scale in SCALES if scale in member and scale not in member["at"]]
+        if idle:
+            raise ValueError(f"{where}: run {run!r} has settings for {idle[0]!r}, not in 'at'")
+        yield run, member
+
+
+def _set(entry: dict, path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for name in parents:
+        entry = entry.setdefault(name, {})
+    entry[last] = value
+
+
+def _settings(family: Mapping, entry: Mapping, scale: str) -> dict:
+    settings: dict = {}
+    for part in ("settings", scale):
+        for layer in (family, entry):
+            settings = merge(settings, layer.get(part, {}))
+    return settings
+
+
+def _record(record: Mapping, grids: Mapping, settings: Mapping, where: str) -> dict:
+    """Return the record of a figure with its runs written out and nothing left to default."""
+    runs = {run: [run] for members in grids.values() for run in members}
+    known = {**runs, **{template: list(members) for template, members in grids.items()}}
+    for name in record["runs"]:
+        _expect(name, known, where, "run")
+    fed = [run for name in record["runs"] for run in known[name]]
+    if len(set(fed)) < len(fed):
+        raise ValueError(f"{where}: expected every run once; a grid holds one named too")
+    full = {"columns": {}, "arrays": False, **record, "runs": fed}
+    for column, setting in full["columns"].items():
+        for (run, _), own in settings.items():
+            if run in fed:
+                at_path(own, setting, f"{where}.columns.{column}: {run}")
+    return full
+
+
+def at_path(settings: Mapping, path: str, where: str) -> Any:
+    """Return the setting at a path such as ``model.width``.
+
+    Raises:
+        ValueError: If there is no such setting.
+    """
+    found: Any = settings
+    for name in path.split("."):
+        _expect(name, found if isinstance(found, Mapping) else (), where, "setting")
+        found = found[name]
+    return found
 
 
 def _expect(name: str, known: Iterable[str], where: str, kind: str) -> None:
     if name not in known:
-        raise ValueError(f"{where}: {_unknown(name, sorted(known), kind)}")
+        raise ValueError(f"{where}: {unknown(name, sorted(known), kind)}")
 
 
-def read_all_experiments(folder: Path, schemas: Path) -> dict[str, Experiments]:
-    """Read every ``<paper>.yaml`` in ``folder``; the result is keyed by paper."""
-    return {path.stem: Experiments.read(path, schemas) for path in sorted(folder.glob("*.yaml"))}
+def read_papers(folder: Path, schemas: Path) -> dict[str, Paper]:
+    """Read the file of every paper in ``folder``; the result is keyed by paper."""
+    papers = [Paper.read(path, schemas) for path in sorted(folder.glob("*/paper.yaml"))]
+    return {paper.key: paper for paper in papers}
 
 
 def figure_titles(paths: Iterable[Path]) -> dict[str, dict[str, str]]:
-    """Return the titles of the figures by paper, of ``papers/<paper>/paper.yaml`` files."""
+    """Return the titles of figures by paper and figure, from files ``papers/<key>/paper.yaml``."""
     return {
         path.parent.name: {
-            figure: record["title"]
-            for figure, record in read_yaml(path)["figures"].items()
-            if isinstance(record, Mapping)
+            figure: record["title"] for figure, record in read_yaml(path)["figures"].items()
         }
         for path in paths
     }

@@ -15,24 +15,17 @@ differences from the identity, so that weight decay pulls towards W = 0 and M = 
 regulariser of the paper's theory.
 
 References:
-    lejeune2024, figure 4: the factorised model. Its scripts train without the regulariser.
+    LeJeune & Alemohammad (2024), figure 4: the factorised model. Its scripts train without
+    the regulariser.
 """
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from feature_alignment.tangents.capture import layer_passes
 from feature_alignment.tangents.linearized import TangentModel
-
-
-class AdaptiveModel(TangentModel):
-    """The network's first-order expansion in factorised displacements (*adaptive features*)."""
-
-    @staticmethod
-    def displacement(layer: nn.Linear | nn.Conv2d) -> nn.Module:
-        """Return the factors of a layer's displacement, at their start."""
-        kind = AdaptiveLinear if isinstance(layer, nn.Linear) else AdaptiveConv2d
-        return kind(layer)
 
 
 class AdaptiveLinear(nn.Module):
@@ -126,6 +119,12 @@ class AdaptiveConv2d(nn.Module):
     def bias(self) -> Tensor | None:
         """d, (out,)."""
         return _moved_bias(self.core_bias, self.shift3)
+
+
+class AdaptiveModel(TangentModel):
+    """The network's first-order expansion in factorised displacements (*adaptive features*)."""
+
+    kinds: ClassVar = {nn.Linear: AdaptiveLinear, nn.Conv2d: AdaptiveConv2d}
 
 
 @torch.no_grad()

@@ -8,22 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-LAYERS = (nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
-"""The layers with parameters that tangent features are known for."""
-
-
-@dataclass(frozen=True)
-class LayerPass:
-    """One layer's part in f(x₁), …, f(x_n).
-
-    ``inputs`` (n, …) is what the layer saw; ``gradients`` (C, n, …) holds ∂f_c(x_i)/∂(the layer's
-    output for x_i), or is ``None`` where no output depends on the layer.
-    """
-
-    name: str
-    module: nn.Module
-    inputs: Tensor | None
-    gradients: Tensor | None
+from feature_alignment.tangents.layers import LAYERS, LayerPass
 
 
 @dataclass
@@ -42,7 +27,8 @@ def layer_passes(model: nn.Module, inputs: Tensor) -> tuple[list[LayerPass], Ten
     must depend on that example alone.
 
     Args:
-        model: Any module whose parameters belong to :data:`LAYERS`; residual branches, shared
+        model: Any module whose parameters belong to layers with a rule in
+            :data:`feature_alignment.tangents.layers.RULES`; residual branches, shared
             activations and in-place operations on a layer's output are allowed.
         inputs: (n, …), passed to ``model``, which returns (n, C).
 

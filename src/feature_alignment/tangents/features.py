@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from feature_alignment.tangents.capture import LayerPass, layer_passes
-from feature_alignment.tangents.kernels import per_example_gradients
+from feature_alignment.tangents.capture import layer_passes
+from feature_alignment.tangents.layers import RULES, LayerPass, Patches
 
 BATCH = 50
 """Examples per pass through the network."""
@@ -46,7 +46,7 @@ class Explicit:
 class Factored:
     """What one layer saw, (n, …), and gradients with respect to its outputs, (n, C, units)."""
 
-    layer: nn.Linear | nn.Conv2d
+    layer: nn.Module
     seen: Tensor
     gradients: Tensor
 
@@ -56,10 +56,7 @@ class Factored:
 
     def along(self, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return the derivatives of the outputs along a displacement, (n, C)."""
-        if isinstance(self.layer, nn.Linear):
-            moved = nn.functional.linear(self.seen, weight, bias)
-        else:
-            moved = self.layer._conv_forward(self.seen, weight, bias)
+        moved = RULES[type(self.layer)].apply(self.layer, self.seen, weight, bias)
         return torch.bmm(self.gradients, moved.flatten(1)[:, :, None])[:, :, 0]
 
 
@@ -126,17 +123,18 @@ def _features(passes: list[LayerPass], outputs: Tensor) -> TangentFeatures:
 
 def _layer_features(layer: LayerPass) -> Explicit | Factored:
     module = layer.module
-    if not isinstance(module, nn.Linear | nn.Conv2d) or getattr(module, "groups", 1) != 1:
+    if not isinstance(layer.rule, Patches) or layer.channel_groups != 1:
+        known = [kind.__name__ for kind, rule in RULES.items() if isinstance(rule, Patches)]
         raise ValueError(
-            f"{layer.name!r} is {module}; stored features are known for Linear and Conv2d without "
-            "groups"
+            f"{layer.name!r} is {module}; stored features are known for {' and '.join(known)} "
+            "without groups"
         )
     if layer.gradients is None:
         raise ValueError(f"no output depends on {layer.name!r}")
     outputs = len(layer.gradients)
     parameters = sum(parameter.numel() for parameter in module.parameters())
     if outputs * parameters < layer.inputs[0].numel() + layer.gradients[:, 0].numel():
-        return Explicit(torch.stack(list(per_example_gradients(layer)), dim=1))
+        return Explicit(torch.stack(list(layer.rule.per_example(layer)), dim=1))
     return Factored(module, layer.inputs, layer.gradients.transpose(0, 1).flatten(2).contiguous())
 
 

@@ -8,19 +8,18 @@ weights and biases together; that of the network is the sum over layers. Kernels
 (n, C, n, C). One forward pass and C backward passes serve all layers.
 
 References:
-    baratin2021, tangent features; Jacot et al. (2018) for the kernel.
+    Baratin et al. (2021), tangent features; Jacot et al. (2018) for the kernel.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod, sqrt
+from math import sqrt
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from feature_alignment.tangents.capture import LayerPass, layer_passes
-from feature_alignment.tangents.gram import patch_gram, row_gram
+from feature_alignment.tangents.capture import layer_passes
+from feature_alignment.tangents.layers import LayerPass
 
 BUDGET_MIB = 256
 
@@ -58,9 +57,7 @@ def iterate_layer_kernels(
     passes, outputs = layer_passes(model, inputs)
     while passes:
         layer = passes.pop(0)
-        kernel = _layer_kernel(layer, budget_mib * 2**20)
-        if kernel is None:
-            kernel = _zero_kernel(outputs)
+        kernel = _layer_kernel(layer, outputs, budget_mib * 2**20)
         if centered:
             kernel -= kernel.mean(dim=1, keepdim=True)
             kernel -= kernel.mean(dim=3, keepdim=True)
@@ -148,25 +145,15 @@ def _zero_kernel(outputs: Tensor) -> Tensor:
     return outputs.new_zeros(classes, n, classes, n)
 
 
-def _upper_rows(layer: LayerPass, budget: int) -> Iterator[Tensor]:
-    """Yield K[c,:,c:,:], the rows of one output after the other, (n, C − c, n), to be changed.
-
-    One output at a time, they stay in the processor's cache from one operation to the next.
-    """
+def _layer_kernel(layer: LayerPass, outputs: Tensor, budget: int) -> Tensor:
     if layer.gradients is None:
-        return
-    if isinstance(layer.module, nn.Linear) and layer.inputs.ndim == 2:
-        inputs, gradients = layer.inputs, layer.gradients
-        products = inputs @ inputs.T
-        if layer.module.bias is not None:
-            products += 1
-        for c, own in enumerate(gradients):
-            rows = own @ gradients[c:].flatten(0, 1).T
-            yield rows.view(len(inputs), -1, len(inputs)).mul_(products[:, None, :])
-    else:
-        kernel = _layer_kernel(layer, budget)
-        for c, rows in enumerate(kernel):
-            yield rows[:, c:]
+        return _zero_kernel(outputs)
+    return layer.rule.kernel(layer, budget)
+
+
+def _upper_rows(layer: LayerPass, budget: int) -> Iterator[Tensor]:
+    if layer.gradients is not None:
+        yield from layer.rule.upper_rows(layer, budget)
 
 
 def center_kernel(kernel: Tensor) -> Tensor:
@@ -188,106 +175,13 @@ def layer_traces(model: nn.Module, inputs: Tensor) -> dict[str, float]:
     Arguments and errors as in :func:`layer_kernels`.
     """
     passes, _ = layer_passes(model, inputs)
-    return {layer.name: sum(map(_square_sum, _per_example(layer))) for layer in passes}
+    return {layer.name: sum(map(_square_sum, _squares(layer))) for layer in passes}
 
 
-def _square_sum(gradients: Tensor) -> float:
-    return gradients.square().sum(dtype=torch.float64).item()
+def _squares(layer: LayerPass) -> Iterator[Tensor]:
+    if layer.gradients is not None:
+        yield from layer.rule.squares(layer)
 
 
-def _per_example(layer: LayerPass) -> Iterator[Tensor]:
-    """Yield the per-example gradients of a layer, one output at a time."""
-    if layer.gradients is None:
-        return
-    if isinstance(layer.module, nn.Linear | nn.Conv2d):
-        for patches, gradients in _patches(layer):
-            if patches.shape[-1] == 1:  # ‖g uᵀ‖² = ‖g‖² ‖u‖²
-                lengths = torch.linalg.vector_norm(patches, dim=(1, 2))
-                yield gradients.flatten(2) * lengths[:, None]
-            else:
-                yield from (part @ patches.transpose(1, 2) for part in gradients)
-    else:
-        yield _normalisation_gradients(layer)
-
-
-def per_example_gradients(layer: LayerPass) -> Iterator[Tensor]:
-    """Yield ∂f_c(x_i)/∂(weight, bias) of a linear or convolutional layer, (n, P), for each c.
-
-    Parameters in the order of the flattened weight, then the bias.
-    """
-    [(patches, gradients)] = _patches(layer)
-    for part in gradients:
-        products = part @ patches.transpose(1, 2)
-        if layer.module.bias is not None:
-            yield torch.cat([products[:, :, :-1].flatten(1), products[:, :, -1]], dim=1)
-        else:
-            yield products.flatten(1)
-
-
-def _layer_kernel(layer: LayerPass, budget: int) -> Tensor | None:
-    """Return the kernel as (C, n, C, n), ``None`` if no output depends on the layer."""
-    if layer.gradients is None:
-        return None
-    if isinstance(layer.module, nn.Linear | nn.Conv2d):
-        parts = [patch_gram(*group, budget) for group in _patches(layer)]
-        return parts[0] if len(parts) == 1 else torch.stack(parts).sum(dim=0)
-    return row_gram(_normalisation_gradients(layer))
-
-
-def _patches(layer: LayerPass) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield patches (n, D, S) and gradients (C, n, O, S), for each group of channels.
-
-    With a bias, patches have a last entry 1.
-    """
-    module, gradients = layer.module, layer.gradients
-    if isinstance(module, nn.Linear):
-        n = len(layer.inputs)
-        patches = layer.inputs.reshape(n, -1, module.in_features).transpose(1, 2)
-        rows = gradients.reshape(len(gradients), n, -1, module.out_features).transpose(2, 3)
-        yield _with_bias(patches, module), rows
-        return
-    rows = gradients.flatten(3)
-    padded = F.pad(layer.inputs, *_padding(module))
-    channels = module.in_channels // module.groups
-    filters = module.out_channels // module.groups
-    for group in range(module.groups):
-        seen = padded[:, group * channels : (group + 1) * channels]
-        patches = F.unfold(seen, module.kernel_size, dilation=module.dilation, stride=module.stride)
-        yield (
-            _with_bias(patches, module),
-            rows[:, :, group * filters : (group + 1) * filters],
-        )
-
-
-def _with_bias(patches: Tensor, module: nn.Module) -> Tensor:
-    return patches if module.bias is None else F.pad(patches, (0, 0, 0, 1), value=1.0)
-
-
-def _padding(convolution: nn.Conv2d) -> tuple[list[int], str]:
-    """Return the padding as :func:`torch.nn.functional.pad` takes it: last dimension first."""
-    mode = "constant" if convolution.padding_mode == "zeros" else convolution.padding_mode
-    if convolution.padding == "same":
-        totals = [d * (k - 1) for d, k in zip(convolution.dilation, convolution.kernel_size)]  # noqa: B905
-        sides = [(total // 2, total - total // 2) for total in totals]
-    elif convolution.padding == "valid":
-        sides = [(0, 0), (0, 0)]
-    else:
-        sides = [(amount, amount) for amount in convolution.padding]
-    return [amount for side in reversed(sides) for amount in side], mode
-
-
-def _normalisation_gradients(layer: LayerPass) -> Tensor:
-    """Return the gradients with respect to scale and shift of a normalisation, (C, n, 2P)."""
-    module, gradients, inputs = layer.module, layer.gradients, layer.inputs
-    if isinstance(module, nn.LayerNorm):
-        normalised = F.layer_norm(inputs, module.normalized_shape, eps=module.eps)
-        size = prod(module.normalized_shape)
-        shape = (len(inputs), -1, size)
-        weights = (gradients * normalised).reshape(len(gradients), *shape).sum(dim=2)
-        biases = gradients.reshape(len(gradients), *shape).sum(dim=2)
-    else:
-        normalised = F.batch_norm(inputs, module.running_mean, module.running_var, eps=module.eps)
-        weights = (gradients * normalised).flatten(3) if inputs.ndim > 2 else gradients * normalised
-        weights = weights.sum(dim=3) if inputs.ndim > 2 else weights
-        biases = gradients.flatten(3).sum(dim=3) if inputs.ndim > 2 else gradients
-    return torch.cat([weights, biases], dim=2) if module.bias is not None else weights
+def _square_sum(values: Tensor) -> float:
+    return values.square().sum(dtype=torch.float64).item()

@@ -13,13 +13,13 @@ and displacements D_l and d_l of weights and biases, the derivative along δ pas
 and J δ is the last t. The base's part is computed once for all examples.
 
 References:
-    lejeune2024, figure 4: the linearised network.
+    LeJeune & Alemohammad (2024), figure 4: the linearised network.
 """
 
 import copy
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ from torch.nn.utils import skip_init
 
 from feature_alignment.tangents.dense import dense_tangent, where_active
 from feature_alignment.tangents.features import TangentFeatures
+from feature_alignment.tangents.layers import RULES
 
 BATCH = 1000
 """Examples per forward pass of the base."""
@@ -66,11 +67,14 @@ class TangentModel(nn.Module):
     displacements are zero, and the model equals its base.
     """
 
+    kinds: ClassVar[dict[type[nn.Module], Callable[[nn.Module], nn.Module]]]
+    """What makes the zero displacement of a layer, by the layer's type."""
+
     def __init__(self, network: nn.Sequential, basis: Tensor | None = None):
         """Freeze a copy of ``network`` and set all displacements to zero.
 
         Args:
-            network: Of Linear, Conv2d, ReLU, AvgPool2d and Flatten modules.
+            network: Of layers of these ``kinds`` and ReLU, AvgPool2d and Flatten modules.
             basis: Q, (inputs, r) with orthonormal columns, in whose coordinates the first layer,
                 which must be linear, is displaced: D_1 = Q D, r rows instead of one per input.
                 With the row space of the training inputs, gradient descent takes the same way
@@ -83,9 +87,9 @@ class TangentModel(nn.Module):
         super().__init__()
         self.base = copy.deepcopy(network).requires_grad_(requires_grad=False)
         self.register_buffer("basis", basis)
-        layers = _layers(self.base)
+        layers = _layers(self.base, self.kinds)
         self.displacements = nn.ModuleDict(
-            {name: self.displacement(layer) for name, layer in layers.items()}
+            {name: self.kinds[type(layer)](layer) for name, layer in layers.items()}
         )
         if basis is not None:
             name, first = next(iter(layers.items()))
@@ -96,15 +100,10 @@ class TangentModel(nn.Module):
                 )
             shape = {"in_features": basis.shape[1], "out_features": first.out_features}
             narrow = skip_init(nn.Linear, **shape, bias=first.bias is not None)
-            self.displacements[name] = self.displacement(narrow.to(first.weight))
+            self.displacements[name] = self.kinds[nn.Linear](narrow.to(first.weight))
 
         ends_linear = isinstance(list(self.base)[-1], nn.Linear)
         self.dense = ends_linear and all(isinstance(part, nn.Linear) for part in layers.values())
-
-    @staticmethod
-    def displacement(layer: nn.Linear | nn.Conv2d) -> nn.Module:
-        """Return the zero displacement of a layer."""
-        raise TypeError("choose a kind of tangent model: LinearizedModel or AdaptiveModel")
 
     @torch.no_grad()
     def base_pass(self, inputs: Tensor) -> BasePass:
@@ -120,7 +119,7 @@ class TangentModel(nn.Module):
         first, activations = None, []
         values = inputs
         for module in self.base:
-            if first is None and isinstance(module, nn.Linear | nn.Conv2d):
+            if first is None and type(module) in self.kinds:
                 first = values if self.basis is None else values @ self.basis
             values = module(values)
             if isinstance(module, nn.ReLU):
@@ -141,9 +140,10 @@ class TangentModel(nn.Module):
         seen, tangent = _channels_first(base.inputs), None
         activations = map(_channels_first, base.activations)
         for name, module in self.base.named_children():
-            if isinstance(module, nn.Linear | nn.Conv2d):
+            if name in self.displacements:
                 moved = self.displacements[name](seen)
-                tangent = moved if tangent is None else _add_layer(moved, module, tangent)
+                rule = RULES[type(module)]
+                tangent = moved if tangent is None else rule.add(moved, module, tangent)
             elif isinstance(module, nn.ReLU):
                 seen = next(activations)
                 tangent = tangent if tangent is None else where_active(tangent, seen)
@@ -164,20 +164,6 @@ class TangentModel(nn.Module):
             if bias is not None:
                 moved[f"{name}.bias"] = bias
         return moved
-
-
-class LinearizedModel(TangentModel):
-    """The network linearised in its parameters: D_l and d_l are free (*fixed features*)."""
-
-    @staticmethod
-    def displacement(layer: nn.Linear | nn.Conv2d) -> nn.Module:
-        """Return a layer of the same shape, with weights and bias zero."""
-        if isinstance(layer, nn.Linear):
-            return FreeLinear(layer)
-        copied = copy.deepcopy(layer).requires_grad_()
-        for parameter in copied.parameters():
-            nn.init.zeros_(parameter)
-        return copied
 
 
 class FreeLinear(nn.Module):
@@ -202,6 +188,20 @@ class FreeLinear(nn.Module):
     def forward(self, seen: Tensor) -> Tensor:
         """Return h D + d."""
         return self.moved(seen)[0]
+
+
+def free_convolution(layer: nn.Conv2d) -> nn.Conv2d:
+    """Return a convolution of the same shape, with weights and bias zero."""
+    copied = copy.deepcopy(layer).requires_grad_()
+    for parameter in copied.parameters():
+        nn.init.zeros_(parameter)
+    return copied
+
+
+class LinearizedModel(TangentModel):
+    """The network linearised in its parameters: D_l and d_l are free (*fixed features*)."""
+
+    kinds: ClassVar = {nn.Linear: FreeLinear, nn.Conv2d: free_convolution}
 
 
 def displacement_of(module: nn.Module) -> tuple[Tensor, Tensor | None]:
@@ -231,20 +231,16 @@ def row_space(inputs: Tensor) -> Tensor:
     return vectors[:, values > 1e-12 * values[-1]].to(inputs.dtype).contiguous()
 
 
-def _layers(network: nn.Sequential) -> "OrderedDict[str, nn.Module]":
-    known = (nn.Linear, nn.Conv2d, nn.ReLU, nn.AvgPool2d, nn.Flatten)
+def _layers(network: nn.Sequential, kinds: Collection[type[nn.Module]]) -> dict[str, nn.Module]:
+    known = (*kinds, nn.ReLU, nn.AvgPool2d, nn.Flatten)
     for name, module in network.named_children():
-        if not isinstance(module, known):
-            kinds = ", ".join(kind.__name__ for kind in known)
+        if type(module) not in known:
+            listed = ", ".join(kind.__name__ for kind in known)
             raise ValueError(
                 f"{name!r} is a {type(module).__name__}; tangent models are known for a sequence "
-                f"of {kinds}"
+                f"of {listed}"
             )
-    layers = OrderedDict(
-        (name, module)
-        for name, module in network.named_children()
-        if isinstance(module, nn.Linear | nn.Conv2d)
-    )
+    layers = {name: part for name, part in network.named_children() if type(part) in kinds}
     if not layers:
         raise ValueError("the network has no layer with parameters")
     seen_again = True
@@ -253,13 +249,6 @@ def _layers(network: nn.Sequential) -> "OrderedDict[str, nn.Module]":
             raise ValueError(f"expected a ReLU between {name!r} and the layer before it")
         seen_again = isinstance(module, nn.ReLU) or (seen_again and name not in layers)
     return layers
-
-
-def _add_layer(moved: Tensor, layer: nn.Module, tangent: Tensor) -> Tensor:
-    """Return ``moved`` plus the layer's weights applied to the tangent, without its bias."""
-    if isinstance(layer, nn.Linear):
-        return torch.addmm(moved, tangent, layer.weight.T)
-    return moved + layer._conv_forward(tangent, layer.weight, None)
 
 
 def _channels_last(values: Tensor) -> Tensor:

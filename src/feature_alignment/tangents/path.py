@@ -9,7 +9,7 @@ the network learns what it learns. Their kernel is K̄(x, x′) = ⟨ḡ(x), ḡ
 average of the kernels on the path.
 
 References:
-    lejeune2024, figures 1 and 3.
+    LeJeune & Alemohammad (2024), figures 1 and 3.
 """
 
 import copy

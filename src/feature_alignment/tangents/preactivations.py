@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-from feature_alignment.tangents.capture import LayerPass, layer_passes
+from feature_alignment.tangents.capture import layer_passes
+from feature_alignment.tangents.layers import LayerPass, Patches
 
 
 @torch.no_grad()
@@ -40,7 +41,8 @@ def preactivation_covariances(
         ValueError: If the network is not such a chain.
 
     References:
-        beaglehole2024, PTK feature covariance (their 1/n is left out, as in the summed AGOP).
+        Beaglehole et al. (2024), PTK feature covariance (their 1/n is left out, as in the
+        summed AGOP).
     """
     names, linears, activations = _chain(network)
     covariances = {
@@ -94,17 +96,18 @@ def graph_covariances(model: nn.Module, batches: Iterable[Tensor]) -> dict[str, 
             ``layer_passes`` does not admit the model.
 
     References:
-        beaglehole2024, PTK feature covariance, for convolutions as in the authors' code.
+        Beaglehole et al. (2024), PTK feature covariance, for convolutions as in the authors' code.
 
     Departs from:
-        beaglehole2024: their 1/n is left out, as in the summed AGOP; their code ignores the biases
-        of a convolutional network when it takes the gradients, here the network is the true one.
+        Beaglehole et al. (2024): their 1/n is left out, as in the summed AGOP; their code ignores
+        the biases of a convolutional network when it takes the gradients, here the network is the
+        true one.
     """
     covariances: dict[str, Tensor] = {}
     for inputs in batches:
         # Not bound to a name, which would keep the gradients of one batch during the next.
         for layer in layer_passes(model, inputs)[0]:
-            if layer.gradients is None or not isinstance(layer.module, nn.Linear | nn.Conv2d):
+            if layer.gradients is None or not isinstance(layer.rule, Patches):
                 continue
             width = len(layer.module.weight)
             if layer.name not in covariances:
@@ -122,17 +125,13 @@ def graph_covariances(model: nn.Module, batches: Iterable[Tensor]) -> dict[str, 
 
 
 def _rows(layer: LayerPass) -> Iterator[Tensor]:
-    """Yield the gradients at every output, example and position as rows (…, out), in parts."""
-    if isinstance(layer.module, nn.Linear):
-        yield layer.gradients.flatten(0, -2)
-        return
-    if layer.module.groups != 1:
+    """Return the gradients at every output, example and position as rows (…, out), in parts."""
+    if layer.channel_groups != 1:
         raise ValueError(
-            f"convolution {layer.name!r} has {layer.module.groups} groups, whose outputs see "
+            f"convolution {layer.name!r} has {layer.channel_groups} groups, whose outputs see "
             "different inputs: one covariance for all of them fits no weight matrix; use groups=1"
         )
-    for gradients in layer.gradients:  # for one output at a time, so that the copy stays in cache
-        yield gradients.movedim(1, 0).flatten(1).T
+    return layer.rule.unit_gradients(layer)
 
 
 def _chain(

@@ -31,10 +31,8 @@ def by_kind(collection: Collection) -> tuple[Collection, Collection]:
     return collection.of_runs(trained), collection.of_runs(solved)
 
 
-def with_settings(collection: Collection) -> pd.DataFrame:
-    """Return the measurements with dataset, subset and variant of their run as columns."""
-    for name, path in (("dataset", "dataset.name"), ("subset", "subset")):
-        collection = collection.with_setting(name, path)
+def with_variant(collection: Collection) -> pd.DataFrame:
+    """Return the measurements with the variant of their run as a column."""
     labels = collection.record["labels"]
     return collection.with_condition("variant", lambda run: labels[run]["variant"]).measurements
 
@@ -42,7 +40,7 @@ def with_settings(collection: Collection) -> pd.DataFrame:
 def curves(collection: Collection) -> Iterator[tuple[dict, Mapping, pd.DataFrame]]:
     """Yield what identifies a training, its settings, and its errors by epoch and split."""
     identity = ["paper", "run", "seed", "dataset", "subset", "variant", "model", "n_train"]
-    for place, rows in with_settings(collection).groupby(identity, sort=False):
+    for place, rows in with_variant(collection).groupby(identity, sort=False):
         named = dict(zip(identity, place, strict=True))
         errors = rows[rows["measure"] == "error"]
         curve = errors.pivot(index="epoch", columns="split", values="value")
@@ -179,7 +177,7 @@ def intervals(rows: Sequence[Mapping], keys: Sequence[str]) -> list[dict]:
 def ridge_errors(collection: Collection) -> Iterator[dict]:
     """Yield the errors of ridge regression with the ridge that each split selects."""
     keys = ["paper", "run", "seed", "dataset", "variant", "n_train"]
-    measured = with_settings(collection)
+    measured = with_variant(collection)
     for place, rows in measured[measured["measure"] == "error"].groupby(keys, sort=False):
         wide = rows.pivot(index="step", columns="split", values="value")
         identity = {**dict(zip(keys, place, strict=True)), "model": "ridge", "split": "test"}

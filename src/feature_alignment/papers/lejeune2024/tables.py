@@ -14,7 +14,7 @@ from feature_alignment.papers.lejeune2024.selection import (
     ratios,
     ridge_errors,
     selected,
-    with_settings,
+    with_variant,
 )
 from feature_alignment.run.collecting import (
     SERIES,
@@ -192,8 +192,8 @@ def robustness(collection: Collection) -> Table:
 
 def learned_displacements(collection: Collection) -> Table:
     """Return ``singular_value`` of each layer's displacement at the end, by ``rank``."""
-    measured = with_settings(collection)
-    chosen = measured[measured["measure"] == "singular_value"].drop(columns="subset")
+    measured = with_variant(collection)
+    chosen = measured[measured["measure"] == "singular_value"]
     return with_place(chosen, "rank").astype({"rank": int}).reset_index(drop=True)
 
 

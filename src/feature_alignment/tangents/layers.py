@@ -1,0 +1,242 @@
+"""How the outputs depend on a layer's own parameters: one rule for each type of layer.
+
+:data:`RULES` maps the type of a layer, exactly, to its rule. A rule has one of two forms:
+
+- :class:`Patches`, of a layer that multiplies patches of what it saw by a weight matrix;
+- :class:`Rows`, of any other layer, whose per-example gradients are written out.
+
+Kernels, traces, stored features, covariances and tangent models ask the rule and never the type:
+a new type of layer is one function and one entry of the table.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from feature_alignment.tangents.gram import patch_gram, row_gram
+
+
+@dataclass(frozen=True)
+class LayerPass:
+    """One layer's part in f(x₁), …, f(x_n).
+
+    ``inputs`` (n, …) is what the layer saw; ``gradients`` (C, n, …) holds ∂f_c(x_i)/∂(the layer's
+    output for x_i), or is ``None`` where no output depends on the layer.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: Tensor | None
+    gradients: Tensor | None
+
+    @property
+    def rule(self) -> "Patches | Rows":
+        """The rule for layers of this type."""
+        return RULES[type(self.module)]
+
+    @property
+    def channel_groups(self) -> int:
+        """Number of groups of channels with weights of their own; 1 for all but convolutions."""
+        return getattr(self.module, "groups", 1)
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The rule of a layer with h_s = W u_s + b at the positions s = 1…S of its output.
+
+    Its per-example gradients are ∂f_c(x_i)/∂W = Σ_s g_ics u_isᵀ, with g_ics = ∂f_c(x_i)/∂h_s.
+
+    ``patches`` yields, for one group of channels after the other, the patches u (n, D, S) and the
+    gradients g (C, n, O, S), from the layer, its inputs and the gradients of a :class:`LayerPass`.
+    ``units`` is the axis of those gradients that runs over the units. ``apply`` returns the layer's
+    output for values with another weight and bias; ``add`` adds to a tensor the layer's output for
+    values, without its bias.
+    """
+
+    patches: Callable[[nn.Module, Tensor, Tensor], Iterator[tuple[Tensor, Tensor]]]
+    units: int
+    apply: Callable[[nn.Module, Tensor, Tensor, Tensor | None], Tensor]
+    add: Callable[[Tensor, nn.Module, Tensor], Tensor]
+
+    def kernel(self, layer: LayerPass, budget: int) -> Tensor:
+        """Return the layer's tangent kernel, (C, n, C, n); ``budget`` in bytes."""
+        parts = [patch_gram(*group, budget) for group in self._with_bias(layer)]
+        if len(parts) == 1:
+            return parts[0]
+        return torch.stack(parts).sum(dim=0)
+
+    def upper_rows(self, layer: LayerPass, budget: int) -> Iterator[Tensor]:
+        """Yield K[c,:,c:,:], the kernel's rows of one output after the other, (n, C − c, n).
+
+        The caller may change them. One output at a time, they stay in the processor's cache from
+        one operation to the next.
+        """
+        if layer.gradients.ndim > 3:  # units have positions
+            yield from _upper(self.kernel(layer, budget))
+            return
+        [(patches, gradients)] = self.patches(layer.module, layer.inputs, layer.gradients)
+        inputs, gradients = patches[..., 0], gradients[..., 0]
+        products = inputs @ inputs.T
+        if layer.module.bias is not None:
+            products += 1
+        for c, own in enumerate(gradients):
+            rows = own @ gradients[c:].flatten(0, 1).T
+            yield rows.view(len(inputs), -1, len(inputs)).mul_(products[:, None, :])
+
+    def squares(self, layer: LayerPass) -> Iterator[Tensor]:
+        """Yield tensors whose squares sum to the kernel's trace."""
+        for patches, gradients in self._with_bias(layer):
+            if patches.shape[-1] == 1:  # ‖g uᵀ‖² = ‖g‖² ‖u‖²
+                lengths = torch.linalg.vector_norm(patches, dim=(1, 2))
+                yield gradients.flatten(2) * lengths[:, None]
+                continue
+            yield from (part @ patches.transpose(1, 2) for part in gradients)
+
+    def per_example(self, layer: LayerPass) -> Iterator[Tensor]:
+        """Yield ∂f_c(x_i)/∂(flattened weight, bias), (n, P), for one output c after the other."""
+        groups = list(self._with_bias(layer))
+        columns = prod(layer.module.weight.shape[1:])
+        for c in range(len(layer.gradients)):
+            products = [gradients[c] @ patches.transpose(1, 2) for patches, gradients in groups]
+            weights = [product[:, :, :columns].flatten(1) for product in products]
+            biases = [product[:, :, columns:].flatten(1) for product in products]
+            yield torch.cat([*weights, *biases], dim=1)
+
+    def unit_gradients(self, layer: LayerPass) -> Iterator[Tensor]:
+        """Yield the gradients at every output, example and position as rows (…, units)."""
+        if self.units == -1:
+            yield layer.gradients.flatten(0, -2)
+            return
+        for part in layer.gradients:  # for one output at a time, so that the copy stays in cache
+            yield part.movedim(self.units - 1, 0).flatten(1).T
+
+    def _with_bias(self, layer: LayerPass) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield patches and gradients; with a bias, patches have a last entry 1."""
+        for patches, gradients in self.patches(layer.module, layer.inputs, layer.gradients):
+            if layer.module.bias is not None:
+                patches = F.pad(patches, (0, 0, 0, 1), value=1.0)
+            yield patches, gradients
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rule of a layer whose per-example gradients are written out.
+
+    ``rows`` returns ∂f_c(x_i)/∂(the layer's parameters), (C, n, P), from the layer, its inputs and
+    the gradients of a :class:`LayerPass`. The methods are those of :class:`Patches`.
+    """
+
+    rows: Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+    def kernel(self, layer: LayerPass, budget: int) -> Tensor:
+        """Return the layer's tangent kernel, (C, n, C, n)."""
+        del budget
+        return row_gram(self._rows(layer))
+
+    def upper_rows(self, layer: LayerPass, budget: int) -> Iterator[Tensor]:
+        """Yield K[c,:,c:,:], the kernel's rows of one output after the other, (n, C − c, n)."""
+        yield from _upper(self.kernel(layer, budget))
+
+    def squares(self, layer: LayerPass) -> Iterator[Tensor]:
+        """Yield tensors whose squares sum to the kernel's trace."""
+        yield self._rows(layer)
+
+    def per_example(self, layer: LayerPass) -> Iterator[Tensor]:
+        """Yield ∂f_c(x_i)/∂(the layer's parameters), (n, P), for one output c after the other."""
+        yield from self._rows(layer)
+
+    def _rows(self, layer: LayerPass) -> Tensor:
+        return self.rows(layer.module, layer.inputs, layer.gradients)
+
+
+def _upper(kernel: Tensor) -> Iterator[Tensor]:
+    for c, rows in enumerate(kernel):
+        yield rows[:, c:]
+
+
+def _linear_patches(
+    layer: nn.Linear, inputs: Tensor, gradients: Tensor
+) -> Iterator[tuple[Tensor, Tensor]]:
+    n = len(inputs)
+    patches = inputs.reshape(n, -1, layer.in_features).transpose(1, 2)
+    rows = gradients.reshape(len(gradients), n, -1, layer.out_features).transpose(2, 3)
+    yield patches, rows
+
+
+def _linear_apply(layer: nn.Linear, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    del layer
+    return F.linear(values, weight, bias)
+
+
+def _linear_add(total: Tensor, layer: nn.Linear, values: Tensor) -> Tensor:
+    return torch.addmm(total, values, layer.weight.T)
+
+
+def _convolution_patches(
+    layer: nn.Conv2d, inputs: Tensor, gradients: Tensor
+) -> Iterator[tuple[Tensor, Tensor]]:
+    rows = gradients.flatten(3)
+    padded = F.pad(inputs, *_padding(layer))
+    channels = layer.in_channels // layer.groups
+    filters = layer.out_channels // layer.groups
+    for group in range(layer.groups):
+        seen = padded[:, group * channels : (group + 1) * channels]
+        patches = F.unfold(seen, layer.kernel_size, dilation=layer.dilation, stride=layer.stride)
+        yield patches, rows[:, :, group * filters : (group + 1) * filters]
+
+
+def _padding(layer: nn.Conv2d) -> tuple[list[int], str]:
+    """Return the padding as :func:`torch.nn.functional.pad` takes it: last dimension first."""
+    mode = {"zeros": "constant"}.get(layer.padding_mode, layer.padding_mode)
+    return [amount for side in reversed(_sides(layer)) for amount in side], mode
+
+
+def _sides(layer: nn.Conv2d) -> list[tuple[int, int]]:
+    if layer.padding == "valid":
+        return [(0, 0), (0, 0)]
+    if layer.padding == "same":
+        totals = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
+        return [(total // 2, total - total // 2) for total in totals]
+    return [(amount, amount) for amount in layer.padding]
+
+
+def _convolution_add(total: Tensor, layer: nn.Conv2d, values: Tensor) -> Tensor:
+    return total + layer._conv_forward(values, layer.weight, None)
+
+
+def _batch_norm_rows(
+    layer: nn.BatchNorm1d | nn.BatchNorm2d, inputs: Tensor, gradients: Tensor
+) -> Tensor:
+    normalised = F.batch_norm(inputs, layer.running_mean, layer.running_var, eps=layer.eps)
+    shape = (*gradients.shape[:3], -1)
+    weights = (gradients * normalised).reshape(shape).sum(dim=3)
+    return _scale_and_shift(layer, weights, gradients.reshape(shape).sum(dim=3))
+
+
+def _layer_norm_rows(layer: nn.LayerNorm, inputs: Tensor, gradients: Tensor) -> Tensor:
+    normalised = F.layer_norm(inputs, layer.normalized_shape, eps=layer.eps)
+    shape = (*gradients.shape[:2], -1, prod(layer.normalized_shape))
+    weights = (gradients * normalised).reshape(shape).sum(dim=2)
+    return _scale_and_shift(layer, weights, gradients.reshape(shape).sum(dim=2))
+
+
+def _scale_and_shift(layer: nn.Module, weights: Tensor, biases: Tensor) -> Tensor:
+    if layer.bias is None:
+        return weights
+    return torch.cat([weights, biases], dim=2)
+
+
+RULES: dict[type[nn.Module], Patches | Rows] = {
+    nn.Linear: Patches(_linear_patches, -1, _linear_apply, _linear_add),
+    nn.Conv2d: Patches(_convolution_patches, 2, nn.Conv2d._conv_forward, _convolution_add),
+    nn.BatchNorm1d: Rows(_batch_norm_rows),
+    nn.BatchNorm2d: Rows(_batch_norm_rows),
+    nn.LayerNorm: Rows(_layer_norm_rows),
+}
+
+LAYERS = RULES.keys()
+"""The layers with parameters that tangent features are known for."""
