@@ -94,6 +94,12 @@ def test_the_hash_of_several_modules_changes_with_each(package):
     assert code_hash("alone", "part.leaf") != both
 
 
+def test_modules_that_exist_are_told_from_others(package):
+    names = ["feature_alignment.alone", "feature_alignment.part", "feature_alignment.part.nowhere"]
+    forget()
+    assert provenance.existing(*names) == names[:2]
+
+
 def test_of_a_module_elsewhere_only_the_name_counts(package):
     hashes = [
         provenance.code_hash("feature_alignment.alone", *others)
