@@ -78,6 +78,13 @@ def test_a_figure_without_a_table_of_its_own_has_all_measurements_and_its_settin
     same(found.drop(columns="width"), measured.drop(columns="at"))
 
 
+def test_a_paper_may_have_no_tables_of_its_own(tmp_path):
+    nobody = {"paper": "nobody1999"}
+    out, _, sources = table_of("fig4_difficulty", tmp_path, small=nobody, wide=nobody)
+    assert len(read_table(out, ["width"])) == sum(len(read_table(path)) for path in sources)
+    assert read_meta(out)["module"] == "feature_alignment.run.collecting"
+
+
 def test_coordinates_are_kept_unless_they_become_a_column(tmp_path):
     places = [*PLACES, ("trace_ratio", "easy", None, 40)]
     out, _, _ = table_of("fig5_supernat", tmp_path, places)

@@ -1,40 +1,108 @@
 """Imports point one way, so that an instrument can be read, tested and hashed alone."""
 
+import re
+import subprocess
+import sys
+
 import pytest
 
+from conftest import ROOT
 from feature_alignment.provenance import PACKAGE, SOURCE_ROOT, import_closure
 
-BASE = {"command", "provenance", "randomness", "spec", "storage", "tables"}
+BASE = {"command", "provenance", "randomness", "storage", "sweep", "tables"}
 INSTRUMENTS = {"data", "measures", "models", "tangents", "training"}
+PROBES = INSTRUMENTS | {"probes"}
 ALLOWED = {
-    "experiments": INSTRUMENTS | BASE,
+    **{name: BASE for name in BASE},
+    **{name: INSTRUMENTS | {"command", "randomness", "storage"} for name in PROBES},
+    "run": INSTRUMENTS | BASE,
+    "papers": PROBES | BASE | {"run"},
     "plots": {"command", "storage", "tables"},
     "audit": BASE,
-    **{name: {"command", "randomness", "storage"} for name in INSTRUMENTS},
-    **{name: BASE for name in BASE},
+    "publish": BASE | {"audit"},
 }
+PARSED = {"run.spec", "run.schema", "data.registry", "models.architectures"}
+"""What says which runs there are; audit and pages may know that."""
+UNTRAINED = [
+    "baratin2021.supernat",
+    "beaglehole2024.early_alignment",
+    "lejeune2024.penalties",
+    "lejeune2024.ridge",
+    "lou2022.information",
+]
 MODULES = sorted(
-    path.relative_to(SOURCE_ROOT).with_suffix("").as_posix().replace("/", ".")
+    path.relative_to(SOURCE_ROOT / PACKAGE).with_suffix("").as_posix().replace("/", ".")
     for path in (SOURCE_ROOT / PACKAGE).rglob("*.py")
     if path.name != "__init__.py"
 )
+PLOTS = [name for name in MODULES if re.match(r"(papers\.\w+\.)?plots\.", name)]
 
 
-def part(module):
-    return module.split(".")[1]
+def closure(module):
+    """What a module of the package imports, directly or not, by name inside the package."""
+    names = import_closure(f"{PACKAGE}.{module}") - {PACKAGE}
+    return {name.removeprefix(f"{PACKAGE}.") for name in names}
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_a_module_imports_only_what_its_part_may(module):
-    imported = {part(name) for name in import_closure(module) if "." in name}
-    assert imported - {part(module)} <= ALLOWED[part(module)]
+def room(module):
+    return module.split(".")[0]
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if part(m) == "experiments"])
-def test_papers_do_not_import_each_other(module):
-    folders = {name.split(".")[2] for name in import_closure(module) if name.count(".") == 3}
-    papers = {folder for folder in folders if folder[-4:].isdigit()}
-    assert len(papers) <= 1
+@pytest.mark.parametrize("module", [name for name in MODULES if name not in PLOTS])
+def test_a_module_imports_only_what_its_room_may(module):
+    imported = closure(module)
+    if room(module) in ("audit", "publish"):
+        imported -= PARSED | set(map(room, PARSED))  # packages, whose __init__ is empty
+    assert set(map(room, imported)) - {room(module)} <= ALLOWED[room(module)]
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if room(name) == "papers"])
+def test_no_paper_imports_another(module):
+    paper = module.split(".")[1]
+    papers = [name for name in closure(module) if name.startswith("papers.")]
+    assert {name.split(".")[1] for name in papers} == {paper}
+    if module not in PLOTS:
+        assert not [name for name in papers if name.startswith(f"papers.{paper}.plots")]
+
+
+@pytest.mark.parametrize("module", PLOTS)
+def test_plots_import_no_experiment(module):
+    imported, folder = closure(module), module.rpartition(".")[0]
+    parents = {"papers", folder.removesuffix(".plots")}  # packages, whose __init__ is empty
+    others = {name for name in imported if not name.startswith(folder)} - parents
+    assert set(map(room, others)) - {"plots"} <= ALLOWED["plots"]
+
+
+@pytest.mark.parametrize("experiment", UNTRAINED)
+def test_what_trains_nothing_does_not_depend_on_the_training_loop(experiment):
+    """An edit of the loop must not compute it again."""
+    imported = closure(f"papers.{experiment}") | closure("run.perform")
+    assert "training.loop" not in imported
+    assert "training.loop" in closure("papers.baratin2021.memorisation")
+
+
+PARSING = """
+import importlib, sys
+from pathlib import Path
+for module in sys.argv[2:]:
+    importlib.import_module(module)
+from feature_alignment.audit.claims import read_claims
+from feature_alignment.provenance import code_hash
+root = Path(sys.argv[1])
+claims = (root / "papers").glob("*/claims.yaml")
+assert read_claims(claims, root / "workflow" / "schemas" / "claims.schema.yaml")
+code_hash("feature_alignment.papers.beaglehole2024.ansatz", "feature_alignment.run.perform")
+print([name for name in ("torch", "numpy", "pandas", "scipy") if name in sys.modules])
+"""
+
+
+def test_parsing_the_workflow_imports_no_science():
+    rules = "\n".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
+    modules = re.findall(rf"^ *from ({PACKAGE}[.\w]*) import", rules, re.MULTILINE)
+    assert f"{PACKAGE}.run.spec" in modules
+    program = [sys.executable, "-c", PARSING, str(ROOT), *modules]
+    done = subprocess.run(program, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_every_init_is_empty():

@@ -4,22 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from feature_alignment.models.initialisation import INITIALISATIONS
 from feature_alignment.models.mlp import mlp
 
 
-def build(initialisation="pytorch", *, seed=0, bias=True, activation="relu"):
-    draw = torch.Generator().manual_seed(seed)
-    return mlp(
-        300,
-        2,
-        400,
-        10,
-        bias=bias,
-        activation=activation,
-        initialisation=initialisation,
-        generator=draw,
-    )
+def build(initialisation="pytorch", **options):
+    draw = torch.Generator().manual_seed(0)
+    return mlp(300, 2, 400, 10, initialisation=initialisation, generator=draw, **options)
 
 
 def test_layers_are_named_by_depth_and_share_nothing():
@@ -60,19 +50,6 @@ def test_pytorch_initialisation_is_that_of_torch():
     assert bound <= 1 / math.sqrt(300)
 
 
-@pytest.mark.parametrize("initialisation", INITIALISATIONS)
-def test_weights_depend_on_the_generator_alone(initialisation):
-    torch.manual_seed(1)
-    first = build(initialisation).state_dict()
-    torch.manual_seed(2)
-    second = build(initialisation).state_dict()
-    other = build(initialisation, seed=1).state_dict()
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    assert not torch.equal(first["linear1.weight"], other["linear1.weight"])
-
-
-def test_unknown_names_are_errors_that_list_the_known():
-    with pytest.raises(ValueError, match="unknown initialisation 'he'.*he_normal"):
-        build("he")
+def test_unknown_activations_are_errors_that_list_the_known():
     with pytest.raises(ValueError, match="unknown activation 'rely'.*relu"):
         build(activation="rely")

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 import textwrap
 
 import pytest
@@ -27,17 +25,20 @@ def package(tmp_path, monkeypatch):
     return root
 
 
-def code_hash(module):
+def forget():
     for cached in (provenance._path_of, provenance._imports, provenance._executable_source):
         cached.cache_clear()
-    return provenance.code_hash(f"feature_alignment.{module}")
 
 
 @pytest.fixture(autouse=True)
-def forget():
+def afresh():
     yield
-    for cached in (provenance._path_of, provenance._imports, provenance._executable_source):
-        cached.cache_clear()
+    forget()
+
+
+def code_hash(*modules):
+    forget()
+    return provenance.code_hash(*(f"feature_alignment.{module}" for module in modules))
 
 
 def test_closure_follows_relative_imports_and_imports_inside_functions(package):
@@ -85,21 +86,34 @@ def test_an_unknown_module_is_an_error(package):
         code_hash("nowhere")
 
 
-def test_parsing_the_workflow_imports_no_science():
-    program = (
-        "import sys; import feature_alignment.run.spec, feature_alignment.provenance as p;"
-        "p.code_hash('feature_alignment.papers.beaglehole2024.ansatz');"
-        "print([m for m in ('torch', 'numpy', 'pandas', 'scipy') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout.strip() == "[]", done.stderr
+def test_the_hash_of_several_modules_changes_with_each(package):
+    both = code_hash("alone", "part.leaf")
+    assert code_hash("part.leaf", "alone") == both
+    assert len({both, code_hash("alone"), code_hash("part.leaf")}) == 3
+    (package / "alone.py").write_text("def alone():\n    return 3\n")
+    assert code_hash("alone", "part.leaf") != both
+
+
+def test_modules_that_exist_are_told_from_others(package):
+    names = ["feature_alignment.alone", "feature_alignment.part", "feature_alignment.part.nowhere"]
+    forget()
+    assert provenance.existing(*names) == names[:2]
+
+
+def test_of_a_module_elsewhere_only_the_name_counts(package):
+    hashes = [
+        provenance.code_hash("feature_alignment.alone", *others)
+        for others in ([], ["torchvision.models"], ["torchvision.ops"])
+    ]
+    assert len(set(hashes)) == 3
 
 
 def test_description_names_code_data_and_packages():
     manifest = {"name": "toy", "origin": "here", "note": "", "sha256": "0", "files": [], "x": 1}
     module = "feature_alignment.storage"
-    meta = provenance.describe(module, {"a": 1}, [manifest], device="cpu")
-    assert meta["code_hash"] == provenance.code_hash(module)
+    meta = provenance.describe([module, "elsewhere"], {"a": 1}, [manifest], device="cpu")
+    assert meta["module"] == module
+    assert meta["code_hash"] == provenance.code_hash(module, "elsewhere")
     assert meta["datasets"]["toy"]["sha256"] == "0"
     assert meta["packages"]["torch"]
     assert meta["peak_memory_mib"] > 10

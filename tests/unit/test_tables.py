@@ -20,18 +20,26 @@ def test_values_come_back_bit_by_bit(tmp_path):
 
 
 def test_the_same_table_gives_the_same_bytes(tmp_path):
-    table = tidy([{**ROW, "value": 0.5, "noise": 0.2}], conditions=["noise"])
+    table = tidy([{**ROW, "at": 40, "value": 0.5, "noise": 0.2}], conditions=["noise"])
     for name in ("one.csv", "two.csv"):
         write_table(tmp_path / name, table, {})
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
     assert (tmp_path / "one.csv").read_text() == (
-        "paper,run,seed,step,epoch,layer,split,noise,measure,value\np,r,0,3,0.5,,,0.2,m,0.5\n"
+        "paper,run,seed,step,epoch,layer,split,at,noise,measure,value\n"
+        "p,r,0,3,0.5,,,40.0,0.2,m,0.5\n"
     )
 
 
 def test_columns_that_do_not_apply_stay_empty(tmp_path):
     write_table(tmp_path / "t.csv", tidy([{"measure": "m", "value": 1.0}]), {})
-    assert read_table(tmp_path / "t.csv")["seed"].isna().all()
+    assert read_table(tmp_path / "t.csv")[["seed", "at"]].isna().all(axis=None)
+
+
+def test_a_table_may_lack_coordinates(tmp_path):
+    write_table(tmp_path / "t.csv", tidy([{**ROW, "value": 1.0}]).drop(columns="at"), {})
+    table = read_table(tmp_path / "t.csv")
+    assert list(table.columns) == [name for name in COLUMNS if name != "at"]
+    assert table.dtypes["seed"] == "Int64"
 
 
 def test_an_unknown_column_is_an_error():

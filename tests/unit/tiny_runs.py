@@ -142,7 +142,7 @@ def perform_run(run: Run) -> bytes:
 def killed_and_resumed(run: Run, loss: str, step: int) -> bytes:
     """Kill the run in the given step, which has the loss of this name, and resume it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(LOSSES, loss, killing(LOSSES[loss], step))
+        kill_at(patch, loss, step)
         with pytest.raises(Killed):
             complete(run)
     assert not run.out.exists()

@@ -44,8 +44,8 @@ def builder_of(architecture: str) -> Builder:
     """
     if architecture in ARCHITECTURES:
         return ARCHITECTURES[architecture]
-    module, separator, function = architecture.partition(":")
-    if not separator:
+    module, _, function = architecture.partition(":")
+    if not all(name.isidentifier() for name in (*module.split("."), function)):
         known = ", ".join(ARCHITECTURES)
         raise ValueError(
             f"unknown architecture {architecture!r}; expected one of {known}, or module:function"

@@ -157,7 +157,7 @@ def complexity(collection: Collection) -> Table:
     """Return the measurements at the end of every run, once for each sweep it belongs to.
 
     They are marked by ``sweep``; see :func:`by_sweep`. Derived: ``reached``, 1 where the loss of
-    the whole training set ends below the run's ``stop.loss`` and 0 where the run was cut off before.
+    the whole training set ends below the run's ``stop.loss`` and 0 where the run ended before.
     """
     table = collection.measurements
     final = table[is_last(table)]
