@@ -1,5 +1,6 @@
 """Imports point one way, so that an instrument can be read, tested and hashed alone."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import pytest
 
 from conftest import ROOT
 from feature_alignment.provenance import PACKAGE, SOURCE_ROOT, import_closure
+from feature_alignment.run.spec import read_yaml
 
 BASE = {"command", "provenance", "randomness", "storage", "sweep", "tables"}
 INSTRUMENTS = {"data", "measures", "models", "tangents", "training"}
@@ -108,3 +110,23 @@ def test_parsing_the_workflow_imports_no_science():
 def test_every_init_is_empty():
     full = [p for p in (SOURCE_ROOT / PACKAGE).rglob("__init__.py") if p.read_text().strip()]
     assert full == []
+
+
+KEYS = sorted(path.name for path in (ROOT / "papers").iterdir() if path.name != "joint")
+CODE = ("src", "workflow", "config", "profiles", "benchmarks", "data", "Snakefile", "Makefile")
+
+
+def test_a_paper_s_key_stands_in_its_own_rooms_alone():
+    named = []
+    for path in (path for part in CODE for path in [ROOT / part, *(ROOT / part).rglob("*")]):
+        rooms = {*path.relative_to(ROOT).parts} & set(KEYS)
+        if path.is_file() and path.suffix not in (".pyc", ".safetensors"):
+            text = path.read_text(errors="ignore")
+            named += [f"{path}: {key}" for key in KEYS if key in text and key not in rooms]
+    assert named == []
+
+
+@pytest.mark.parametrize("paper", [*KEYS, "joint"])
+def test_every_table_that_code_makes_is_a_figure_s(paper):
+    tables = importlib.import_module(f"feature_alignment.papers.{paper}.tables")
+    assert set(tables.TABLES) <= set(read_yaml(ROOT / "papers" / paper / "paper.yaml")["figures"])

@@ -25,7 +25,7 @@ def disk_labels(points: Tensor, variant: str) -> Tensor:
         ValueError: If the variant is unknown.
 
     References:
-        baratin2021, figure 1 and appendix.
+        Baratin et al. (2021), figure 1 and appendix.
     """
     if variant not in VARIANTS:
         raise ValueError(f"unknown variant {variant!r}; expected one of {', '.join(VARIANTS)}")

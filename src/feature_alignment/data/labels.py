@@ -25,7 +25,7 @@ def randomize_labels(
         ValueError: If the fraction is outside [0, 1].
 
     References:
-        baratin2021, figures 2 and 3.
+        Baratin et al. (2021), figures 2 and 3.
     """
     if not 0 <= fraction <= 1:
         raise ValueError(f"the fraction of random labels must be in [0, 1], got {fraction}")

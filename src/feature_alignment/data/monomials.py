@@ -20,7 +20,7 @@ def chain_monomials(inputs: Tensor, rank: int) -> Tensor:
         ValueError: If the rank does not fit; of two coordinates the chain would be x_1 x_2 twice.
 
     References:
-        beaglehole2024, the chain monomial task (from memory).
+        Beaglehole et al. (2024), the chain monomial task (from memory).
     """
     if not 3 <= rank <= inputs.shape[1]:
         raise ValueError(f"expected a rank from 3 to {inputs.shape[1]} coordinates, got {rank}")

@@ -15,7 +15,7 @@ def centered_one_hot(labels: Tensor, classes: int) -> Tensor:
         classes: C.
 
     References:
-        baratin2021, y of the alignment.
+        Baratin et al. (2021), y of the alignment.
     """
     one_hot = F.one_hot(labels, classes).float()
     return one_hot - one_hot.mean(dim=0)
@@ -36,7 +36,7 @@ def kernel_alignment(kernel: Tensor, targets: Tensor) -> float:
         ValueError: If the shapes do not fit, or kernel or targets are zero or not finite.
 
     References:
-        baratin2021, centred kernel alignment; Cristianini et al. (2001).
+        Baratin et al. (2021), centred kernel alignment; Cristianini et al. (2001).
     """
     if targets.ndim != 2:
         raise ValueError(f"expected targets of shape (n, C), got {tuple(targets.shape)}")

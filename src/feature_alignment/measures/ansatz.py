@@ -62,7 +62,7 @@ def ansatz_correlations(weight: Tensor, covariance: Tensor) -> Correlations:
             no correlation is defined.
 
     References:
-        beaglehole2024, uncentred and centred neural feature ansatz.
+        Beaglehole et al. (2024), uncentred and centred neural feature ansatz.
     """
     weight, covariance = _checked(weight, covariance)
     gram = weight @ weight.T

@@ -8,9 +8,9 @@ by the margin, and constants are left out. Everything is computed in float64.
 References:
     Neyshabur, Li, Bhojanapalli, LeCun & Srebro, "Towards understanding the role of
     over-parametrization in generalization of neural networks" (2018), who collect such measures
-    for networks of this kind and train them to a cross-entropy of 0.01. baratin2021, figure 6,
-    compares its path complexity with some of them. Departs from: which of them and how scaled is
-    not known to us; the choice is ours.
+    for networks of this kind and train them to a cross-entropy of 0.01. Baratin et al. (2021),
+    figure 6, compares its path complexity with some of them. Departs from: which of them and how
+    scaled is not known to us; the choice is ours.
 """
 
 import torch

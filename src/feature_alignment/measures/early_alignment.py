@@ -17,7 +17,8 @@ so that M is asymptotically free from {R, Σ}, and the correlation of F̈ and G�
 spectrum of M and traces of words in R and Σ.
 
 References:
-    beaglehole2024, early-time prediction in a quadratic network; the formulas are derived here.
+    Beaglehole et al. (2024), early-time prediction in a quadratic network; the formulas are derived
+    here.
 """
 
 from collections.abc import Mapping

@@ -54,8 +54,8 @@ def profile(curve: Sequence[float], window: int = WINDOW) -> Profile:
         ValueError: If a smoothed end is not positive.
 
     References:
-        lou2022, alignment hierarchy. How the paper finds the most aligned layer is not public;
-        smoothing over three layers and the 5 % are ours.
+        Lou et al. (2022), alignment hierarchy. How the paper finds the most aligned layer is not
+        public; smoothing over three layers and the 5 % are ours.
     """
     smooth = smoothed(curve, window)
     largest = smooth.max()

@@ -17,7 +17,8 @@ so that 1 − c^l → κ / l² with κ = 9π²/2, c̃^l = Θ((l / L)³), and the
 Θ(L^{3/5}). Layers are counted from 1 to L, the depth.
 
 References:
-    lou2022, the equilibrium hypothesis; Hayou, Doucet & Rousseau (2019) for the recursion.
+    Lou et al. (2022), the equilibrium hypothesis; Hayou, Doucet & Rousseau (2019) for the
+    recursion.
 """
 
 import math

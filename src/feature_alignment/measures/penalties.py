@@ -8,7 +8,7 @@ ridge penalty on the scaled coefficient, v = z · (v/z), leaves a penalty on the
 All minimisations are exact: closed forms, or the single root of a monotone function.
 
 References:
-    lejeune2024, figure 2.
+    LeJeune & Alemohammad (2024), figure 2.
 """
 
 from collections.abc import Callable

@@ -94,7 +94,7 @@ def mean_ratio(first: Mapping[int, float], second: Mapping[int, float]) -> Ratio
         second: The same for the other learner.
 
     References:
-        lejeune2024, its headline. Departs from: the paper gives no definition.
+        LeJeune & Alemohammad (2024), its headline. Departs from: the paper gives no definition.
     """
     start = {name: curve[min(curve)] for name, curve in (("first", first), ("second", second))}
     high, low = min(start.values()), max(min(first.values()), min(second.values()))

@@ -50,7 +50,7 @@ def effective_rank(spectrum: Spectrum) -> float:
         ValueError: If the spectrum is zero.
 
     References:
-        baratin2021, figure 2; Roy & Vetterli (2007).
+        Baratin et al. (2021), figure 2; Roy & Vetterli (2007).
     """
     shares = _shares(spectrum)
     shares = shares[shares > 0]
@@ -64,7 +64,7 @@ def trace_ratio(spectrum: Spectrum, count: int) -> float:
         ValueError: If the spectrum is zero or has fewer eigenvalues.
 
     References:
-        baratin2021, figure 2.
+        Baratin et al. (2021), figure 2.
     """
     if not 1 <= count <= len(spectrum):
         raise ValueError(f"expected a count from 1 to {len(spectrum)}, got {count}")

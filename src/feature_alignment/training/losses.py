@@ -26,7 +26,7 @@ def centered_mse(outputs: Tensor, labels: Tensor) -> Tensor:
         labels: (batch,) integers in 0…C−1.
 
     References:
-        beaglehole2024, training of the networks.
+        Beaglehole et al. (2024), training of the networks.
     """
     classes = outputs.shape[1]
     targets = F.one_hot(labels, classes).to(outputs.dtype) - 1 / classes

@@ -55,7 +55,7 @@ class LogSpaced:
     """Measure before training and after ⌊first · ratioᵏ⌋ steps, k = 0, 1, ….
 
     References:
-        baratin2021, with ``first`` 5 and ``ratio`` 1.15.
+        Baratin et al. (2021), with ``first`` 5 and ``ratio`` 1.15.
     """
 
     first: int = 5

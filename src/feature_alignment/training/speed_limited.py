@@ -18,7 +18,8 @@ class SpeedLimited(torch.optim.Optimizer):
     layer far above the others it is this layer that learns.
 
     References:
-        beaglehole2024, Speed Limited Optimisation (from memory; no code of the authors is public).
+        Beaglehole et al. (2024), Speed Limited Optimisation (from memory; no code of the authors is
+        public).
     """
 
     def __init__(self, parameters: Iterable[Tensor], speeds: Iterable[float], learning_rate: float):

@@ -23,7 +23,7 @@ class LossBelow:
         ValueError: If there is no threshold or they do not fall.
 
     References:
-        lou2022, with memory 0.9 and two epochs in a row.
+        Lou et al. (2022), with memory 0.9 and two epochs in a row.
     """
 
     thresholds: Sequence[float]
@@ -78,7 +78,7 @@ class MeasuredLossBelow:
     the weights, so that every run that stops has reached the same loss.
 
     References:
-        baratin2021, figure 6.
+        Baratin et al. (2021), figure 6.
     """
 
     threshold: float
@@ -108,7 +108,7 @@ class Patience:
     training stops when that has happened to all, so that one training serves all selections.
 
     References:
-        lejeune2024, figure 4: patience 20, one error, measured after every epoch.
+        LeJeune & Alemohammad (2024), figure 4: patience 20, one error, measured after every epoch.
     """
 
     def __init__(

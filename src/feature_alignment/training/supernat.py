@@ -22,7 +22,7 @@ keeps ‖Φ‖ makes learning faster, not slower. :func:`supernat` takes κ = ma
 features only ever shrink. That, w = 0 at the start and the floor :data:`FLOOR` are ours.
 
 References:
-    baratin2021, section on SuperNat and figure 5.
+    Baratin et al. (2021), section on SuperNat and figure 5.
 """
 
 from collections.abc import Callable, Sequence
