@@ -121,7 +121,7 @@ rule write_captions:
         runtime=10,
     params:
         scale=config["scale"],
-        folder=f"{RESULTS}/captions",
+        folder=lambda wildcards, output: Path(output.captions[0]).parent,
         code=code_hash("feature_alignment.publish.captions"),
     shell:
         "python -m feature_alignment.publish.captions --ledger {input.ledger:q}"

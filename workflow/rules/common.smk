@@ -170,7 +170,9 @@ def spec_of_run(wildcards):
 def datasets_of_run(wildcards):
     """The names of the datasets that a run reads; synthetic tasks read none."""
     settings = SPECS[wildcards.paper, wildcards.run]["settings"]
-    named = [part["name"] for part in settings.values() if isinstance(part, dict) and "name" in part]
+    named = [
+        part["name"] for part in settings.values() if isinstance(part, dict) and "name" in part
+    ]
     return list(dict.fromkeys(named))
 
 

@@ -60,7 +60,7 @@ rule publish:
         mem_mb=1000,
         runtime=10,
     params:
-        folder=f"reference/{config['scale']}",
+        folder=lambda wildcards, output: Path(output.ledger).parent,
         code=code_hash("feature_alignment.publish.documents"),
     shell:
         "python -m feature_alignment.publish.documents --ledger {input.ledger:q}"
