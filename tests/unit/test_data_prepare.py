@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 
 from feature_alignment.data import stand_ins
 from feature_alignment.data.prepare import check, main, summary
+from feature_alignment.data.registry import COLUMNS
 from feature_alignment.storage import read_json, sha256
 
 DRAW = np.random.default_rng(0)
@@ -135,6 +136,73 @@ def test_class_folders_are_noted_as_a_re_encoded_copy(tmp_path):
     assert manifest["origin"] == "class folders"
     assert manifest["note"] == "re-encoded copy"
     assert [file["sha256"] for file in manifest["files"]] == [sha256(archive)]
+
+
+FOLDERS = {
+    f"{split}/{name}/{number}.png": png(image)
+    for split, images in (("train", IMAGES), ("test", IMAGES[:2]))
+    for name in ("disk", "square")
+    for number, image in enumerate(images)
+}
+
+
+def prepare_local(folder, files, classes="2"):
+    """Prepare a local dataset that lies in the downloads; return as ``prepare`` does."""
+    write(folder / "raw", files)
+    registry = folder / "own.csv"
+    row = f"shapes,local,{classes},,,,,,ours,drawn by hand"
+    registry.write_text(f"{','.join(COLUMNS)}\n{row}\n", encoding="utf-8")
+    return prepare(folder, "shapes", "--registry", registry)
+
+
+def in_a_folder(files):
+    return {f"shapes/{name}": content for name, content in files.items()}
+
+
+def test_a_local_dataset_is_the_same_as_a_folder_and_as_an_archive(tmp_path):
+    arrays, manifest, content = prepare_local(tmp_path / "folder", in_a_folder(FOLDERS))
+    np.testing.assert_array_equal(arrays["train_images"], [*IMAGES, *IMAGES])
+    assert arrays["train_labels"].tolist() == [0] * 4 + [1] * 4
+    np.testing.assert_array_equal(arrays["test_images"], [*IMAGES[:2], *IMAGES[:2]])
+    assert arrays["test_labels"].tolist() == [0, 0, 1, 1]
+    assert (manifest["classes"], manifest["n_train"], manifest["n_test"]) == (2, 8, 4)
+    assert (manifest["licence"], manifest["citation"]) == ("ours", "drawn by hand")
+    assert manifest["note"] == ""  # its own original
+    zipped_up = prepare_local(tmp_path / "archive", {"shapes.zip": zipped(FOLDERS)})
+    assert content[0] == zipped_up[2][0]
+
+
+def test_the_checksum_of_a_folder_covers_names_and_contents(tmp_path):
+    def checksum(name, files):
+        (file,) = prepare_local(tmp_path / name, in_a_folder(files))[1]["files"]
+        assert file["bytes"] == sum(map(len, files.values()))
+        return file["sha256"]
+
+    moved = {name.replace("train/disk/3", "train/disk/9"): x for name, x in FOLDERS.items()}
+    swapped = {**FOLDERS, "train/disk/0.png": FOLDERS["train/disk/1.png"]}
+    assert checksum("a", FOLDERS) == checksum("b", dict(reversed(FOLDERS.items())))
+    assert len({checksum("c", FOLDERS), checksum("d", moved), checksum("e", swapped)}) == 3
+
+
+@pytest.mark.parametrize(
+    "files, classes, message",
+    [
+        ({}, "2", "cannot find the local dataset shapes .*shapes.zip or a folder shapes"),
+        (
+            {**in_a_folder(FOLDERS), "shapes.zip": b""},
+            "2",
+            "several archives of shapes: .*keep one",
+        ),
+        (in_a_folder(FOLDERS), "3", "shapes: expected 3 classes, got 2"),
+        (in_a_folder(FOLDERS), "two", "expected one row of a local dataset, with its classes"),
+        ({"shapes/readme": b""}, "2", "expected the same class folders under train/ and test/"),
+        (in_a_folder({**FOLDERS, "train/disk/0.png": b"?"}), "2", "disk/0.png cannot be read"),
+    ],
+)
+def test_a_malformed_local_dataset_is_an_error(tmp_path, files, classes, message):
+    with pytest.raises(ValueError, match=message):
+        prepare_local(tmp_path, files, classes)
+    assert not list(tmp_path.glob("out/*"))
 
 
 def test_the_variable_names_the_data_folder_and_the_option_wins(tmp_path, monkeypatch):
