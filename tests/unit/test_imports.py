@@ -32,6 +32,7 @@ UNTRAINED = [
     "lejeune2024.ridge",
     "lou2022.information",
 ]
+KEYS = sorted(path.name for path in (ROOT / "papers").iterdir() if path.name != "joint")
 MODULES = sorted(
     path.relative_to(SOURCE_ROOT / PACKAGE).with_suffix("").as_posix().replace("/", ".")
     for path in (SOURCE_ROOT / PACKAGE).rglob("*.py")
@@ -83,6 +84,13 @@ def test_what_trains_nothing_does_not_depend_on_the_training_loop(experiment):
     assert "training.loop" in closure("papers.baratin2021.memorisation")
 
 
+@pytest.mark.parametrize("paper", KEYS)
+def test_tables_depend_on_no_probe_and_on_no_gradient(paper):
+    """An edit of an instrument makes again what it measured, and no other table of the paper."""
+    rooms = set(map(room, closure(f"papers.{paper}.tables")))
+    assert not rooms & {"tangents", "probes", "training", "models"}
+
+
 PARSING = """
 import importlib, sys
 from pathlib import Path
@@ -112,7 +120,6 @@ def test_every_init_is_empty():
     assert full == []
 
 
-KEYS = sorted(path.name for path in (ROOT / "papers").iterdir() if path.name != "joint")
 CODE = ("src", "workflow", "config", "profiles", "benchmarks", "data", "Snakefile", "Makefile")
 
 

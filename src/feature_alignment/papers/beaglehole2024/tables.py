@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import pandas as pd
 
 from feature_alignment.papers.beaglehole2024.matched import MATCHED, differences, matched
-from feature_alignment.probes.ansatz import EXPONENTS
 from feature_alignment.run.collecting import Collect, Collection, Table, with_column, with_place
 from feature_alignment.tables import tidy
 
@@ -143,8 +142,9 @@ def exponents(collection: Collection) -> Table:
     """
     measured = stages(networks(collection))
     measured = measured[measured["stage"] == "final"].drop(columns="stage")
+    powers = measured["measure"].str.contains("_power_", regex=False)
     parts = []
-    for exponent in EXPONENTS:
+    for exponent in sorted(measured.loc[powers, "at"].unique()):
         for measure in CORRELATIONS:
             kind, _, form = measure.rpartition("_")
             named = measured["measure"] == f"{kind}_power_{form}"
