@@ -9,8 +9,8 @@ def run(main: Callable[[Sequence[str] | None], None]) -> None:
     """Run ``main`` as a program and leave the interpreter with its exit status.
 
     Log lines go to standard error. An error that a user can mend (bad input, a missing or
-    unwritable file, a training run that diverged) is printed as one message; anything else keeps
-    its traceback, since it is a defect of the program.
+    unwritable file, too little memory, a training run that diverged) is printed as one message;
+    anything else keeps its traceback, since it is a defect of the program.
 
     Args:
         main: Takes the argument list, or ``None`` for :data:`sys.argv`.
@@ -20,7 +20,7 @@ def run(main: Callable[[Sequence[str] | None], None]) -> None:
         logging.getLogger(name).setLevel(logging.INFO)
     try:
         main(None)
-    except (ValueError, OSError, ArithmeticError) as error:
+    except (ValueError, OSError, ArithmeticError, MemoryError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     raise SystemExit(0)

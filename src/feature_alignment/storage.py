@@ -1,11 +1,15 @@
 """Files on disk: whole or not at all, and identified by their checksum."""
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,8 @@ def replacing(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that takes its place when the block succeeds.
 
     A reader never sees half a file: not after a kill, not on a full disk. If the block raises,
-    the temporary file is removed and ``path`` is left as it was.
+    the temporary file is removed and ``path`` is left as it was. What killed writers of the same
+    file left behind is removed first.
 
     Args:
         path: The file to write; missing parent folders are made.
@@ -24,21 +29,109 @@ def replacing(path: Path | str) -> Iterator[Path]:
         The temporary path to write to.
 
     Raises:
-        OSError: If the folder cannot be made or written to.
+        OSError: If the folder or the file cannot be written; names ``path``.
+    """
+    path = Path(path)
+    try:
+        with scratch_folder(path) as folder:
+            temporary = folder / "new"
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(path)
+    except Exception as error:
+        # safetensors reports a full disk by an error of its own, which is no OSError
+        if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
+            raise
+        raise _unwritten(path, error) from error
+
+
+@contextmanager
+def scratch_folder(path: Path | str) -> Iterator[Path]:
+    """Yield an empty folder beside ``path`` that is gone after the block.
+
+    What killed processes left behind of the same name is removed first.
+
+    Args:
+        path: What the folder is for; missing parent folders are made.
+
+    Raises:
+        OSError: If the folder cannot be made.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
+    remove_orphans(path)
+    folder, lock = _locked_folder(path)
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        yield folder
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def remove_orphans(path: Path | str) -> None:
+    """Remove what killed writers of ``path`` left beside it.
+
+    A writer holds a lock in its folder, which ends with the process, however it ends. On a file
+    system without locks nothing is removed.
+    """
+    path = Path(path)
+    name = re.compile(re.escape(f".{path.name}.") + "[a-z0-9_]{8}" + re.escape(_TEMPORARY))
+    for folder in path.parent.iterdir() if path.parent.is_dir() else ():
+        if not name.fullmatch(folder.name):
+            continue
+        with suppress(OSError):  # its writer is alive, or done by now
+            if not (folder / _LOCK).exists():
+                folder.rmdir()  # only if it is empty
+                continue
+            lock = os.open(folder / _LOCK, os.O_RDWR)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+            finally:
+                os.close(lock)
+
+
+_TEMPORARY, _LOCK = ".tmp", "lock"
+
+
+def _locked_folder(path: Path) -> tuple[Path, int]:
+    """Make a folder beside ``path`` with a lock in it; return it and the lock, to be closed."""
+    while True:
+        name = tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=_TEMPORARY)
+        folder = Path(name)
+        try:
+            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT)
+        except OSError:
+            if not folder.exists():  # another process took it for an orphan before the lock
+                continue
+            folder.rmdir()
+            raise
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if (folder / _LOCK).exists():
+            return folder, lock
+        os.close(lock)
+
+
+def _unwritten(path: Path, error: Exception) -> OSError:
+    """Return the error that ``path`` could not be written, with what to do."""
+    told = re.search(r"os error (\d+)", str(error))  # by safetensors
+    number = int(told[1]) if told else getattr(error, "errno", None)
+    reason = os.strerror(number) if number else str(error)
+    about = getattr(error, "filename", None)
+    if about and path.parent not in Path(str(about)).parents:
+        reason += f" ({about})"
+    first = "make space" if number in _FULL else "mend that"
+    found = OSError(
+        f"cannot write {path}: {reason}; {first} and run the same again. {path.name} is as it was"
+    )
+    found.errno = number
+    return found
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -73,7 +166,7 @@ def read_json(path: Path | str) -> Any:
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
 
 

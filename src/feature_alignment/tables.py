@@ -1,11 +1,17 @@
 """Tidy tables: one measured value per row, as CSV with provenance beside it."""
 
+import types
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from feature_alignment.storage import read_json, replacing, write_json
+from feature_alignment.integrity import meta_path, read_sealed, sealed, verify
+from feature_alignment.storage import replacing, sha256, write_json
 
 COLUMNS = ("paper", "run", "seed", "step", "epoch", "layer", "split", "at", "measure", "value")
 NUMBERS = {"seed": "Int64", "step": "Int64", "epoch": "Float64", "at": "Float64", "value": float}
@@ -30,14 +36,26 @@ def tidy(rows: Iterable[Mapping], conditions: Sequence[str] = ()) -> pd.DataFram
     return table.astype(NUMBERS)
 
 
-def write_table(path: Path | str, table: pd.DataFrame, meta: Mapping) -> None:
+def write_table(
+    path: Path | str,
+    table: pd.DataFrame,
+    meta: Mapping,
+    checksums: Mapping[str, str] = types.MappingProxyType({}),
+) -> None:
     """Write ``table`` as CSV and ``meta`` as JSON beside it, each whole or not at all.
 
     Numbers are written with as many digits as it takes to read the same bits back.
+
+    Args:
+        path: The table.
+        table: What it holds.
+        meta: Its provenance, to which the table's checksum is added.
+        checksums: SHA-256, by ending, of more files beside it that the provenance vouches for.
     """
     with replacing(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
-    write_json(meta_path(path), meta)
+        found = sha256(temporary)
+    write_json(meta_path(path), sealed({**meta, "checksums": {**checksums, "csv": found}}))
 
 
 def read_table(path: Path | str, conditions: Sequence[str] = ()) -> pd.DataFrame:
@@ -48,9 +66,11 @@ def read_table(path: Path | str, conditions: Sequence[str] = ()) -> pd.DataFrame
         conditions: Condition columns that must be there.
 
     Raises:
-        ValueError: If a column is missing, or a value is no number.
+        ValueError: If the file is not the one its provenance describes, a column is missing, or a
+            value is no number.
         FileNotFoundError: If there is no such file.
     """
+    verify(path)
     try:
         table = pd.read_csv(path, dtype={"layer": "string", "split": "string", "measure": "string"})
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
@@ -66,11 +86,30 @@ def read_table(path: Path | str, conditions: Sequence[str] = ()) -> pd.DataFrame
         raise ValueError(f"{path} holds something that is not a number: {error}") from error
 
 
-def meta_path(table: Path | str) -> Path:
-    """Return the path of the provenance file beside a table."""
-    return Path(table).with_suffix(".meta.json")
+def read_arrays(path: Path | str) -> dict[str, NDArray]:
+    """Read all arrays of an NPZ file.
+
+    Raises:
+        ValueError: If the file is not the one its provenance describes, is damaged, or holds
+            arrays of objects or none by name.
+        FileNotFoundError: If there is no such file.
+    """
+    verify(path)
+    try:
+        with Path(path).open("rb") as stream:
+            arrays = dict(np.load(stream, allow_pickle=False))
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is not a file of named arrays: {error}") from error
+    if not arrays:
+        raise ValueError(f"{path} holds no arrays")
+    return arrays
 
 
 def read_meta(table: Path | str) -> dict:
-    """Read the provenance beside a table."""
-    return read_json(meta_path(table))
+    """Read the provenance beside a table, without its checksums.
+
+    Raises:
+        ValueError: If it was changed since it was written.
+    """
+    meta = read_sealed(meta_path(table))
+    return {k: v for k, v in meta.items() if k != "checksums"} if isinstance(meta, dict) else meta

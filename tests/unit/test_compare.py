@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from feature_alignment.publish import compare
-from feature_alignment.tables import read_table, tidy, write_table
+from feature_alignment.tables import meta_path, read_table, tidy, write_table
 
 SPREAD = np.std([1.0, 2.0, 4.0], ddof=1)
 
@@ -32,6 +32,7 @@ class Folders:
 
     def write(self, folder, name, rows, conditions=("noise",)):
         write_table(folder / f"{name}.csv", tidy(rows, conditions), {})
+        meta_path(folder / f"{name}.csv").unlink()  # tests change the table: its checksum is gone
 
     def both(self, name, fresh, published):
         self.write(self.fresh, name, fresh)
@@ -105,6 +106,15 @@ def test_the_order_of_rows_and_columns_says_nothing(folders):
     table[table.columns[::-1]][::-1].to_csv(path, index=False)
     row = folders.compare("toy/fig").loc[("toy/fig", "m")]
     assert (row["same_bytes"], row["values"], row["differing"]) == (False, 12, 0)
+
+
+def test_a_table_changed_since_it_was_written_is_not_compared(folders):
+    folders.both("toy/fig", rows(), rows())
+    write_table(folders.fresh / "toy/fig.csv", read_table(folders.fresh / "toy/fig.csv"), {})
+    with (folders.fresh / "toy/fig.csv").open("a") as file:
+        file.write("\n")
+    with pytest.raises(ValueError, match=r"toy/fig\.csv was changed or cut short"):
+        folders.compare("toy/fig")
 
 
 def test_rows_that_only_one_has_are_counted(folders, capsys):

@@ -11,15 +11,15 @@ from conftest import ROOT
 from feature_alignment.provenance import PACKAGE, SOURCE_ROOT, import_closure
 from feature_alignment.run.spec import read_yaml
 
-BASE = {"command", "provenance", "randomness", "storage", "sweep", "tables"}
+BASE = {"command", "integrity", "provenance", "randomness", "storage", "sweep", "tables"}
 INSTRUMENTS = {"data", "measures", "models", "tangents", "training"}
 PROBES = INSTRUMENTS | {"probes"}
 ALLOWED = {
     **{name: BASE for name in BASE},
-    **{name: INSTRUMENTS | {"command", "randomness", "storage"} for name in PROBES},
+    **{name: INSTRUMENTS | {"command", "integrity", "randomness", "storage"} for name in PROBES},
     "run": INSTRUMENTS | BASE,
     "papers": PROBES | BASE | {"run"},
-    "plots": {"command", "storage", "tables"},
+    "plots": {"command", "integrity", "storage", "tables"},
     "audit": BASE,
     "publish": BASE | {"audit"},
 }

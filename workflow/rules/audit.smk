@@ -14,6 +14,7 @@ rule judge_claims:
     output:
         json="<results>/audit/ledger.json",
         csv="<results>/audit/ledger.csv",
+        meta="<results>/audit/ledger.meta.json",
     log:
         "<logs>/judge_claims.log",
     benchmark:
@@ -45,6 +46,7 @@ for paper, figure in figures_under_audit():
         output:
             json=f"<results>/audit/{paper}/{figure}.json",
             csv=f"<results>/audit/{paper}/{figure}.csv",
+            meta=f"<results>/audit/{paper}/{figure}.meta.json",
         log:
             f"<logs>/audit/{paper}.{figure}.log",
         benchmark:

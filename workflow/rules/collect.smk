@@ -32,6 +32,7 @@ for paper, figure in every_figure():
 rule keep_arrays:
     input:
         arrays=lambda w: measurements_of(w.paper, w.figure)[0].replace(".csv", ".npz"),
+        meta=lambda w: measurements_of(w.paper, w.figure)[0].replace(".csv", ".meta.json"),
     output:
         arrays="<results>/tables/{paper}/{figure}.npz",
     log:
@@ -42,7 +43,10 @@ rule keep_arrays:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=100,
+        mem_mb=1000,
         runtime=5,
+    params:
+        code=code_hash("feature_alignment.run.keeping"),
     shell:
-        "cp {input.arrays:q} {output.arrays:q} > {log:q} 2>&1"
+        "python -m feature_alignment.run.keeping --arrays {input.arrays:q}"
+        " --out {output.arrays:q} > {log:q} 2>&1"

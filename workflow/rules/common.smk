@@ -12,6 +12,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from feature_alignment.audit.claims import read_claims
 from feature_alignment.data.registry import BUNDLED, read_registry
+from feature_alignment.integrity import sealed
 from feature_alignment.models.architectures import model_modules
 from feature_alignment.provenance import code_hash, existing
 from feature_alignment.run.spec import SCALES, read_papers, read_yaml, validate
@@ -164,7 +165,7 @@ def official_files(wildcards):
 def spec_of_run(wildcards):
     """The resolved spec of a run, unless nothing is to be computed."""
     refuse_published(f"training {wildcards.paper}/{wildcards.run}")
-    return json.dumps(SPECS[wildcards.paper, wildcards.run], indent=2)
+    return json.dumps(sealed(SPECS[wildcards.paper, wildcards.run]), indent=2)
 
 
 def datasets_of_run(wildcards):

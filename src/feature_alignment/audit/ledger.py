@@ -13,6 +13,7 @@ from feature_alignment.audit.claims import read_claims
 from feature_alignment.audit.criteria import CRITERIA
 from feature_alignment.audit.criterion import CONTRADICTED, INCONCLUSIVE, SUPPORTED
 from feature_alignment.audit.judging import Rows
+from feature_alignment.integrity import meta_path, sealed
 from feature_alignment.run.spec import SCALES
 from feature_alignment.storage import replacing, sha256, write_json
 from feature_alignment.tables import read_table
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         pd.DataFrame(rows).astype({"n": "Int64"}).to_csv(
             temporary, index=False, lineterminator="\n"
         )
+    checksums = {"json": sha256(arguments.json), "csv": sha256(arguments.csv)}
+    write_json(meta_path(arguments.json), sealed({"checksums": checksums}))
     if arguments.only is not None:
         print(*map(line, rows), sep="\n")
     noun = "claim" if len(rows) == 1 else "claims"

@@ -95,8 +95,12 @@ def load_task(
         ValueError: If the array file is not the one the manifest describes, or the dataset has
             fewer examples than asked for.
     """
-    if sha256(path) != manifest["sha256"]:
-        raise ValueError(f"{path} is not the file of its manifest; delete both to prepare it anew")
+    if (found := sha256(path)) != manifest["sha256"]:
+        raise ValueError(
+            f"{path} is not the file of its manifest: expected sha256 {manifest['sha256']}, found "
+            f"{found}; delete both and run snakemake again, whose rule prepare_dataset makes them "
+            "anew"
+        )
     arrays = load_file(path)
     mean = torch.tensor(manifest["mean"]).view(-1, 1, 1)
     std = torch.tensor(manifest["std"]).view(-1, 1, 1)

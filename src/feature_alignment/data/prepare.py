@@ -14,6 +14,7 @@ from feature_alignment.data import stand_ins
 from feature_alignment.data.readers import Arrays, read
 from feature_alignment.data.registry import BUNDLED, LOCAL, Dataset, read_registry
 from feature_alignment.data.sources import CLASS_FOLDERS, locate
+from feature_alignment.integrity import sealed
 from feature_alignment.storage import replacing, sha256, write_json
 
 VARIABLE = "FEATURE_ALIGNMENT_DATA"
@@ -55,8 +56,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     with replacing(arguments.out) as temporary:
         # save_file writes memory order and mislabels it unless the array is contiguous
         save_file({key: np.ascontiguousarray(x) for key, x in arrays.items()}, temporary)
+        checksum = sha256(temporary)
     manifest = {"name": arguments.dataset, **identity, **summary(arrays)}
-    write_json(arguments.manifest, {**manifest, "sha256": sha256(arguments.out)})
+    write_json(arguments.manifest, sealed({**manifest, "sha256": checksum}))
     log.info("%s: %s", arguments.dataset, manifest["shape"])
 
 

@@ -4,7 +4,6 @@ import gzip
 import io
 import re
 import shutil
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +15,7 @@ from PIL import Image
 
 from feature_alignment.data.registry import Dataset
 from feature_alignment.data.sources import CLASS_FOLDERS, Located
+from feature_alignment.storage import scratch_folder
 
 SIDE = 32
 RESIZED = ("STL10", "GTSRB")
@@ -58,10 +58,9 @@ def read(dataset: Dataset, located: Located, scratch: Path) -> Arrays:
 @contextmanager
 def _torchvision_layout(located: Located, scratch: Path) -> Iterator[Path]:
     """Yield a folder where torchvision finds the files unpacked."""
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+    with scratch_folder(scratch / "unpacked") as folder:
         for name in (file["file"] for file in located.files):
-            source, target = located.root / name, Path(folder) / name
+            source, target = located.root / name, folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             if name.endswith((".tar.gz", ".zip")):
                 shutil.unpack_archive(source, target.parent, **_tar_filter(name))
@@ -71,7 +70,7 @@ def _torchvision_layout(located: Located, scratch: Path) -> Iterator[Path]:
             else:
                 # Not located.root itself: torchvision prefers an unchecked MNIST/processed there
                 target.symlink_to(source.resolve())
-        yield Path(folder)
+        yield folder
 
 
 def _tar_filter(name: str) -> dict[str, str]:

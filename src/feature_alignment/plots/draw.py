@@ -3,16 +3,16 @@
 import argparse
 import difflib
 import importlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from feature_alignment import command
+from feature_alignment import command, tables
 from feature_alignment.plots import style
 from feature_alignment.storage import replacing
 from feature_alignment.tables import read_meta, read_table
@@ -80,24 +80,26 @@ def read_arrays(path: Path | str, names: Sequence[str]) -> dict[str, NDArray]:
     """Return the named arrays of an NPZ file.
 
     Raises:
-        ValueError: If no file is given, or it lacks an array.
+        ValueError: If no file is given, it is damaged, or it lacks an array.
     """
     if not path:
         raise ValueError(
             f"this figure shows arrays ({', '.join(names)}); name their file: --arrays"
         )
-    with np.load(path, allow_pickle=False) as file:
-        missing = [name for name in names if name not in file]
-        if missing:
-            raise ValueError(f"{path} lacks the array {missing[0]!r}; it has: {', '.join(file)}")
-        return {name: file[name] for name in names}
+    arrays = tables.read_arrays(path)
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        raise ValueError(f"{path} lacks the array {missing[0]!r}; it has: {', '.join(arrays)}")
+    return {name: arrays[name] for name in names}
 
 
 def save(figure: Figure, pdf: Path, png: Path) -> None:
     """Save a figure as PDF and PNG, without a date, so that the same figure is the same bytes."""
     for path, kind, undated in ((pdf, "pdf", "CreationDate"), (png, "png", "Software")):
+        drawn = io.BytesIO()  # a full disk would end the PDF writer with an error about zlib
+        figure.savefig(drawn, format=kind, metadata={undated: None}, bbox_inches="tight")
         with replacing(path) as temporary:
-            figure.savefig(temporary, format=kind, metadata={undated: None}, bbox_inches="tight")
+            temporary.write_bytes(drawn.getbuffer())
 
 
 if __name__ == "__main__":

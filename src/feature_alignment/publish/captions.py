@@ -7,8 +7,9 @@ from pathlib import Path
 
 from feature_alignment import command
 from feature_alignment.audit.ledger import counts, interval, number
+from feature_alignment.integrity import read_ledger
 from feature_alignment.run.spec import SCALES, Paper, read_papers
-from feature_alignment.storage import read_json, write_text
+from feature_alignment.storage import write_text
 from feature_alignment.tables import read_meta, read_table
 
 ALIKE = 3
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     arguments = parser.parse_args(argv)
     papers = read_papers(arguments.papers, arguments.schemas)
-    ledger = read_json(arguments.ledger)
+    ledger = read_ledger(arguments.ledger)
     for table in arguments.tables:
         paper, figure = papers[table.parent.name], table.stem
         claims = [row for row in ledger if row["table"] == f"{paper.key}/{figure}"]

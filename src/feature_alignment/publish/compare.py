@@ -12,8 +12,6 @@ error; that a table is missing or malformed is one, raised when all others have 
 """
 
 import argparse
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -23,7 +21,7 @@ import pandas as pd
 from feature_alignment import command
 from feature_alignment.audit.ledger import number
 from feature_alignment.storage import replacing, sha256, write_text
-from feature_alignment.tables import read_table
+from feature_alignment.tables import read_arrays, read_table
 
 ROUNDING = 1e-12
 """A spread below this share of the values is rounding: a sum of a few thousand terms in float64."""
@@ -216,25 +214,9 @@ def _summed(rows: pd.DataFrame) -> dict:
 
 def _arrays(fresh: Path, published: Path) -> pd.DataFrame:
     """Return the entries of the arrays in two files, as :func:`differences` does for tables."""
-    ours, theirs = _read_arrays(fresh), _read_arrays(published)
+    ours, theirs = read_arrays(fresh), read_arrays(published)
     parts = [_entries(name, ours.get(name), theirs.get(name)) for name in ours | theirs]
     return pd.concat(parts, ignore_index=True)
-
-
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read all arrays of a file.
-
-    Raises:
-        ValueError: If the file is damaged, or holds arrays of objects or none by name.
-    """
-    try:
-        with path.open("rb") as stream:
-            arrays = dict(np.load(stream, allow_pickle=False))
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is not a file of named arrays: {error}") from error
-    if not arrays:
-        raise ValueError(f"{path} holds no arrays")
-    return arrays
 
 
 def _entries(name: str, ours: np.ndarray | None, theirs: np.ndarray | None) -> pd.DataFrame:

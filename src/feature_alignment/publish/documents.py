@@ -17,10 +17,11 @@ import pandas as pd
 
 from feature_alignment import command
 from feature_alignment.audit.ledger import NOT_RUN, VERDICTS, counts, interval, number
+from feature_alignment.integrity import read_ledger, verify
 from feature_alignment.publish.costs import TOTAL, slowest, summary
 from feature_alignment.publish.thumbnails import thumbnail
 from feature_alignment.run.spec import figure_titles
-from feature_alignment.storage import read_json, replacing, write_json, write_text
+from feature_alignment.storage import replacing, write_json, write_text
 from feature_alignment.tables import meta_path, read_meta
 
 THUMBNAIL_WIDTH = 480
@@ -43,13 +44,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--published", type=Path, required=True, help="folder to publish in")
     parser.add_argument("--documents", type=Path, nargs="+", required=True, help="to be filled")
     arguments = parser.parse_args(argv)
-    ledger = read_json(arguments.ledger)
+    ledger = read_ledger(arguments.ledger)
     if any(row["scale"] == "smoke" for row in ledger):
         raise ValueError("expected results at scale laptop or paper; smoke is only a rehearsal")
     folder = arguments.published
     for table in arguments.tables:
         for source in (table, meta_path(table), table.with_suffix(".npz")):
             if source.exists():  # few figures show images
+                verify(source)
                 _copy(source, folder / "tables" / table.parent.name / source.name)
     _copy(arguments.costs, folder / "costs.tsv")
     _copy(arguments.jobs, folder / "jobs.tsv")
@@ -94,7 +96,7 @@ class Published:
         return cls(
             folder="/".join(folder.parts[-2:]),
             titles=figure_titles(sorted(papers.glob("*/paper.yaml"))),
-            ledger=read_json(folder / "ledger.json"),
+            ledger=read_ledger(folder / "ledger.json"),
             costs=pd.read_csv(folder / "costs.tsv", sep="\t"),
             jobs=pd.read_csv(folder / "jobs.tsv", sep="\t"),
             made={f"{table.parent.name}/{table.stem}": read_meta(table) for table in tables},

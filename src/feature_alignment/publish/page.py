@@ -13,9 +13,10 @@ import jinja2
 
 from feature_alignment import command
 from feature_alignment.audit.ledger import VERDICTS, interval, number
+from feature_alignment.integrity import read_ledger
 from feature_alignment.publish.thumbnails import thumbnail
 from feature_alignment.run.spec import figure_titles
-from feature_alignment.storage import read_json, write_text
+from feature_alignment.storage import write_text
 
 FIGURE_WIDTH = 640
 
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for name, path in figures.items()
     }
     images = {name: _data_uri(path) for name, path in figures.items()}
-    write_text(arguments.out, page(read_json(arguments.ledger), titles, images, links))
+    write_text(arguments.out, page(read_ledger(arguments.ledger), titles, images, links))
 
 
 def _data_uri(figure: Path) -> str:

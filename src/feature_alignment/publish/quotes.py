@@ -15,8 +15,8 @@ from pathlib import Path
 import pandas as pd
 
 from feature_alignment import command
+from feature_alignment.integrity import read_ledger
 from feature_alignment.run.spec import read_yaml, validate
-from feature_alignment.storage import read_json
 from feature_alignment.tables import read_table
 
 _GENERATED = re.compile(r"<!-- generated: (?P<name>[^\n]+?) -->\n.*?<!-- end: (?P=name) -->", re.S)
@@ -103,7 +103,7 @@ def value_of(number: Mapping, published: Path) -> float:
     """
     results = published / number.get("scale", "laptop")
     if "claim" in number:
-        ledger = {row["id"]: row for row in read_json(results / "ledger.json")}
+        ledger = {row["id"]: row for row in read_ledger(results / "ledger.json")}
         if number["claim"] not in ledger:
             raise ValueError(f"there is no claim {number['claim']!r}")
         value = ledger[number["claim"]][number["field"]]

@@ -10,8 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from feature_alignment import command, provenance
+from feature_alignment.integrity import checksum_of, read_sealed
 from feature_alignment.provenance import existing
-from feature_alignment.storage import read_json, sha256
+from feature_alignment.storage import sha256
 from feature_alignment.tables import COLUMNS, read_meta, read_table, write_table
 
 SERIES = ["run", "seed"]
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--measurements", type=Path, nargs="+", required=True, help="tables (CSV)")
     parser.add_argument("--out", type=Path, required=True, help="table (CSV)")
     arguments = parser.parse_args(argv)
-    specs = {spec["run"]: spec for spec in map(read_json, arguments.specs)}
+    specs = {spec["run"]: spec for spec in map(read_sealed, arguments.specs)}
     [paper], [scale] = (_one(specs, key) for key in ("paper", "scale"))
     modules = existing(
         "feature_alignment.run.collecting", f"feature_alignment.papers.{paper}.tables"
@@ -85,7 +86,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if table["at"].isna().all():  # it has become a column of its own
         table = table.drop(columns="at")
     meta = provenance.describe(modules, {"figure": arguments.figure, "scale": scale})
-    write_table(arguments.out, table, meta | _origin(table, arguments.measurements))
+    # The arrays of a figure are those of its first measurements: see the rule keep_arrays
+    arrays = checksum_of(arguments.measurements[0].with_suffix(".npz"))
+    checksums = {"npz": arrays} if arrays else {}
+    write_table(arguments.out, table, meta | _origin(table, arguments.measurements), checksums)
 
 
 def _one(specs: Mapping[str, Mapping], key: str) -> list[str]:

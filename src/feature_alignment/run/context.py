@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ from feature_alignment.data.loading import Task, load_task
 from feature_alignment.models.architectures import model_modules
 from feature_alignment.randomness import generator, seed_sequence
 from feature_alignment.run.settings import Settings
-from feature_alignment.storage import write_arrays
+from feature_alignment.storage import sha256, write_arrays
 from feature_alignment.tables import meta_path, tidy, write_table
 from feature_alignment.training.checkpoint import Checkpointing
 from feature_alignment.training.readings import DivergenceError, Measurement
@@ -180,16 +181,23 @@ class Run:
                 f"{self.name} does not read its settings {', '.join(unread)}; what no run reads "
                 "belongs elsewhere, since a change of it would compute the run again"
             )
-        write_arrays(self.out.with_suffix(".npz"), arrays())
-        self._write(self.out, rows, conditions)
+        beside = self.out.with_suffix(".npz")
+        write_arrays(beside, arrays())
+        self._write(self.out, rows, conditions, {"npz": sha256(beside)})
         finished = [checkpoint.path for checkpoint in checkpoints.values()]
         for stale in (*finished, kept, meta_path(kept)):
             stale.unlink(missing_ok=True)
 
-    def _write(self, path: Path, rows: Iterable[Mapping], conditions: Sequence[str]) -> None:
+    def _write(
+        self,
+        path: Path,
+        rows: Iterable[Mapping],
+        conditions: Sequence[str],
+        checksums: Mapping[str, str] = types.MappingProxyType({}),
+    ) -> None:
         identity = {"paper": self.spec["paper"], "run": self.spec["run"], "seed": self.seed}
         table = tidy(({**identity, **row} for row in rows), conditions)
         machine = {"device": str(self.device), "dtype": self.dtype, "threads": self.threads}
         manifests = [dataset.manifest for dataset in self.datasets.values()]
         meta = provenance.describe(self.modules, self.spec, manifests, seed=self.seed, **machine)
-        write_table(path, table, meta)
+        write_table(path, table, meta, checksums)

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from feature_alignment import command
+from feature_alignment.integrity import read_sealed
 from feature_alignment.run.context import Dataset, Run
-from feature_alignment.storage import read_json
 
 ROOMS = Path(__file__).resolve().parents[1] / "papers"
 
@@ -30,7 +30,8 @@ def parse(argv: Sequence[str] | None) -> Run:
     """Read the arguments of a run and set torch up to be deterministic.
 
     Raises:
-        ValueError: If the device is not there, a file is not JSON, or the spec names no experiment.
+        ValueError: If the device is not there, a file is not JSON or was changed, or the spec
+            names no experiment.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spec", type=Path, required=True, help="resolved spec (JSON)")
@@ -59,10 +60,10 @@ def parse(argv: Sequence[str] | None) -> Run:
             f"{len(arguments.data)}"
         )
     given = [
-        Dataset(arrays, read_json(manifest))
+        Dataset(arrays, read_sealed(manifest))
         for arrays, manifest in zip(arguments.data, arguments.manifest, strict=True)
     ]
-    spec = read_json(arguments.spec)
+    spec = read_sealed(arguments.spec)
     module = experiment_module(spec)
     torch.set_num_threads(arguments.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only so
