@@ -322,14 +322,6 @@ def test_parts_of_a_run_save_their_states_apart(tmp_path):
     assert len({whole.part(name).fingerprint for name in ("a", 1, 2)}) == 3
 
 
-def test_a_damaged_checkpoint_is_an_error_that_says_what_to_do(tmp_path, examples):
-    saving = Checkpointing(tmp_path / "state", "same", interval_s=0)
-    run(examples, checkpointing=saving)
-    saving.path.write_bytes(saving.path.read_bytes()[:100])
-    with pytest.raises(ValueError, match="is damaged .*delete it"):
-        run(examples, checkpointing=saving)
-
-
 def test_divergence_stops_and_keeps_what_was_measured(examples):
     with pytest.raises(
         DivergenceError, match=r"loss became (inf|nan) after step \d+.*rate 1e\+20"

@@ -1,7 +1,10 @@
-"""Checkpoints of a training run, in one safetensors file that is whole or absent."""
+"""Checkpoints of a training run, in one safetensors file that is whole, verified or absent."""
 
+import hashlib
+import itertools
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from feature_alignment.storage import replacing
+from feature_alignment.storage import remove_orphans, replacing
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +53,9 @@ def save(
         fingerprint: Identifies spec, code and data; only a run with the same one may resume.
         progress: JSON-ready position and measurements.
         observed: The state of each observer: tensors and JSON-ready values by name.
+
+    Raises:
+        OSError: If the file cannot be written; the checkpoint before it stays.
     """
     tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
     state = optimizer.state_dict()
@@ -65,14 +71,19 @@ def save(
         "observers": observer_plain,
     }
     contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(contents)
+    metadata = {"contents": text, "checksum": _checksum(text, contiguous)}
     with replacing(path) as temporary:
-        save_file(contiguous, temporary, metadata={"contents": json.dumps(contents)})
+        save_file(contiguous, temporary, metadata=metadata)
 
 
 def load(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, fingerprint: str
 ) -> tuple[dict, list[dict]] | None:
     """Restore model, optimizer and global random state; return what was saved with them.
+
+    Nothing is restored that was not verified: a file that is damaged, or no checkpoint at all, is
+    set aside as ``<name>.damaged``, and a log line says so. What killed writers left is removed.
 
     Args:
         path: The checkpoint file.
@@ -82,20 +93,20 @@ def load(
 
     Returns:
         The progress and the observers' states, tensors on the CPU, or ``None`` if there is no
-        checkpoint or it belongs to another spec, code or dataset; in the latter case a log line
-        says so.
+        checkpoint, it is damaged, or it belongs to another spec, code or dataset; in the latter
+        cases a log line says so.
 
     Raises:
-        ValueError: If the file is damaged.
+        OSError: If the file cannot be read or renamed.
     """
-    if not path.exists():
+    remove_orphans(path)
+    if not os.path.lexists(path):
         return None
     try:
-        with safe_open(path, framework="pt") as file:
-            contents = json.loads(file.metadata()["contents"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}); delete it to start the run anew") from error
+        contents, tensors = _verified(path)
+    except _DamagedError as error:
+        log.warning("%s is damaged (%s): set aside as %s", path, error, _set_aside(path))
+        return None
     if contents["fingerprint"] != fingerprint:
         log.info("ignoring %s: it belongs to another spec, code or dataset", path)
         return None
@@ -109,6 +120,49 @@ def load(
         torch.cuda.set_rng_state(tensors["random/cuda"])
     observed = _rejoined("observer/", contents["observers"], tensors)
     return contents["progress"], [observed[index] for index in sorted(observed)]
+
+
+class _DamagedError(Exception):
+    """A checkpoint is not what was saved."""
+
+
+def _verified(path: Path) -> tuple[dict, dict[str, torch.Tensor]]:
+    """Read a checkpoint: its JSON part and its tensors.
+
+    Raises:
+        _DamagedError: If it is not exactly what was saved.
+    """
+    if not path.is_file():
+        raise _DamagedError("it is not a regular file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, UnicodeDecodeError, RuntimeError, TypeError, ValueError) as error:
+        raise _DamagedError(error) from error
+    text, expected = metadata.get("contents"), metadata.get("checksum")
+    if text is None or expected is None:
+        raise _DamagedError("it has no checksum")
+    found = _checksum(text, tensors)
+    if found != expected:
+        raise _DamagedError(f"expected contents of sha256 {expected}, found {found}")
+    return json.loads(text), tensors
+
+
+def _checksum(text: str, tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return a checksum over the JSON part and names, types, shapes and bytes of all tensors."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename a file to ``<name>.damaged``, or ``<name>.damaged2``, … if there is one already."""
+    names = (f"{path.name}.damaged{number}" for number in itertools.chain([""], itertools.count(2)))
+    free = next(path.with_name(name) for name in names if not os.path.lexists(path.with_name(name)))
+    return path.rename(free)
 
 
 def _lay_out_like_parameters(optimizer: torch.optim.Optimizer) -> None:

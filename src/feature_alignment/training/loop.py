@@ -58,7 +58,7 @@ def train(
     Raises:
         DivergenceError: If the loss, a weight or a measured value is infinite or not a number;
             says where, and holds the measurements taken before.
-        ValueError: If the checkpoint is damaged.
+        OSError: If a checkpoint cannot be written.
     """
     session = _Session(model, recipe, probes, observers, checkpointing)
     session.resume()
