@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from feature_alignment.tangents.capture import layer_passes
 from feature_alignment.tangents.layers import RULES, LayerPass, Patches
+from feature_alignment.tangents.memory import expect_room
 
 BATCH = 50
 """Examples per pass through the network."""
@@ -70,6 +71,14 @@ class TangentFeatures:
     def __len__(self) -> int:
         return len(self.outputs)
 
+    def values(self) -> int:
+        """Return how many numbers are stored."""
+        total = self.outputs.numel()
+        for layer in self.layers.values():
+            total += layer.gradients.numel()
+            total += layer.seen.numel() if isinstance(layer, Factored) else 0
+        return total
+
     def __getitem__(self, chosen: Tensor | slice) -> "TangentFeatures":
         """Return the features of the chosen examples."""
         layers = {name: features[chosen] for name, features in self.layers.items()}
@@ -100,20 +109,22 @@ def tangent_features(network: nn.Module, inputs: Tensor) -> TangentFeatures:
     Raises:
         ValueError: If the network has other layers; see also
             :func:`feature_alignment.tangents.capture.layer_passes`.
+        MemoryError: If the features of all examples need more memory than there is.
     """
-    parts = [_features(*layer_passes(network, part)) for part in inputs.split(BATCH)]
+    parts = []
+    for part in inputs.split(BATCH):
+        parts.append(_features(*layer_passes(network, part)))
+        if len(parts) == 1:
+            first, what = parts[0], f"all stored features of {len(inputs)} examples"
+            shape = (len(inputs), first.values() // len(first))
+            expect_room(shape, first.outputs, what, "the number of examples")
     layers = {name: _joined([part.layers[name] for part in parts]) for name in parts[0].layers}
     return TangentFeatures(torch.cat([part.outputs for part in parts]), layers)
 
 
 def stored_values(network: nn.Module, inputs: Tensor) -> int:
     """Return how many numbers :func:`tangent_features` stores per example."""
-    features = tangent_features(network, inputs[:1])
-    total = features.outputs.numel()
-    for layer in features.layers.values():
-        total += layer.gradients.numel()
-        total += layer.seen.numel() if isinstance(layer, Factored) else 0
-    return total
+    return tangent_features(network, inputs[:1]).values()
 
 
 @torch.no_grad()

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from feature_alignment.tangents.capture import layer_passes
 from feature_alignment.tangents.layers import LayerPass
+from feature_alignment.tangents.memory import expect_room
 
 BUDGET_MIB = 256
 
@@ -44,6 +45,7 @@ def layer_kernels(
     Raises:
         ValueError: If the network is none of these; see
             :func:`feature_alignment.tangents.capture.layer_passes`.
+        MemoryError: If the next kernel needs more memory than there is.
     """
     options = {"centered": centered, "budget_mib": budget_mib}
     return dict(iterate_layer_kernels(model, inputs, **options))
@@ -142,12 +144,20 @@ def summarise_kernels(
 
 def _zero_kernel(outputs: Tensor) -> Tensor:
     n, classes = outputs.shape
+    _expect_room(outputs)
     return outputs.new_zeros(classes, n, classes, n)
+
+
+def _expect_room(outputs: Tensor) -> None:
+    n, classes = outputs.shape
+    what = f"the tangent kernel of {n} examples and {classes} outputs"
+    expect_room((classes, n, classes, n), outputs, what, "the number of examples")
 
 
 def _layer_kernel(layer: LayerPass, outputs: Tensor, budget: int) -> Tensor:
     if layer.gradients is None:
         return _zero_kernel(outputs)
+    _expect_room(outputs)
     return layer.rule.kernel(layer, budget)
 
 
