@@ -15,7 +15,7 @@ What each instrument does, in this order:
 
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from math import inf, sqrt
 
@@ -177,7 +177,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
 def _generators(device: torch.device) -> dict[str, object]:
     """Return the states of the random generators, comparable by ==."""
-    name, *numbers = np.random.get_state()
+    name, *numbers = np.random.get_state()  # noqa: NPY002 - whoever uses it
     states = {
         "torch": torch.get_rng_state().numpy().tobytes(),
         "python": random.getstate(),
@@ -196,7 +196,7 @@ def _restore(device: torch.device, states: dict[str, object]) -> None:
         random.setstate(states["python"])
     if now["numpy"] != states["numpy"]:
         name, keys, *rest = states["numpy"]
-        np.random.set_state((name, np.frombuffer(keys, np.uint32), *rest))
+        np.random.set_state((name, np.frombuffer(keys, np.uint32), *rest))  # noqa: NPY002
     if now.get("cuda") != states.get("cuda"):
         torch.cuda.set_rng_state(_tensor(states["cuda"]), device)
 
@@ -259,16 +259,14 @@ def verify(
     """
     fault = _fault(model, inputs, account)
     if fault and account.outputs.dtype != torch.float64:
-        try:
+        with suppress(RuntimeError):  # constants of the model in float32: what it found stands
             fault = _fault(model, inputs, in_double())
-        except RuntimeError:  # constants of the model in float32: what was found in it stands
-            pass
     if fault:
         raise ValueError(
-            f"{fault}. So either examples act on one another or are not rows 0…n−1 of the first "
-            "axis in every layer, or something other than the plain layer has a hand in it: a "
-            "hook, a forward of its own, a parametrisation. Remove it, call model.eval(), and keep "
-            "the examples on the first axis and apart"
+            f"{fault}. Either examples act on one another, or they do not lie along the first "
+            "axis, in their order, in every layer, or something besides the plain layer has a "
+            "hand in it: a hook, a forward of its own, a parametrisation. Remove it, call "
+            "model.eval(), and keep the examples on the first axis and apart"
         )
 
 
