@@ -5,7 +5,7 @@ network of linear and convolutional layers; where both apply they agree.
 """
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -95,7 +95,9 @@ def preactivation_covariances(
     return covariances
 
 
-def graph_covariances(model: nn.Module, batches: Iterable[Tensor]) -> dict[str, Tensor]:
+def graph_covariances(
+    model: nn.Module, batches: Iterable[Tensor], layers: Collection[str] | None = None
+) -> dict[str, Tensor]:
     """Compute the pre-activation covariance of every linear and convolutional layer.
 
     With h_l(s) the output of layer l, bias included, at spatial position s,
@@ -114,17 +116,19 @@ def graph_covariances(model: nn.Module, batches: Iterable[Tensor]) -> dict[str, 
         batches: Inputs (batch, …), ten to a hundred images each. Memory is set by the largest
             batch, not by their number, and the result by neither: the gradients of one batch are
             held for all outputs and layers at once, C numbers per example, unit and position.
+        layers: Of which layers, by module name; ``None`` for all.
 
     Returns:
         For each linear and convolutional layer that the outputs depend on, by module name in the
-        order of calls, K_l of shape (out, out) in the model's precision. The last layer is among
-        them: where its outputs are those of the network, its K is the number of examples times
-        the identity.
+        order of calls, K_l of shape (out, out) in the model's precision, but float32 for half. The
+        last layer is among them: where its outputs are those of the network, its K is the number
+        of examples times the identity.
 
     Raises:
-        ValueError: If a convolution has groups, whose outputs see different inputs, so that
-            W_lᵀ K_l W_l is not defined; if there is no batch or no layer to return; if
-            ``layer_passes`` does not admit the model.
+        ValueError: If one of the layers is a convolution with groups, whose outputs see different
+            inputs, so that W_lᵀ K_l W_l is not defined; if there is no batch or no layer to
+            return, or one of ``layers`` has no covariance; if ``layer_passes`` does not admit the
+            model.
 
     References:
         Beaglehole et al. (2024), PTK feature covariance, for convolutions as in the authors' code.
@@ -140,15 +144,23 @@ def graph_covariances(model: nn.Module, batches: Iterable[Tensor]) -> dict[str, 
         for layer in layer_passes(model, inputs)[0]:
             if layer.gradients is None or not isinstance(layer.rule, Patches):
                 continue
+            if layers is not None and layer.name not in layers:
+                continue
             width = len(layer.module.weight)
             if layer.name not in covariances:
-                covariances[layer.name] = layer.gradients.new_zeros(width, width)
+                dtype = torch.promote_types(layer.gradients.dtype, torch.float32)
+                covariances[layer.name] = layer.gradients.new_zeros(width, width, dtype=dtype)
             for rows in _rows(layer):
-                _add_gram(covariances[layer.name], rows)
+                _add_gram(covariances[layer.name], rows.to(covariances[layer.name].dtype))
     if not covariances:
         raise ValueError(
             "expected at least one batch of inputs, and outputs that depend on a linear or "
             "convolutional layer"
+        )
+    if missing := sorted(set(layers or ()) - covariances.keys()):
+        raise ValueError(
+            f"{', '.join(missing)}: not linear or convolutional layers that outputs depend on; "
+            f"those are {', '.join(covariances)}"
         )
     for covariance in covariances.values():
         _mirror(covariance)
@@ -160,7 +172,8 @@ def _rows(layer: LayerPass) -> Iterator[Tensor]:
     if layer.channel_groups != 1:
         raise ValueError(
             f"convolution {layer.name!r} has {layer.channel_groups} groups, whose outputs see "
-            "different inputs: one covariance for all of them fits no weight matrix; use groups=1"
+            "different inputs: one covariance for all of them fits no weight matrix; use groups=1, "
+            "or leave the layer out with layers=[…]"
         )
     return layer.rule.unit_gradients(layer)
 
