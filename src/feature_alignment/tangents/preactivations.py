@@ -89,7 +89,8 @@ def preactivation_covariances(
                     _add_gram(covariances[name], gradients.flatten(0, 1))
     if not verified:
         raise ValueError("expected at least one batch of inputs")
-    covariances[names[-1]] *= chain.readout.T @ chain.readout
+    with undisturbed(network):
+        covariances[names[-1]] *= chain.readout.T @ chain.readout
     for covariance in covariances.values():
         _mirror(covariance)
     return covariances
@@ -140,18 +141,19 @@ def graph_covariances(
     """
     covariances: dict[str, Tensor] = {}
     for inputs in batches:
-        # Not bound to a name, which would keep the gradients of one batch during the next.
-        for layer in layer_passes(model, inputs)[0]:
-            if layer.gradients is None or not isinstance(layer.rule, Patches):
-                continue
-            if layers is not None and layer.name not in layers:
-                continue
-            width = len(layer.module.weight)
-            if layer.name not in covariances:
-                dtype = torch.promote_types(layer.gradients.dtype, torch.float32)
-                covariances[layer.name] = layer.gradients.new_zeros(width, width, dtype=dtype)
-            for rows in _rows(layer):
-                _add_gram(covariances[layer.name], rows.to(covariances[layer.name].dtype))
+        with undisturbed(model):
+            # Not bound to a name, which would keep the gradients of one batch during the next.
+            for layer in layer_passes(model, inputs)[0]:
+                if layer.gradients is None or not isinstance(layer.rule, Patches):
+                    continue
+                if layers is not None and layer.name not in layers:
+                    continue
+                width = len(layer.module.weight)
+                if layer.name not in covariances:
+                    dtype = torch.promote_types(layer.gradients.dtype, torch.float32)
+                    covariances[layer.name] = layer.gradients.new_zeros(width, width, dtype=dtype)
+                for rows in _rows(layer):
+                    _add_gram(covariances[layer.name], rows.to(covariances[layer.name].dtype))
     if not covariances:
         raise ValueError(
             "expected at least one batch of inputs, and outputs that depend on a linear or "
