@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from feature_alignment.tangents.capture import layer_passes
 from feature_alignment.tangents.layers import RULES, LayerPass, Patches
+from feature_alignment.tangents.verify import check_inputs
 
 BATCH = 50
 """Examples per pass through the network."""
@@ -91,7 +92,8 @@ class TangentFeatures:
 def tangent_features(network: nn.Module, inputs: Tensor) -> TangentFeatures:
     """Compute the tangent features of a network of linear and convolutional layers.
 
-    One forward and C backward passes per batch.
+    One forward and C backward passes per batch. All parameters count, frozen or not; features of
+    float16 and bfloat16 networks are in float32.
 
     Args:
         network: Its parameters belong to Linear and Conv2d modules without groups, in any graph.
@@ -101,6 +103,7 @@ def tangent_features(network: nn.Module, inputs: Tensor) -> TangentFeatures:
         ValueError: If the network has other layers; see also
             :func:`feature_alignment.tangents.capture.layer_passes`.
     """
+    check_inputs(network, inputs)  # before they are split
     parts = [_features(*layer_passes(network, part)) for part in inputs.split(BATCH)]
     layers = {name: _joined([part.layers[name] for part in parts]) for name in parts[0].layers}
     return TangentFeatures(torch.cat([part.outputs for part in parts]), layers)

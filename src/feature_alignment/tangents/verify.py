@@ -147,8 +147,9 @@ def check_finite(values: Tensor, what: str) -> None:
 def undisturbed(model: nn.Module) -> Iterator[None]:
     """Switch autocast off, and refuse a forward pass that draws random numbers.
 
-    The states of the random generators of torch (processor and the model's device), numpy and
-    Python are afterwards what they were before.
+    Inside, gradients and inference mode are off, whatever they are outside. The states of the
+    random generators of torch (processor and the model's device), numpy and Python are afterwards
+    what they were before.
 
     Raises:
         ValueError: If a generator was used.
@@ -159,6 +160,8 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
         with ExitStack() as stack:
             for kind in {"cpu", device.type}:
                 stack.enter_context(torch.autocast(kind, enabled=False))
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(torch.no_grad())
             yield
     except ValueError as error:  # of which random numbers are the better explanation
         fault = error
@@ -248,7 +251,7 @@ def verify(
     Args:
         model: The network, in any type.
         inputs: (n, …), as the instrument took them.
-        account: What the instrument found for them.
+        account: What the instrument found for them, inside :func:`undisturbed` as this is called.
         in_double: Returns the account of the same instrument for the same network and inputs in
             float64. Called only if the account is in float32 and fails: deep networks amplify
             rounding, and only float64 can tell.
@@ -319,7 +322,7 @@ def _truth(
     wanted: Collection[str],
 ) -> tuple[Tensor, dict[str, Tensor], float]:
     """Return f(x), (C,), the gradients of Σ_c v_c f_c(x), and the length of the parameters."""
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.enable_grad():
         try:
             outputs, leaves = run(model, example, dtype, wanted)
         except (RuntimeError, IndexError) as error:
