@@ -106,9 +106,7 @@ CHAINS = {
     "shared Tanh": partial(dense, nn.Tanh()),
     "shared in-place ReLU": partial(dense, nn.ReLU(inplace=True)),
     "in-place ReLUs": partial(dense, nn.ReLU(inplace=True), nn.ReLU(inplace=True)),
-    "two ReLUs in a row": lambda: chain(
-        nn.Linear(5, 6), nn.ReLU(), nn.ReLU(inplace=True), nn.Linear(6, 3)
-    ),
+    "two ReLUs in a row": lambda: chain(nn.Linear(5, 6), nn.ReLU(), nn.ReLU(), nn.Linear(6, 3)),
     "leading ReLU": lambda: chain(nn.ReLU(), nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 3)),
     "leading in-place ReLU": lambda: chain(
         nn.ReLU(inplace=True), nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 3)
@@ -274,6 +272,10 @@ REFUSED = {
     "dropout by hook": (
         changed(lambda n: n[0].register_forward_hook(lambda m, g, o: F.dropout(o))),
         "draws random numbers",
+    ),
+    "ReLU in place of another's result": (
+        lambda: chain(nn.Linear(5, 6), nn.ReLU(), nn.ReLU(inplace=True), nn.Linear(6, 3)),
+        "cannot be differentiated.*out-of-place",
     ),
     "complex": (lambda: simple().to(torch.complex128), "expected real"),
     "weights that are not a number": (

@@ -100,9 +100,15 @@ def verify_walk(
     Where the network has hooks, the outputs of all examples are compared besides.
 
     Raises:
-        ValueError: As :func:`verify`.
+        ValueError: As :func:`verify`; or if autograd does not differentiate the network.
     """
-    verify(network, inputs, account, in_double)
+    try:
+        verify(network, inputs, account, in_double)
+    except RuntimeError as error:
+        raise ValueError(
+            "the network cannot be differentiated, so that the chain cannot be verified; make "
+            f"operations out-of-place: {error}"
+        ) from error
     if not has_hooks(network):
         return
     dtype = account.outputs.dtype

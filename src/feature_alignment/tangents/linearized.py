@@ -123,6 +123,20 @@ class TangentModel(nn.Module):
         first = [name for name, _ in chain].index(next(iter(self.displacements)))
         return chain[first:]
 
+    def check_inputs(self, inputs: Tensor) -> None:
+        """Check that inputs (n, …) suit the model.
+
+        Raises:
+            ValueError: See :func:`feature_alignment.tangents.verify.check_inputs`; or if the
+                precision is not single or double, the same everywhere.
+        """
+        dtype = check_inputs(self.base, inputs)
+        if {inputs.dtype, *(parameter.dtype for parameter in self.parameters())} != {dtype}:
+            raise ValueError(
+                "a tangent model has one precision, single or double; call .float() or .double() "
+                "on model and inputs"
+            )
+
     @torch.inference_mode(mode=False)
     @torch.no_grad()
     def base_pass(self, inputs: Tensor) -> BasePass:
@@ -133,12 +147,7 @@ class TangentModel(nn.Module):
                 sees or the network returns something of another shape, the precision is not single
                 or double, or hooks make outputs or gradients differ from those of the sequence.
         """
-        dtype = check_inputs(self.base, inputs)
-        if {inputs.dtype, *(parameter.dtype for parameter in self.parameters())} != {dtype}:
-            raise ValueError(
-                "a tangent model trains in one precision, single or double; call .float() or "
-                ".double() on model and inputs"
-            )
+        self.check_inputs(inputs)
         hooked = has_hooks(self.base)
         passes = []
         for part in inputs.split(BATCH):
