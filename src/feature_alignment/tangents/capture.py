@@ -39,8 +39,8 @@ def layer_passes(
     mode stay as they are, and so do the global random generators. The outputs for an example must
     depend on that example alone.
 
-    That is verified: the first and the last example are run alone, and their outputs and their
-    gradients with respect to all parameters must be those that follow from what is returned
+    That is verified: a few examples are run without the others, and their outputs and their
+    gradients with respect to the parameters must be those that follow from what is returned
     (:func:`feature_alignment.tangents.verify.verify`).
 
     Float16 and bfloat16 networks are computed in float32, on the weights as they are; autocast is
@@ -64,8 +64,8 @@ def layer_passes(
             is used outside its layer; if a layer is called twice or its first axis is not that of
             the examples; if examples interact, or random numbers are drawn, by a module or not;
             if what a layer saw is overwritten, or the output is not (n, C); if inputs, layers or
-            outputs are not finite, not real, of several types or on several devices; if an
-            example alone gives another answer.
+            outputs are not finite, not real, of several types or on several devices; if a few
+            examples by themselves give another answer.
     """
     dtype = check_inputs(model, inputs)
     counted = _counted(model, trainable_only=trainable_only)

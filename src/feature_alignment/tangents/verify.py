@@ -1,9 +1,9 @@
 """Whether what an instrument says of a network is true, asked of the network itself.
 
 An instrument assumes a structure: rows that are examples, one call per layer, a plain forward
-function, no hook that changes what a layer returns. :func:`verify` trusts none of it. Two
-examples are run by themselves, without the instrument, and its outputs and its gradients with
-respect to the parameters must be those of automatic differentiation.
+function, no hook that changes what a layer returns. :func:`verify` trusts none of it. A few
+examples are run by themselves, without the others and without the instrument, and its outputs and
+its gradients with respect to the parameters must be those of automatic differentiation.
 
 What each instrument does, in this order:
 
@@ -17,7 +17,7 @@ import random
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import inf, prod, sqrt
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ from torch.nn.parameter import UninitializedParameter
 DISAGREEMENT = {torch.float32: 1e-3, torch.float64: 1e-6}
 """By how much a layer's gradient may be off, of its own length; what fails in float32 is decided
 in float64, where nothing but a fault is that large."""
+EXAMPLES = 4
+"""How many examples are run again."""
 NEGLIGIBLE = {torch.float32: 1e-8, torch.float64: 1e-12}
 """The same, of the length of the whole gradient: a layer with less of it holds only rounding."""
 
@@ -243,10 +245,12 @@ def _own(value: Tensor, dtype: torch.dtype, *, copy: bool = False) -> Tensor:
 def verify(
     model: nn.Module, inputs: Tensor, account: Account, in_double: Callable[[], Account]
 ) -> None:
-    """Check an account against automatic differentiation, on the first and the last example.
+    """Check an account against automatic differentiation, on :data:`EXAMPLES` examples.
 
-    Each is run alone, through the model as it is. Cost: one forward and one backward pass for
-    each of the two.
+    They are run without the others and in another order, through the model as it is, and the
+    gradient of one weighted sum of all their outputs is compared, layer by layer. No example can
+    stand in for another, as each output has a weight of its own. Cost: one forward and one
+    backward pass for so many examples.
 
     Args:
         model: The network, in any type.
@@ -258,7 +262,7 @@ def verify(
 
     Raises:
         ValueError: If outputs or gradients differ by more than rounding explains, or the model
-            does not take one example alone.
+            does not take a part of the examples.
     """
     fault = _fault(model, inputs, account)
     if fault and account.outputs.dtype != torch.float64:
@@ -276,70 +280,81 @@ def verify(
 def _fault(model: nn.Module, inputs: Tensor, account: Account) -> str:
     """Return where the account differs from the truth, or nothing."""
     outputs, dtype = account.outputs, account.outputs.dtype
-    weights = torch.cos(torch.arange(1, outputs.shape[1] + 1)).to(outputs)  # all different
-    for place in sorted({0, len(inputs) - 1}):
-        found = dict(account.gradients(place, weights))
-        value, truth, sizes = _truth(model, inputs[place : place + 1], dtype, weights, found)
-        layers: dict[str, list[float]] = {}
-        # One transfer for all numbers: they may lie on another device.
-        numbers = torch.stack(
-            [
-                torch.linalg.vector_norm(part)
-                for name, own in found.items()
-                for part in (own.reshape(truth[name].shape) - truth[name], own, truth[name])
-            ]
-        ).tolist()
-        for index, name in enumerate(found):
-            squares = [number**2 for number in numbers[3 * index : 3 * index + 3]]
-            layer = layers.setdefault(name.rpartition(".")[0], [0.0, 0.0, 0.0])
-            layer[:] = [total + square for total, square in zip(layer, squares, strict=True)]
-        whole = sqrt(sum(layer[2] for layer in layers.values()))
-        # |f| is about ‖∂f/∂θ‖ ‖θ‖, also where f is a difference that is nearly zero.
-        scale = max(outputs.abs().max().item(), sizes * whole)
-        if value.shape != outputs[place].shape:
-            return f"alone, example {place} has {len(value)} outputs, not {outputs.shape[1]}"
-        off = (outputs[place] - value).abs().max().item()
-        if not off <= DISAGREEMENT[dtype] * scale < inf:
+    places = _places(len(inputs))
+    shape = len(places), outputs.shape[1]
+    weights = torch.arange(1, 1 + prod(shape)).cos().view(shape).to(outputs)  # all different
+    found: dict[str, Tensor] = {}
+    for place, own in zip(places, weights, strict=True):
+        for name, part in account.gradients(place, own).items():
+            found[name] = found[name] + part if name in found else part
+    values, truth, size = _truth(model, inputs[places], dtype, weights, found)
+    layers: dict[str, list[float]] = {}
+    # One transfer for all numbers: they may lie on another device.
+    numbers = torch.stack(
+        [
+            torch.linalg.vector_norm(part)
+            for name, own in found.items()
+            for part in (own.reshape(truth[name].shape) - truth[name], own, truth[name])
+        ]
+    ).tolist()
+    for index, name in enumerate(found):
+        squares = [number**2 for number in numbers[3 * index : 3 * index + 3]]
+        layer = layers.setdefault(name.rpartition(".")[0], [0.0, 0.0, 0.0])
+        layer[:] = [total + square for total, square in zip(layer, squares, strict=True)]
+    whole = sqrt(sum(layer[2] for layer in layers.values()))
+    listed = f"examples {', '.join(map(str, places))}"
+    if values.shape != outputs[places].shape:
+        return f"{listed} by themselves have {values.shape[1]} outputs, not {shape[1]}"
+    # |f| is about ‖∂f/∂θ‖ ‖θ‖, also where f is a difference that is nearly zero.
+    scale = max(outputs.abs().max().item(), size * whole)
+    off = (outputs[places] - values).abs().max().item()
+    if not off <= DISAGREEMENT[dtype] * scale < inf:
+        return (
+            f"the outputs for {listed} are off by {off:.2g} (of {scale:.2g}) from what the network "
+            "returns for them by themselves"
+        )
+    for name, squares in layers.items():
+        error, own, true = map(sqrt, squares)
+        if not error <= DISAGREEMENT[dtype] * max(own, true) + NEGLIGIBLE[dtype] * whole:
             return (
-                f"the outputs for example {place} are off by {off:.2g} (of {scale:.2g}) from what "
-                "the network returns for this example alone"
+                f"the gradient of layer {name!r} for {listed} is off by {error:.2g} (of "
+                f"{true:.2g}) from that of automatic differentiation for them by themselves"
             )
-        for name, squares in layers.items():
-            error, own, true = map(sqrt, squares)
-            if not error <= DISAGREEMENT[dtype] * max(own, true) + NEGLIGIBLE[dtype] * whole:
-                return (
-                    f"the gradient of layer {name!r} for example {place} is off by {error:.2g} "
-                    f"(of {true:.2g}) from that of automatic differentiation for this example alone"
-                )
     return ""
+
+
+def _places(count: int) -> list[int]:
+    """Return examples from the last to the first, evenly, but never all of several."""
+    chosen = min(EXAMPLES, max(1, count - 1))
+    return [round((count - 1) * (1 - step / max(1, chosen - 1))) for step in range(chosen)]
 
 
 def _truth(
     model: nn.Module,
-    example: Tensor,
+    examples: Tensor,
     dtype: torch.dtype,
     weights: Tensor,
     wanted: Collection[str],
 ) -> tuple[Tensor, dict[str, Tensor], float]:
-    """Return f(x), (C,), the gradients of Σ_c v_c f_c(x), and the length of the parameters."""
+    """Return f, (k, C), the gradients of Σ_ic v_ic f_c(x_i), and the length of the parameters."""
     with torch.enable_grad():
         try:
-            outputs, leaves = run(model, example, dtype, wanted)
+            outputs, leaves = run(model, examples, dtype, wanted)
         except (RuntimeError, IndexError) as error:
             raise ValueError(
-                "the network does not take one example alone, so that what it does with many "
-                f"cannot be verified: {error}"
+                f"the network does not take {len(examples)} of the examples by themselves, so that "
+                f"what it does with all of them cannot be verified: {error}"
             ) from error
-        check_outputs(outputs, 1, dtype)
+        check_outputs(outputs, len(examples), dtype)
         chosen = {name: leaves[name] for name in wanted}
         gradients: list[Tensor | None] = [None] * len(chosen)
         if outputs.requires_grad:
             gradients = torch.autograd.grad(
-                outputs[0] @ weights, list(chosen.values()), allow_unused=True
+                (outputs * weights).sum(), list(chosen.values()), allow_unused=True
             )
     truth = {
         name: torch.zeros_like(leaf) if gradient is None else gradient
         for (name, leaf), gradient in zip(chosen.items(), gradients, strict=True)
     }
     lengths = [torch.linalg.vector_norm(leaf.detach()) for leaf in chosen.values()]
-    return outputs[0].detach(), truth, torch.stack(lengths).norm().item()
+    return outputs.detach(), truth, torch.stack(lengths).norm().item()
