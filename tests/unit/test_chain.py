@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune
 
 from feature_alignment.probes.ansatz import ansatz_probe, hidden_layers
-from feature_alignment.tangents.adaptive import AdaptiveModel
+from feature_alignment.tangents.adaptive import AdaptiveModel, adaptive_kernel
 from feature_alignment.tangents.linearized import LinearizedModel
 from feature_alignment.tangents.preactivations import graph_covariances, preactivation_covariances
 
@@ -210,18 +210,14 @@ def double(module, given, output):
     return 2 * output
 
 
-def only_large(module, given, output):
-    return output.where(output < output.max(), 0.0)
-
-
 def detached(module, given, output):
     return output.detach() + 0 * output
 
 
-def last_of_all(module, given, output):
-    if len(output) > 1:
+def one_of_many(module, given, output):
+    if len(output) == len(POINTS):  # not where a few are run by themselves
         output = output.clone()
-        output[len(output) // 2] = 0
+        output[4] = 0
     return output
 
 
@@ -266,7 +262,7 @@ REFUSED = {
         "gradient of layer '0'.*a hook",
     ),
     "hook on one example of many": (
-        changed(lambda n: n[0].register_forward_hook(last_of_all)),
+        changed(lambda n: n[0].register_forward_hook(one_of_many)),
         "hooks change the network's outputs",
     ),
     "dropout by hook": (
@@ -348,7 +344,7 @@ INPUTS = {
     "one of them infinite": (POINTS / (POINTS.max() != POINTS), "the inputs are not finite"),
     "another precision": (POINTS.float(), "float32"),
     "complex inputs": (POINTS.to(torch.complex128), "expected real inputs"),
-    "whole numbers": (torch.ones(4, 5, dtype=torch.int64), "alone|one precision"),
+    "whole numbers": (torch.ones(4, 5, dtype=torch.int64), "same dtype|one precision"),
 }
 
 
@@ -398,6 +394,15 @@ def test_tangent_models_have_full_precision(kind):
     assert torch.equal(found, expected)
     with pytest.raises(ValueError, match="one precision, single or double"):
         tangent(kind, network.half(), inputs.half())
+
+
+def test_adapted_kernels_have_full_precision():
+    model, inputs = AdaptiveModel(simple().float()), POINTS.float()
+    expected = adaptive_kernel(model, inputs)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(adaptive_kernel(model, inputs), expected)
+    with pytest.raises(ValueError, match="one precision, single or double"):
+        adaptive_kernel(model.half(), inputs.half())
 
 
 @pytest.mark.parametrize("kind", [LinearizedModel, AdaptiveModel])
