@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from feature_alignment.tangents.capture import layer_passes
 from feature_alignment.tangents.layers import RULES, LayerPass, Patches
-from feature_alignment.tangents.verify import check_inputs
+from feature_alignment.tangents.verify import check_inputs, full_precision
 
 BATCH = 50
 """Examples per pass through the network."""
@@ -121,7 +121,8 @@ def stored_values(network: nn.Module, inputs: Tensor) -> int:
 
 @torch.no_grad()
 def _features(passes: list[LayerPass], outputs: Tensor) -> TangentFeatures:
-    return TangentFeatures(outputs, {layer.name: _layer_features(layer) for layer in passes})
+    with full_precision(outputs.device):
+        return TangentFeatures(outputs, {layer.name: _layer_features(layer) for layer in passes})
 
 
 def _layer_features(layer: LayerPass) -> Explicit | Factored:
@@ -132,6 +133,8 @@ def _layer_features(layer: LayerPass) -> Explicit | Factored:
             f"{layer.name!r} is {module}; stored features are known for {' and '.join(known)} "
             "without groups"
         )
+    if "weight" not in layer.counted:
+        raise ValueError(f"the weight of {layer.name!r} is not a parameter; make it one")
     if layer.gradients is None:
         raise ValueError(f"no output depends on {layer.name!r}")
     outputs = len(layer.gradients)

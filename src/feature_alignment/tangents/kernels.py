@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from feature_alignment.tangents.capture import layer_passes
 from feature_alignment.tangents.layers import LayerPass
-from feature_alignment.tangents.verify import check_finite
+from feature_alignment.tangents.verify import check_finite, full_precision
 
 BUDGET_MIB = 256
 
@@ -77,7 +77,8 @@ def iterate_layer_kernels(
     passes, outputs = layer_passes(model, inputs, trainable_only=trainable_only)
     while passes:
         layer = passes.pop(0)
-        kernel = _layer_kernel(layer, outputs, budget_mib * 2**20)
+        with full_precision(outputs.device):
+            kernel = _layer_kernel(layer, outputs, budget_mib * 2**20)
         check_finite(kernel, f"the kernel of layer {layer.name!r}: its values")
         if centered:
             kernel -= kernel.mean(dim=1, keepdim=True)
@@ -149,29 +150,39 @@ def summarise_kernels(
     check_finite(targets, "the targets")
     weights = targets.T.to(outputs).contiguous()
     total = _zero_kernel(outputs)
+    with full_precision(outputs.device):
+        summaries = _summaries(passes, weights, total, centered, budget_mib * 2**20)
+    for c in range(len(total)):
+        total[c + 1 :, :, c] = total[c, :, c + 1 :].permute(1, 2, 0)
+    return summaries, total.permute(1, 0, 3, 2)
+
+
+def _summaries(
+    passes: list[LayerPass], weights: Tensor, total: Tensor, centered: bool, budget: int
+) -> dict[str, KernelSummary]:
+    """Return the summaries, and add the upper half of every kernel to ``total``."""
     summaries = {}
+    examples = weights.shape[1]
     while passes:
         layer = passes.pop(0)
         square = form = removed = 0.0
-        for c, rows in enumerate(_upper_rows(layer, budget_mib * 2**20)):  # K[c,i,d,j], d ≥ c
+        for c, rows in enumerate(_upper_rows(layer, budget)):  # K[c,i,d,j], d ≥ c
             if centered:
                 for dim in (0, 2):
                     means = rows.mean(dim=dim, keepdim=True)
                     rows -= means
-                    removed += len(inputs) * means.square().sum(dtype=torch.float64).item()
+                    removed += examples * means.square().sum(dtype=torch.float64).item()
             total[c, :, c:] += rows
             # Sums over outputs in float64: long sums of float32 squares lose digits.
             squares = torch.linalg.vector_norm(rows, dim=2).square().sum(dim=0, dtype=torch.float64)
-            forms = (weights[c] @ rows.flatten(1)).view(-1, len(inputs)) * weights[c:]
+            forms = (weights[c] @ rows.flatten(1)).view(-1, examples) * weights[c:]
             square += 2 * squares.sum().item() - squares[0].item()
             form += 2 * forms.sum().item() - forms[0].sum().item()
         _check_sum(square, layer)
-        if square < (100 * torch.finfo(outputs.dtype).eps) ** 2 * removed:
+        if square < (100 * torch.finfo(total.dtype).eps) ** 2 * removed:
             square = form = 0.0  # centring has left nothing but rounding
         summaries[layer.name] = KernelSummary(sqrt(square), form)
-    for c in range(len(total)):
-        total[c + 1 :, :, c] = total[c, :, c + 1 :].permute(1, 2, 0)
-    return summaries, total.permute(1, 0, 3, 2)
+    return summaries
 
 
 def _zero_kernel(outputs: Tensor) -> Tensor:
@@ -210,8 +221,9 @@ def layer_traces(
 
     Arguments and errors as in :func:`layer_kernels`.
     """
-    passes, _ = layer_passes(model, inputs, trainable_only=trainable_only)
-    traces = {layer.name: sum(map(_square_sum, _squares(layer))) for layer in passes}
+    passes, outputs = layer_passes(model, inputs, trainable_only=trainable_only)
+    with full_precision(outputs.device):
+        traces = {layer.name: sum(map(_square_sum, _squares(layer))) for layer in passes}
     for layer in passes:
         _check_sum(traces[layer.name], layer)
     return traces

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from feature_alignment.tangents.capture import LayerPass, layer_passes
 from feature_alignment.tangents.gram import row_gram
-from feature_alignment.tangents.verify import check_inputs
+from feature_alignment.tangents.verify import check_inputs, full_precision
 
 BLOCK_BYTES = 16 * 2**20
 """How much of the averaged products is written out at a time; more leaves the processor's cache."""
@@ -71,6 +71,13 @@ def path_average(start: nn.Module, end: nn.Module, inputs: Tensor, *, points: in
             f"{_listed(shapes[1])}"
         )
     _check_same(start, end)
+    with full_precision(inputs.device):
+        return _path_average(start, end, inputs, points, dtype)
+
+
+def _path_average(
+    start: nn.Module, end: nn.Module, inputs: Tensor, points: int, dtype: torch.dtype
+) -> PathAverage:
     moving = copy.deepcopy(start).to(dtype)
     if inputs.is_floating_point():
         inputs = inputs.to(dtype)

@@ -146,6 +146,15 @@ def check_finite(values: Tensor, what: str) -> None:
 
 
 @contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Switch autocast off: products of what was captured are taken in its own type."""
+    with ExitStack() as stack:
+        for kind in {"cpu", device.type}:
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+@contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
     """Switch autocast off, and refuse a forward pass that draws random numbers.
 
@@ -159,11 +168,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     device = next(model.parameters()).device
     before, fault = _generators(device), None
     try:
-        with ExitStack() as stack:
-            for kind in {"cpu", device.type}:
-                stack.enter_context(torch.autocast(kind, enabled=False))
-            stack.enter_context(torch.inference_mode(False))
-            stack.enter_context(torch.no_grad())
+        with full_precision(device), torch.inference_mode(False), torch.no_grad():
             yield
     except ValueError as error:  # of which random numbers are the better explanation
         fault = error
