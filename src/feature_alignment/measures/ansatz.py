@@ -186,7 +186,7 @@ def _check_spread(variance: Tensor, square: Tensor, what: str) -> None:
 def _check(weight: Tensor, covariance: Tensor) -> None:
     if weight.ndim != 2 or covariance.shape != (len(weight), len(weight)):
         raise ValueError(
-            f"expected a weight (out, in) and, for one of shape {tuple(weight.shape)}, a covariance "
+            f"expected a weight (out, in) and, for one of {tuple(weight.shape)}, a covariance "
             f"of shape {(len(weight), len(weight))}, got {tuple(covariance.shape)}; flatten the "
             "kernel positions of a convolution"
         )
