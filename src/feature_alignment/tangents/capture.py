@@ -75,8 +75,8 @@ def layer_passes(
         verify(
             model,
             inputs,
-            _account(model, passes, outputs),
-            lambda: _account(model, *_captured(model, inputs, torch.float64, layers)),
+            _account(passes, outputs),
+            lambda: _account(*_captured(model, inputs, torch.float64, layers)),
         )
     return passes, outputs
 
@@ -150,25 +150,26 @@ def _captured(
     return called + idle, outputs.detach()
 
 
-def _account(model: nn.Module, passes: Sequence[LayerPass], outputs: Tensor) -> Account:
+def _account(passes: Sequence[LayerPass], outputs: Tensor) -> Account:
     """Return what the passes say of each example, to be verified."""
 
-    def gradients(place: int, weights: Tensor) -> dict[str, Tensor]:
+    def sums(places: list[int], weights: Tensor) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
-        here = slice(place, place + 1)
         for layer in passes:
-            own = {name: layer.module.get_parameter(name) for name in layer.counted}
+            own = {name: getattr(layer.module, name).numel() for name in layer.counted}
             if layer.gradients is None:
-                parts = [outputs.new_zeros(parameter.numel()) for parameter in own.values()]
+                row = outputs.new_zeros(sum(own.values()))
             else:
-                gradient = torch.tensordot(weights, layer.gradients[:, here], dims=1)[None]
-                alone = replace(layer, inputs=layer.inputs[here], gradients=gradient)
-                [row] = layer.rule.per_example(alone)
-                parts = row[0].split([parameter.numel() for parameter in own.values()])
+                chosen = layer.gradients[:, places]  # (C, k, …)
+                gradient = torch.einsum("kc,ck...->k...", weights, chosen)[None]
+                some = replace(layer, inputs=layer.inputs[places], gradients=gradient)
+                [rows] = layer.rule.per_example(some)
+                row = rows.sum(dim=0)
+            parts = row.split(list(own.values()))
             found |= {_full(layer.name, name): part for name, part in zip(own, parts, strict=True)}
         return found
 
-    return Account(outputs, gradients)
+    return Account(outputs, lambda place, weights: sums([place], weights[None]), sums)
 
 
 def _full(layer: str, name: str) -> str:

@@ -39,11 +39,23 @@ class Account:
 
     ``outputs`` (n, C) is f; ``gradients`` takes the place i of an example and v (C,) to the
     gradients of Σ_c v_c f_c(x_i), by the name of the parameter in the network, each with as many
-    values as the parameter. Parameters that it does not name are not compared.
+    values as the parameter. Parameters that it does not name are not compared. ``sums``, if it
+    knows how, takes places and v (k, C) to the sum of these over the places at once.
     """
 
     outputs: Tensor
     gradients: Callable[[int, Tensor], Mapping[str, Tensor]]
+    sums: Callable[[list[int], Tensor], Mapping[str, Tensor]] | None = None
+
+    def summed(self, places: list[int], weights: Tensor) -> dict[str, Tensor]:
+        """Return the gradients of Σ_ic v_ic f_c(x_i), by parameter; v is (k, C)."""
+        if self.sums is not None:
+            return dict(self.sums(places, weights))
+        found: dict[str, Tensor] = {}
+        for place, own in zip(places, weights, strict=True):
+            for name, part in self.gradients(place, own).items():
+                found[name] = found[name] + part if name in found else part
+        return found
 
 
 def working_dtype(model: nn.Module) -> torch.dtype:
@@ -288,22 +300,16 @@ def _fault(model: nn.Module, inputs: Tensor, account: Account) -> str:
     places = _places(len(inputs))
     shape = len(places), outputs.shape[1]
     weights = torch.arange(1, 1 + prod(shape)).cos().view(shape).to(outputs)  # all different
-    found: dict[str, Tensor] = {}
-    for place, own in zip(places, weights, strict=True):
-        for name, part in account.gradients(place, own).items():
-            found[name] = found[name] + part if name in found else part
+    found = account.summed(places, weights)
     values, truth, size = _truth(model, inputs[places], dtype, weights, found)
     layers: dict[str, list[float]] = {}
     # One transfer for all numbers: they may lie on another device.
+    rows = {name: (own.flatten(), truth[name].flatten()) for name, own in found.items()}
     numbers = torch.stack(
-        [
-            torch.linalg.vector_norm(part)
-            for name, own in found.items()
-            for part in (own.reshape(truth[name].shape) - truth[name], own, truth[name])
-        ]
+        [part @ part for own, true in rows.values() for part in (own - true, own, true)]
     ).tolist()
     for index, name in enumerate(found):
-        squares = [number**2 for number in numbers[3 * index : 3 * index + 3]]
+        squares = numbers[3 * index : 3 * index + 3]
         layer = layers.setdefault(name.rpartition(".")[0], [0.0, 0.0, 0.0])
         layer[:] = [total + square for total, square in zip(layer, squares, strict=True)]
     whole = sqrt(sum(layer[2] for layer in layers.values()))
@@ -361,5 +367,5 @@ def _truth(
         name: torch.zeros_like(leaf) if gradient is None else gradient
         for (name, leaf), gradient in zip(chosen.items(), gradients, strict=True)
     }
-    lengths = [torch.linalg.vector_norm(leaf.detach()) for leaf in chosen.values()]
-    return outputs.detach(), truth, torch.stack(lengths).norm().item()
+    squares = [leaf.detach().square().sum() for leaf in chosen.values()]
+    return outputs.detach(), truth, torch.stack(squares).sum().sqrt().item()
