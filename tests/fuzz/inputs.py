@@ -50,6 +50,8 @@ def lay_out_repository(stage: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         source = REPOSITORY / name
         shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
+    path = Path("config/config.yaml")
+    path.write_text(path.read_text().replace("scale: laptop", "scale: smoke"))
     for name in ("src", "reference", "environment.yml"):
         Path(name).symlink_to(REPOSITORY / name)
 
@@ -66,11 +68,12 @@ SETTINGS = {
 def damage_configuration(rng: Random) -> Damage:
     path = Path("config/config.yaml")
     if rng.random() < 0.1:
-        return damage_bytes(rng, path, "zeros", "not utf-8", "empty", "directory", "loop")
+        done = damage_bytes(rng, path, "zeros", "not utf-8", "empty", "directory", "loop")
+        return Damage(done.what, (path.name, 'Snakefile", line'), True)  # where it is named
     key = rng.choice(list(SETTINGS))
     value = rng.choice(SETTINGS[key])
     told = f"{key}: {value!r}"[:80]
-    if rng.random() < 0.5 and value not in (None, "", [], LONG):
+    if rng.random() < 0.5 and value not in (None, "", [], {}, LONG):  # Snakemake leaves these out
         return Damage(f"--config {told}", (key,), True, ("--config", f"{key}={value}"))
     tree = yaml.safe_load(path.read_text())
     kind = rng.choice(["set", "set", "set", "slip", "leave out", "twice"])
@@ -91,9 +94,8 @@ def plan(damage: Damage) -> str:
 
     said = io.StringIO()
     errors, sys.stderr = sys.stderr, said
-    config = damage.arguments or ("--config", "scale=smoke")
     try:
-        main(["all", "--cores=1", "--dry-run", "--quiet", "rules", *config])
+        main(["all", "--cores=1", "--dry-run", "--quiet", "rules", *damage.arguments])
     except SystemExit as stop:
         if stop.code:
             raise
