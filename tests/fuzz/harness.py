@@ -129,33 +129,41 @@ def ending_of(folder: Path) -> Ending:
     return Ending(**json.loads((folder / ENDING).read_text()))
 
 
-def undamaged(name: str, area: Area, stage: Path, folder: Path) -> str:
-    """Lay out an area's files in ``folder/work`` and return what the program makes of them."""
-    (folder / "work").mkdir(parents=True)
-    here = Path.cwd()
-    os.chdir(folder / "work")
-    area.lay_out(stage)
-    os.chdir(here)
-    os.waitpid(start(area, name, None, folder / "work", folder / "plain"), 0)
-    ending = ending_of(folder / "plain")
-    if ending.kind != EQUAL:
-        raise RuntimeError(f"{name}: the undamaged files are not read: {ending.found}")
-    return ending.found
+class Grounds:
+    """Undamaged files of areas, with what programs make of them; areas may have the same ones."""
+
+    def __init__(self, stage: Path, folder: Path):
+        self.stage, self.folder = stage, folder
+        self._known: dict[tuple, tuple[Path, str]] = {}
+
+    def of(self, area: Area) -> tuple[Path, str]:
+        """Return the folder of an area's files, and the results."""
+        key = (area.lay_out, area.observe)
+        if key not in self._known:
+            files = self.folder / f"files{len(self._known)}"
+            files.mkdir(parents=True)
+            os.chdir(files)
+            area.lay_out(self.stage)
+            plain = files.with_name(f"plain{len(self._known)}")
+            os.waitpid(start(area, "undamaged", None, files, plain), 0)
+            ending = ending_of(plain)
+            if ending.kind != EQUAL:
+                raise RuntimeError(f"the undamaged files are not read: {ending.found}")
+            self._known[key] = (files, ending.found)
+        return self._known[key]
 
 
-def endings(
-    name: str, area: Area, cases: list[str], stage: Path, folder: Path, jobs: int
-) -> Iterator[Ending]:
+def endings(area: Area, cases: list[str], grounds: Grounds, jobs: int) -> Iterator[Ending]:
     """Yield how each case of an area ends, several at a time."""
-    expected = undamaged(name, area, stage, folder)
+    files, expected = grounds.of(area)
     waiting, running = list(cases), {}
     while waiting or running:
         if waiting and len(running) < jobs:
             case = waiting.pop(0)
-            own = folder / case.replace("/", ".")
-            running[start(area, case, expected, folder / "work", own)] = (case, own)
+            own = grounds.folder / case.replace("/", ".")
+            running[start(area, case, expected, files, own)] = own
             continue
-        case, own = running.pop(os.wait()[0])
+        own = running.pop(os.wait()[0])
         yield ending_of(own)
         shutil.rmtree(own)
 

@@ -12,7 +12,6 @@ from random import Random
 import numpy as np
 from damages import (
     CONTENT,
-    LONG,
     NO_FILE,
     STRANGE,
     Damage,
@@ -33,7 +32,6 @@ from stage import (
     TABLE_MADE,
     command,
     from_stage,
-    observed,
     program,
     written,
 )
@@ -41,49 +39,74 @@ from stage import (
 from feature_alignment.run import perform
 from feature_alignment.training.losses import LOSSES
 
-# What one job hands to another: the damage says which program reads it, in its arguments.
+HERE, REAL = "here", "in a process"
+READERS = ("judge", "draw", "captions", "compare", "collect", "costs", "page", "draw arrays")
+READERS += ("perform",)
 
 
-def handed(rng: Random, path: Path, done: Damage, *readers: str) -> Damage:
-    return Damage(done.what, (*done.names, path.name), arguments=(rng.choice(readers),))
+def run_program(damage: Damage) -> dict[str, str]:
+    """Run the program whose arguments the damage has, or all of them to know their results."""
+    if not damage.arguments:
+        return {name: program(name.split()[0], *command(name)) for name in READERS}
+    way, name, *arguments = damage.arguments
+    if way == HERE:
+        return {name: program(name.split()[0], *arguments)}
+    shutil.rmtree(OUT, ignore_errors=True)
+    OUT.mkdir()
+    module = PROGRAMS[name.split()[0]].__name__
+    path = {"PYTHONPATH": str(REPOSITORY / "src")}
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        env=os.environ | path,
+    )
+    if done.returncode:
+        sys.stderr.write(done.stderr)
+        raise SystemExit(done.returncode)
+    return {name: written()}
 
 
-def read_handed(damage: Damage) -> object:
-    """Run the program that the damage is for, or all of them to know the undamaged results."""
-    return {name: program(name.split()[0], *command(name)) for name in damage.arguments or READ}
-
-
-READ = ("judge", "draw", "captions", "compare", "collect", "costs", "page", "draw arrays")
+def read_by(rng: Random, path: Path, done: Damage, *readers: str) -> Damage:
+    """Return the damage of a file for one of the programs that read it."""
+    reader = rng.choice(readers)
+    names = (*done.names, path.name)
+    return Damage(f"{reader}: {done.what}", names, arguments=(HERE, reader, *command(reader)))
 
 
 def damage_table(rng: Random) -> Damage:
-    path, readers = rng.choice([(MADE, READ[:4]), (MADE, READ[:4]), (MEASURED[1], READ[4:5])])
+    path, readers = rng.choice(
+        [(MADE, READERS[:4]), (MADE, READERS[:4]), (MEASURED[1], ("collect",))]
+    )
     done = damage_bytes(rng, path) if rng.random() < 0.3 else damage_csv(rng, path)
-    return handed(rng, path, done, *readers)
+    return read_by(rng, path, done, *readers)
 
 
 def damage_metadata(rng: Random) -> Damage:
-    path, readers = rng.choice(
-        [
-            (META, ("draw", "captions", "costs")),
-            (MEASURED[1].with_suffix(".meta.json"), ("collect",)),
-            (Path("ledger.json"), ("captions", "page")),
-        ]
-    )
+    measured = MEASURED[1].with_suffix(".meta.json")
+    read = {
+        META: ("draw", "captions", "costs"),
+        measured: ("collect",),
+        Path("ledger.json"): ("captions", "page"),
+    }
+    path = rng.choice(list(read))
     if rng.random() < 0.25:
         done = damage_bytes(rng, path, "zeros", "cut", "empty", "not utf-8", *NO_FILE)
     else:
+        own_names = ("datasets", "packages")
         done = damage_json(
             rng,
             path,
-            wrong=wrong_meta,
-            keys=lambda p: len(p) > 1 and p[-2] not in ("datasets", "packages"),
-            needed=lambda p: len(p) > 1,
+            wrong=wrong_kind,
+            keys=lambda place: len(place) > 1 and place[-2] not in own_names,
+            needed=lambda place: len(place) > 1,
         )
-    return handed(rng, path, done, *readers)
+    return read_by(rng, path, done, *read[path])
 
 
-def wrong_meta(path: tuple, value: object) -> list:
+def wrong_kind(path: tuple, value: object) -> list:
     """Return what no metadata or ledger may hold: another type, no finite number."""
     if path == ("top",):
         return [[], {}, None, 5, "text"]
@@ -95,11 +118,10 @@ def wrong_meta(path: tuple, value: object) -> list:
 
 
 def damage_arrays(rng: Random) -> Damage:
-    kind = rng.choice(
-        ["bytes", "bytes", "left out", "renamed", "shape", "nan", "inf", "text", "objects"]
-    )
+    kinds = ("left out", "renamed", "shape", "nan", "inf", "text", "objects")
+    kind = rng.choice(["bytes", "bytes", *kinds])
     if kind == "bytes":
-        return handed(rng, ARRAYS, damage_bytes(rng, ARRAYS), "draw arrays")
+        return read_by(rng, ARRAYS, damage_bytes(rng, ARRAYS), "draw arrays")
     with np.load(ARRAYS) as file:
         arrays = dict(file)
     name = rng.choice(sorted(arrays))
@@ -107,32 +129,33 @@ def damage_arrays(rng: Random) -> Damage:
     if kind == "renamed":
         arrays[name + "x"] = array
     elif kind != "left out":
-        spoilt = {
-            "shape": array[..., :-1],
-            "text": array.astype(str),
-            "objects": array.astype(object),
-        }
+        spoilt = {"shape": array[..., :-1], "text": array.astype(str)}
+        spoilt["objects"] = array.astype(object)
         arrays[name] = spoilt.get(kind, np.full_like(array, np.nan if kind == "nan" else np.inf))
     np.savez(ARRAYS, **arrays)
-    return handed(rng, ARRAYS, Damage(f"{ARRAYS}: {kind} {name}", (name,)), "draw arrays")
+    return read_by(rng, ARRAYS, Damage(f"{kind} {name}", (name,)), "draw arrays")
 
 
 def damage_prepared(rng: Random) -> Damage:
     arrays, manifest = Path("prepared/digits.safetensors"), Path("prepared/digits.json")
     if rng.random() < 0.4:
-        return damage_bytes(rng, rng.choice([arrays, arrays, manifest]), *(*CONTENT[1:], *NO_FILE))
-    return damage_json(rng, manifest, wrong=wrong_manifest, needed=lambda p: len(p) > 1)
+        path, kinds = rng.choice([(arrays, (*CONTENT, *NO_FILE)), (manifest, NO_FILE)])
+        return read_by(rng, path, damage_bytes(rng, path, *kinds), "perform")
+    done = damage_json(rng, manifest, wrong=wrong_fact, needed=lambda place: len(place) > 1)
+    return read_by(rng, manifest, done, "perform")
 
 
-def wrong_manifest(path: tuple, value: object) -> list:
+def wrong_fact(path: tuple, value: object) -> list:
+    """Return what no manifest may say."""
     if path[-1] in ("origin", "note", "licence", "citation"):
         return [[], {}, 5]
     if isinstance(value, (int, float)):
-        return [*wrong_meta(path, value), -1, 0.5 if isinstance(value, int) else 2.0**70]
-    return [*wrong_meta(path, value), "", *STRANGE[:2]]
+        return [*wrong_kind(path, value), -1, 0.5 if isinstance(value, int) else 2.0**70]
+    return [*wrong_kind(path, value), "", *STRANGE[:2]]
 
 
 # Checkpoints: a training is killed, its checkpoint damaged, and the training resumed.
+
 
 TRAINING = {
     "dataset": {"name": "digits", "n_train": 60, "n_test": 20, "label_noise": 0.0},
@@ -151,8 +174,6 @@ TRAINING = {
     "epochs": 3,
     "measure": {"kernel_examples": 8, "covariance_examples": 8, "every": 1},
 }
-
-
 CHECKPOINT = Path("checkpoint.safetensors")
 
 
@@ -202,7 +223,7 @@ def damage_checkpoint(rng: Random) -> Damage:
     key = rng.choice(sorted(header["__metadata__"]))
     try:
         tree = {key: json.loads(header["__metadata__"][key])}
-        done = damage_tree(rng, tree, wrong_meta_or_number, needed=lambda p: len(p) > 1)
+        done = damage_tree(rng, tree, wrong_or_other, needed=lambda p: len(p) > 1)
         header["__metadata__"] = {name: json.dumps(part) for name, part in tree.items()}
     except (ValueError, IndexError):
         header["__metadata__"][key] = "damaged"
@@ -212,84 +233,47 @@ def damage_checkpoint(rng: Random) -> Damage:
     return Damage(f"{CHECKPOINT}: {done.what}", (CHECKPOINT.name,))
 
 
-def wrong_meta_or_number(path: tuple, value: object) -> list:
+def wrong_or_other(path: tuple, value: object) -> list:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return [*wrong_meta(path, value), *([value + 1, -5, 2**40] if number else [])]
+    return [*wrong_kind(path, value), *([value + 1, -5, 2**40] if number else [])]
 
 
-# Command lines: options left out, misspelt, doubled, or with values that cannot be.
+# Command lines: options left out, misspelt, added, or with values that cannot be.
 
-BAD_VALUES = (
-    "",
-    "-1",
-    "nan",
-    "inf",
-    "no such thing",
-    ".",
-    "/proc/1/no/x",
-    "a/../../no",
-    "a\0b",
-    LONG,
-)
+BAD_VALUES = ("", "-1", "nan", "no such thing", "x" * 300, ".", "/proc/1/no/x")
 
 
 def damage_command(rng: Random) -> Damage:
-    name = rng.choice([name for name in READ if name != "prepare"] + ["perform"])
+    name = rng.choice(READERS)
     arguments = command(name)
-    at = rng.randrange(len(arguments))
+    free = ("--figure", "--benchmarks") if name in ("collect", "costs") else ()
+    options = [i for i, part in enumerate(arguments) if part.startswith("--")]
+    at = rng.choice([i for i in options if not arguments[i].startswith(free or "-no")])
     option, _, value = arguments[at].partition("=")
     kind = rng.choice(["left out", "slip", "value", "value", "value", "more"])
-    told = (option.strip("-"), Path(value or option).name, TABLE_MADE)
+    told, bad = [option.strip("-"), Path(value or option).name, TABLE_MADE], ""
     if kind == "left out":
         del arguments[at]
     elif kind == "slip":
         arguments[at] = f"{option}x={value}"
     elif kind == "more":
         arguments.append(rng.choice(["--nonsense", "word", "--scale=nonsense", "--seed=x"]))
-        told = (arguments[-1].partition("=")[0].strip("-"), "unrecognized")
+        told += [arguments[-1].partition("=")[0].strip("-"), "unrecognized"]
     else:
-        bad = rng.choice(BAD_VALUES)
+        bad = rng.choice(BAD_VALUES[4 if value.startswith("out") else 0 :])  # else a name as good
         arguments[at] = f"{option}={bad}" if value else bad
-        told += (bad[:100], bad.rpartition("/")[0]) if bad else ("''", "'.'")
-    real = ("real",) if rng.random() < 0.1 else ()
-    return Damage(
-        f"{name}: {kind} {arguments[at - (kind == 'left out')]}"[:150],
-        told,
-        arguments=(*real, name, *arguments),
-    )
+        told += [bad[:100], bad.rpartition("/")[0]] if bad else ["''", "'.'"]
+    way = REAL if rng.random() < 0.1 else HERE
+    what = f"{name}, {way}: {kind} {option} {bad!r}"
+    return Damage(what, tuple(told), arguments=(way, name, *arguments))
 
 
-def run_command(damage: Damage) -> object:
-    """Run one command line, in a process of its own where the damage asks for it."""
-    if not damage.arguments:
-        return {name: program(name.split()[0], *command(name)) for name in (*READ, "perform")}
-    real, name, *arguments = (
-        damage.arguments if damage.arguments[0] == "real" else ("", *damage.arguments)
-    )
-    if not real:
-        return {name: program(name.split()[0], *arguments)}
-    shutil.rmtree(OUT, ignore_errors=True)
-    OUT.mkdir()
-    module = PROGRAMS[name.split()[0]].__name__
-    done = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY / "src")},
-    )
-    if done.returncode:
-        sys.stderr.write(done.stderr)
-        raise SystemExit(done.returncode)
-    return {name: written()}
-
-
-EVERYTHING = from_stage()
+STAGE = from_stage()
 AREAS = {
-    "tables": Area(EVERYTHING, damage_table, read_handed, 60),
-    "metadata": Area(EVERYTHING, damage_metadata, read_handed, 60),
-    "arrays": Area(EVERYTHING, damage_arrays, read_handed, 60),
-    "prepared": Area(from_stage("prepared", "specs"), damage_prepared, observed("perform")),
+    "tables": Area(STAGE, damage_table, run_program, 60),
+    "metadata": Area(STAGE, damage_metadata, run_program, 60),
+    "arrays": Area(STAGE, damage_arrays, run_program, 60),
+    "prepared": Area(STAGE, damage_prepared, run_program, 60),
     "checkpoints": Area(lay_out_checkpoint, damage_checkpoint, lambda damage: train()),
-    "command lines": Area(EVERYTHING, damage_command, run_command, 60),
+    "command lines": Area(STAGE, damage_command, run_program, 60),
 }

@@ -49,11 +49,10 @@ def main() -> int:
         else:
             make_stage(stage)
             os._exit(0)
+        grounds = harness.Grounds(stage, folder / "attempts")
         for name, numbers in cases.items():
-            own = folder / name
-            endings = harness.endings(name, AREAS[name], numbers, stage, own, arguments.jobs)
             found[name] = []
-            for ending in endings:
+            for ending in harness.endings(AREAS[name], numbers, grounds, arguments.jobs):
                 found[name].append(ending)
                 if ending.kind == harness.FAULT:
                     harness.tell(ending)
