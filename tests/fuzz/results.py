@@ -72,7 +72,7 @@ def run_program(damage: Damage) -> dict[str, str]:
 def read_by(rng: Random, path: Path, done: Damage, *readers: str) -> Damage:
     """Return the damage of a file for one of the programs that read it."""
     reader = rng.choice(readers)
-    names = (*done.names, path.name)
+    names = (*done.names, path.name, f"{path.parent.name}/{path.stem}")
     return Damage(f"{reader}: {done.what}", names, arguments=(HERE, reader, *command(reader)))
 
 
