@@ -142,6 +142,7 @@ def damage_prepared(rng: Random) -> Damage:
         path, kinds = rng.choice([(arrays, (*CONTENT, *NO_FILE)), (manifest, NO_FILE)])
         return read_by(rng, path, damage_bytes(rng, path, *kinds), "perform")
     done = damage_json(rng, manifest, wrong=wrong_fact, needed=lambda place: len(place) > 1)
+    done = Damage(done.what, (*done.names, "its manifest"))
     return read_by(rng, manifest, done, "perform")
 
 
