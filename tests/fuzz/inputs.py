@@ -41,19 +41,27 @@ from stage import (
 from feature_alignment.audit.claims import read_claims
 from feature_alignment.run.spec import SCALES, read_papers
 
-# Configuration: the workflow is planned, in a copy of the repository whose code is linked.
+# Configuration: the workflow is planned, in a copy of the repository.
 
 
 def lay_out_repository(stage: Path) -> None:
-    for name in ("Snakefile", "workflow", "config", "profiles", "papers", "data/datasets.csv"):
+    for name in (
+        "Snakefile",
+        "workflow",
+        "config",
+        "profiles",
+        "papers",
+        "src",
+        "data/datasets.csv",
+    ):
         target = Path(name)
         target.parent.mkdir(parents=True, exist_ok=True)
         source = REPOSITORY / name
         shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
     path = Path("config/config.yaml")
     path.write_text(path.read_text().replace("scale: laptop", "scale: smoke"))
-    for name in ("src", "reference", "environment.yml"):
-        Path(name).symlink_to(REPOSITORY / name)
+    shutil.copy(REPOSITORY / "environment.yml", "environment.yml")
+    Path("reference/laptop/tables").mkdir(parents=True)
 
 
 SETTINGS = {

@@ -9,7 +9,7 @@ RUN = Path(__file__).with_name("run.py")
 def test_what_is_damaged_ends_in_a_clear_error_or_an_equal_result():
     """A process of its own: attempts are forked from one that has computed nothing yet."""
     done = subprocess.run(
-        [sys.executable, RUN, "--seed=0", "--count=4", "--jobs=2"],
+        [sys.executable, RUN, "--seed=0", "--count=2", "--jobs=2"],
         capture_output=True,
         text=True,
         check=False,
