@@ -18,13 +18,13 @@ DRAW = np.random.default_rng(0)
 LABELS = np.asarray([1, 0, 2, 0])
 IMAGES = DRAW.integers(0, 256, (4, 1, 28, 28), dtype=np.uint8)
 OFFICIAL = gz(raw_files.mnist("MNIST", (IMAGES, LABELS), (IMAGES[:3], LABELS[:3])))
-MNIST = dataset_of("mnist", "MNIST", 3, compressed=OFFICIAL)
+MNIST = dataset_of("mnist", "MNIST", 3, (1, 28, 28), 4, 3, compressed=OFFICIAL)
 ARCHIVE = {
     "mnist-png.zip": zipped(
         {
-            f"{split}/{label}/{number}.png": png(IMAGES[number])
-            for split in ("train", "test")
-            for number, label in enumerate(LABELS)
+            f"{split}/{label}/{number}.png": png(image)
+            for split, images in (("train", IMAGES), ("test", 255 - IMAGES[:3]))
+            for number, (image, label) in enumerate(zip(images, LABELS, strict=False))
         }
     )
 }
@@ -150,7 +150,7 @@ def prepare_local(folder, files, classes="2"):
     """Prepare a local dataset that lies in the downloads; return as ``prepare`` does."""
     write(folder / "raw", files)
     registry = folder / "own.csv"
-    row = f"shapes,local,{classes},,,,,,ours,drawn by hand"
+    row = f"shapes,local,{classes},,,,,,,,,ours,drawn by hand"
     registry.write_text(f"{','.join(COLUMNS)}\n{row}\n", encoding="utf-8")
     return prepare(folder, "shapes", "--registry", registry)
 
@@ -194,7 +194,11 @@ def test_the_checksum_of_a_folder_covers_names_and_contents(tmp_path):
             "several archives of shapes: .*keep one",
         ),
         (in_a_folder(FOLDERS), "3", "shapes: expected 3 classes, got 2"),
-        (in_a_folder(FOLDERS), "two", "expected one row of a local dataset, with its classes"),
+        (
+            in_a_folder(FOLDERS),
+            "two",
+            r"line 2: shapes: malformed row: expected a number as classes of shapes, got 'two'",
+        ),
         ({"shapes/readme": b""}, "2", "expected the same class folders under train/ and test/"),
         (in_a_folder({**FOLDERS, "train/disk/0.png": b"?"}), "2", "disk/0.png cannot be read"),
     ],

@@ -13,7 +13,7 @@ from feature_alignment.data.sources import DatasetUnavailableError, find, locate
 
 PACKED = {"toy/images.gz": b"packed images", "toy/labels.gz": b"packed labels"}
 UNPACKED = {"toy/images": b"images", "toy/labels": b"labels"}
-TOY = dataset_of("cifar10", "CIFAR10", compressed=PACKED, unpacked=UNPACKED)
+TOY = dataset_of("cifar10", "CIFAR10", 10, (3, 32, 32), 5, 2, compressed=PACKED, unpacked=UNPACKED)
 
 
 def files_under(folder):
