@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -282,6 +283,15 @@ def test_as_a_program_it_ends_with_a_message_and_no_traceback(tmp_path):
         ({"test_images": IMAGES[:3, :, 1:]}, "toy: train and test images differ in shape"),
         ({"train_labels": LABELS + 1}, r"toy: expected labels 0…C-1, got \[1, 2, 3\]"),
         ({"test_labels": LABELS[:3] + 1}, "toy: the test set has a label"),
+        ({"train_images": IMAGES * 0}, "toy: train: expected pictures, got 4 plain areas"),
+        ({"test_images": IMAGES[:3] * 0 + 9}, "toy: test: expected pictures, got 3 plain areas"),
+        (
+            {
+                "train_images": np.concatenate([IMAGES, IMAGES * 0 + 7], axis=1),
+                "test_images": np.concatenate([IMAGES[:3], IMAGES[:3]], axis=1),
+            },
+            "toy: every training pixel of channel 1 is 7; expected some that differ",
+        ),
     ],
 )
 def test_arrays_that_do_not_fit_together_are_refused(changes, message):
@@ -294,3 +304,43 @@ def test_arrays_that_do_not_fit_together_are_refused(changes, message):
     check(arrays, "toy")
     with pytest.raises(ValueError, match=message):
         check(arrays | changes, "toy")
+
+
+@pytest.mark.parametrize(
+    "declared, message",
+    [
+        ({"classes": 4}, "mnist: expected 4 classes, got 3"),
+        ({"train": 5}, "mnist: expected 5 training images, got 4"),
+        ({"test": 4}, "mnist: expected 4 test images, got 3"),
+        ({"shape": (1, 28, 29)}, r"mnist: expected \(1, 28, 29\) as the shape of an image, got"),
+    ],
+)
+def test_raw_files_hold_what_the_registry_declares(tmp_path, declared, message):
+    write(tmp_path / "raw", OFFICIAL)
+    registry = write_registry(tmp_path / "other.csv", replace(MNIST, **declared))
+    with pytest.raises(ValueError, match=message):
+        prepare(tmp_path, "mnist", "--registry", registry)
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_packed_and_unpacked_raw_files_give_the_arrays_of_one_kind(tmp_path):
+    whole = raw_files.mnist("MNIST", (IMAGES, LABELS), (IMAGES[:3], LABELS[:3]))
+    dataset = replace(MNIST, editions={**MNIST.editions, **dataset_of("", "", p=whole).editions})
+    registry = write_registry(tmp_path / "other.csv", dataset)
+    packed, *unpacked = OFFICIAL
+    mixture = {packed: OFFICIAL[packed]}
+    mixture |= {path.removesuffix(".gz"): whole[path.removesuffix(".gz")] for path in unpacked}
+    write(tmp_path / "raw", OFFICIAL)
+    expected = prepare(tmp_path, "mnist")[2][0]
+    write(tmp_path / "mixed" / "raw", mixture)
+    _, manifest, content = prepare(tmp_path / "mixed", "mnist", "--registry", registry)
+    assert content[0] == expected
+    assert [file["file"] for file in manifest["files"]] == list(mixture)
+
+
+def test_a_local_dataset_says_what_was_found(tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        _, manifest, _ = prepare_local(tmp_path, in_a_folder({**FOLDERS, "notes.txt": b"mine"}))
+    assert "8 training and 4 test images of shape [1, 28, 28] in 2 classes" in caplog.text
+    assert "passed over 1 files: notes.txt" in caplog.text
+    assert (manifest["shape"], manifest["n_train"], manifest["n_test"]) == ([1, 28, 28], 8, 4)

@@ -15,7 +15,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import numpy as np
@@ -115,7 +115,7 @@ def _arrange(
     archive: Path, names: Sequence[str], dataset: Dataset | None, others: Collection[str]
 ) -> tuple[list[str], list[tuple[str, str, str]]]:
     """Return the names of the classes, and (split, class, entry) of every image in order."""
-    parts = {name: tuple(re.split(r"[/\\]+", name.strip("/\\"))) for name in names}
+    parts = {name: PurePosixPath(name.replace("\\", "/")).parts or ("",) for name in names}
     folders = {parts[name] for name in names if name.endswith(("/", "\\"))}
     files = [name for name in names if not name.endswith(("/", "\\"))]
     twice = [name for name, number in Counter(parts[name] for name in files).items() if number > 1]
@@ -223,7 +223,7 @@ def _read_images(
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         for number, entry in enumerate(entries):
             with _named(archive, entry, "cannot be read as an image"):
-                file = Image.open(io.BytesIO(content(entry)), formats=("PNG", "JPEG"))
+                file = _open(content(entry))
             with file as image:
                 with _named(archive, entry, "would not be read exactly"):
                     _refuse_inexact(image)
@@ -244,6 +244,13 @@ def _read_images(
                     pixels = np.asarray(resized(image) if sides else image)
             images[number] = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
     return images
+
+
+def _open(content: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
+    if image.format != "PNG" and b"\xff\xd9" not in content:  # the decoder finds other cuts
+        raise ValueError("it is truncated: its end is missing")
+    return image
 
 
 @contextmanager

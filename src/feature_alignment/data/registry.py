@@ -141,6 +141,12 @@ def _check_row(row: dict, where: str) -> None:
                 f"{where}: {row['name'][:80]}: malformed row: expected {expected} as {column} of "
                 f"{(row['file'] or row['name'])[:80]}, got {row[column][:80]!r}"
             )
+    for column in COLUMNS:
+        if re.search("[\0-\x1f\x7f]", row[column]):
+            raise ValueError(
+                f"{where}: {row['name']}: malformed row: expected no control characters in the "
+                f"column {column!r}"
+            )
     if row["name"] in BUNDLED:
         raise ValueError(f"{where}: {row['name']} is the name of a bundled stand-in; take another")
     if ".." in PurePosixPath(row["file"]).parts:

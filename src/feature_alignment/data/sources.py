@@ -83,6 +83,7 @@ def locate(dataset: Dataset, given: Path | None, raw: Path, mirror: str | None =
             "test/<class>/*.png in it; set FEATURE_ALIGNMENT_DATA, or data_dir in the config, to "
             "the folder that holds it"
         )
+    log.info("%s: not found (%s)", dataset.name, _what_is_there(dataset, folders))
     return _download(dataset, folders, raw, mirror)
 
 
