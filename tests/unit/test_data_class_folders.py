@@ -239,7 +239,6 @@ REFUSED = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("case", REFUSED)
 @pytest.mark.parametrize("form", ["archive", "folder"])
 def test_class_folders_that_are_not_as_declared_are_refused(tmp_path, case, form):
@@ -278,6 +277,16 @@ def test_every_spelling_of_the_same_folders_gives_the_same_arrays(tmp_path, chan
     np.testing.assert_array_equal(found["train_images"], COLOUR[:TRAIN][order], strict=True)
     np.testing.assert_array_equal(found["train_labels"], [0] * 12 + [1] * 12)
     np.testing.assert_array_equal(found["test_labels"], [0] * 4 + [1] * 4)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_that_an_archive_has_twice_is_refused(tmp_path):
+    path = tmp_path / "toy.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in [*WHOLE.items(), (FIRST, WHOLE[SECOND])]:
+            archive.writestr(name, content)
+    with pytest.raises(ValueError, match=f"toy.zip: more than once there: {FIRST}$"):
+        read_class_folders(path, TOY)
 
 
 def test_files_elsewhere_are_passed_over_aloud(tmp_path, caplog):

@@ -318,6 +318,12 @@ def test_a_given_folder_that_does_not_exist_is_an_error(tmp_path):
         locate(TOY, tmp_path / "typo", raw)
 
 
+def test_a_given_folder_that_is_something_else_is_an_error(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DatasetUnavailableError, match=f"{tmp_path / 'pipe'} is not a folder"):
+        locate(TOY, tmp_path / "pipe", tmp_path / "raw")
+
+
 # Downloads
 
 

@@ -26,6 +26,7 @@ from feature_alignment.data.sources import listed, walk
 
 Arrays = dict[str, np.ndarray]
 Content = Callable[[str], bytes]
+Parts = tuple[str, ...]
 
 SIDE = 32
 RESIZED = {"STL10": (96, 96), "GTSRB": (15, 500)}
@@ -122,60 +123,67 @@ def _arrange(
     if twice:
         raise ValueError(f"{archive}: more than once there: {listed(map('/'.join, twice))}")
 
-    hidden = {name for name in files if _is_hidden(parts[name])}
-    images = [
+    images = {
         name
         for name in files
-        if name not in hidden
+        if not _is_hidden(parts[name])
         and len(parts[name]) > 2
         and parts[name][-3].lower() in SPLITS
         and _IMAGE.fullmatch(parts[name][-1])
-    ]
+    }
+    rest = sorted(set(files) - images)
+    passed = f"; passed over {len(rest)} files: {listed(rest)}" if rest else ""
     tops = {parts[name][:-2] for name in images}
-    rest = set(files) - set(images)
-    below = {name for name in rest - hidden if any(parts[name][: len(t)] == t for t in tops)}
-    entries = sorted((parts[name][-3].lower(), parts[name][-2], name) for name in images)
-    by_split = {split: sorted({c for part, c, _ in entries if part == split}) for split in SPLITS}
-    classes = by_split["train"]
-
-    passed = f"; passed over {len(rest)} files: {listed(sorted(rest))}" if rest else ""
     if len({top[:-1] for top in tops}) > 1 or len(tops) > len(SPLITS):
         raise ValueError(
             f"{archive}: expected one folder train/ and one folder test/ next to it, got "
             f"{listed(sorted('/'.join(top) for top in tops))}; keep those of one dataset"
         )
+    entries = sorted((parts[name][-3].lower(), parts[name][-2], name) for name in images)
+    by_split = {split: sorted({c for part, c, _ in entries if part == split}) for split in SPLITS}
+    classes = by_split["train"]
     if not classes or classes != by_split["test"]:
         raise ValueError(
             f"{archive}: expected the same class folders under train/ and test/, got "
             f"{classes} and {by_split['test']}{passed}"
         )
-    if below:
-        raise ValueError(
-            f"{archive}: expected .png and .jpg images alone in train/<class>/ and test/<class>/, "
-            f"got {len(below)} others: {listed(sorted(below))}; convert or remove them"
-        )
     full = {parts[name][:-1] for name in images}
-    empty = {x for x in folders if x[:-1] in tops and x not in full and not _is_hidden(x)}
-    if empty:
-        raise ValueError(
-            f"{archive}: no image in {listed(sorted(map('/'.join, empty)))}; fill or remove it"
-        )
+    _refuse_lost(archive, tops, [parts[name] for name in rest], folders - full)
     if dataset:
         _check_numbers(archive, dataset, entries, passed)
     if _is_published(dataset):
-        root = next(iter(tops))[:-1]
-        foreign = {_letters(part) for part in root} & set(map(_letters, others))
-        if foreign - {_letters(dataset.name)}:
-            raise ValueError(
-                f"{archive}: expected images of {dataset.name}, got the folder {'/'.join(root)}, "
-                "which has the name of another dataset"
-            )
+        _check_names(archive, dataset, next(iter(tops))[:-1], others)
     if rest:
-        log.warning("%s: passed over %d files: %s", archive, len(rest), listed(sorted(rest)))
+        log.warning("%s: passed over %d files: %s", archive, len(rest), listed(rest))
     return classes, entries
 
 
-def _is_hidden(parts: tuple[str, ...]) -> bool:
+def _refuse_lost(
+    archive: Path, tops: Collection[Parts], files: Sequence[Parts], folders: Collection[Parts]
+) -> None:
+    """Refuse other files below ``train`` and ``test``, and folders of classes without images."""
+    others = [x for x in files if not _is_hidden(x) and any(x[: len(t)] == t for t in tops)]
+    if others:
+        raise ValueError(
+            f"{archive}: expected .png and .jpg images alone in train/<class>/ and test/<class>/, "
+            f"got {len(others)} others: {listed(map('/'.join, others))}; convert or remove them"
+        )
+    empty = sorted("/".join(x) for x in folders if x[:-1] in tops and not _is_hidden(x))
+    if empty:
+        raise ValueError(f"{archive}: no image in {listed(empty)}; fill or remove it")
+
+
+def _check_names(archive: Path, dataset: Dataset, root: Parts, others: Collection[str]) -> None:
+    """Refuse folders above ``train`` and ``test`` that have the name of another dataset."""
+    foreign = {_letters(part) for part in root} & {_letters(other) for other in others}
+    if foreign - {_letters(dataset.name)}:
+        raise ValueError(
+            f"{archive}: expected images of {dataset.name}, got the folder {'/'.join(root)}, "
+            "which has the name of another dataset"
+        )
+
+
+def _is_hidden(parts: Parts) -> bool:
     return parts[0] == "__MACOSX" or any(_CLUTTER.fullmatch(part) for part in parts)
 
 

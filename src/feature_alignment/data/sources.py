@@ -65,8 +65,9 @@ def locate(dataset: Dataset, given: Path | None, raw: Path, mirror: str | None =
             in and the ways out.
     """
     if given is not None and not given.is_dir():
+        problem = "is not a folder" if given.exists() else "does not exist"
         raise DatasetUnavailableError(
-            f"the data folder {given} does not exist; correct FEATURE_ALIGNMENT_DATA or the "
+            f"the data folder {given} {problem}; correct FEATURE_ALIGNMENT_DATA or the "
             "config's data_dir, or unset it to download"
         )
     folders = [folder for folder in (given, raw) if folder is not None]
@@ -78,8 +79,7 @@ def locate(dataset: Dataset, given: Path | None, raw: Path, mirror: str | None =
     if dataset.source == LOCAL:
         raise DatasetUnavailableError(
             f"cannot find the local dataset {dataset.name} ({_what_is_there(dataset, folders)}); "
-            "expected "
-            f"{dataset.name}.zip or a folder {dataset.name}, with train/<class>/*.png and "
+            f"expected {dataset.name}.zip or a folder {dataset.name}, with train/<class>/*.png and "
             "test/<class>/*.png in it; set FEATURE_ALIGNMENT_DATA, or data_dir in the config, to "
             "the folder that holds it"
         )
@@ -120,10 +120,7 @@ def find(dataset: Dataset, folder: Path) -> Located | None:
     usable = whole or mixed[:1]
     wrong = {_mismatch(folder, file) for _, files in usable for file in files} - {None}
     if wrong:
-        raise ValueError(
-            "; ".join(sorted(wrong))
-            + ". The file is damaged or not the official one: delete it and fetch it again"
-        )
+        raise ValueError("; ".join(sorted(wrong)))
     if not usable:
         return _find_class_folders(dataset, folder)
     edition, files = usable[0]
@@ -188,7 +185,8 @@ def _mismatch(folder: Path, file: RawFile) -> str | None:
         )
     return (
         f"wrong checksum of {path}: expected sha256 {file.sha256} ({file.bytes} bytes), "
-        f"found {found} ({size} bytes)"
+        f"found {found} ({size} bytes). The file is damaged or not the official one: delete it and "
+        "fetch it again"
     )
 
 
