@@ -45,15 +45,8 @@ from feature_alignment.run.spec import SCALES, read_papers
 
 
 def lay_out_repository(stage: Path) -> None:
-    for name in (
-        "Snakefile",
-        "workflow",
-        "config",
-        "profiles",
-        "papers",
-        "src",
-        "data/datasets.csv",
-    ):
+    names = ("Snakefile", "workflow", "config", "profiles", "papers", "src", str(REGISTRY))
+    for name in names:
         target = Path(name)
         target.parent.mkdir(parents=True, exist_ok=True)
         source = REPOSITORY / name
@@ -229,7 +222,9 @@ def lay_out_raw(stage: Path) -> None:
     files = raw_files.mnist("MNIST", train, test)
     raw_files.write(Path("raw"), files)
     raw_files.write(Path("raw"), raw_files.gz(files))
-    dataset = raw_files.dataset_of("mnist", "MNIST", compressed=raw_files.gz(files), unpacked=files)
+    facts = {"shape": (1, 28, 28), "train": 40, "test": 20}
+    editions = {"compressed": raw_files.gz(files), "unpacked": files}
+    dataset = raw_files.dataset_of("mnist", "MNIST", **facts, **editions)
     REGISTRY.parent.mkdir()
     raw_files.write_registry(REGISTRY, dataset)
 
@@ -293,7 +288,9 @@ def picture(width: int, height: int, mode: str) -> bytes:
 
 def lay_out_archive(stage: Path) -> None:
     train, test = (pictures(np.random.default_rng(n), n, (3, 32, 32), 10) for n in (50, 20))
-    dataset = raw_files.dataset_of("cifar10", "CIFAR10", python=raw_files.cifar10(train, test))
+    facts = {"shape": (3, 32, 32), "train": 50, "test": 20}
+    files = raw_files.cifar10(train, test)
+    dataset = raw_files.dataset_of("cifar10", "CIFAR10", **facts, python=files)
     REGISTRY.parent.mkdir()
     raw_files.write_registry(REGISTRY, dataset)
     entries = {
