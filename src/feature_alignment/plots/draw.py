@@ -3,9 +3,14 @@
 import argparse
 import difflib
 import importlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+
+# A notebook names a backend of its own, which need not be installed here; a builder a date
+os.environ["MPLBACKEND"] = "agg"
+os.environ.pop("SOURCE_DATE_EPOCH", None)
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -50,10 +55,10 @@ def draw(name: str, table: Path | str, arrays: Path | str = "") -> Figure:
     wanted = getattr(module, "ARRAYS", ())
     if wanted:
         inputs.append(read_arrays(arrays, wanted))
-    style.use_style()
-    figure = module.figure(*inputs)
-    text = style.footer(read_meta(table))
-    figure.text(0.995, -0.005, text, ha="right", va="top", fontsize=6.5, color="0.35")
+    with style.own_style():
+        figure = module.figure(*inputs)
+        text = style.footer(read_meta(table))
+        figure.text(0.995, -0.005, text, ha="right", va="top", fontsize=6.5, color="0.35")
     return figure
 
 
@@ -95,9 +100,16 @@ def read_arrays(path: Path | str, names: Sequence[str]) -> dict[str, NDArray]:
 
 def save(figure: Figure, pdf: Path, png: Path) -> None:
     """Save a figure as PDF and PNG, without a date, so that the same figure is the same bytes."""
-    for path, kind, undated in ((pdf, "pdf", "CreationDate"), (png, "png", "Software")):
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format=kind, metadata={undated: None}, bbox_inches="tight")
+    kinds = ((pdf, "pdf", "pdf", "CreationDate"), (png, "png", "agg", "Software"))
+    for path, kind, backend, undated in kinds:
+        with replacing(path) as temporary, style.own_style():
+            figure.savefig(
+                temporary,
+                format=kind,
+                backend=backend,
+                metadata={undated: None},
+                bbox_inches="tight",
+            )
 
 
 if __name__ == "__main__":
