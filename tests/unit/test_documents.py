@@ -153,3 +153,14 @@ def test_every_relative_link_leads_to_a_file(path):
 def test_a_link_that_leads_nowhere_would_be_seen():
     text = '[a](b.md#c) ![d](e/f.png) <img src="g.png"> [h](https://i.j) [k](#l) <a href="m.md">'
     assert LINK.findall(text) == ["b.md", "e/f.png", "g.png", "m.md"]
+
+
+def test_tables_without_a_commit_are_told_with_the_reason(published):
+    readme = (ROOT / "README.md").read_text()
+    for state, words in (
+        ({"note": "git is not installed"}, "unknown (git is not installed)"),
+        ({}, "unknown (git told nothing of the source)"),
+    ):
+        other = copy.deepcopy(published)
+        next(iter(other.made.values()))["git"] = {"commit": None, "dirty": None, **state}
+        assert words in documents.fill(readme, other)

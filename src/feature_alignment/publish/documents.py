@@ -144,6 +144,8 @@ def run_line(published: Published) -> str:
 
 
 def _commit(state: Mapping) -> str:
+    if state["commit"] is None:
+        return f"unknown ({state.get('note', 'git told nothing of the source')})"
     tag = f" ({state['tag']})" if state.get("tag") else ""
     return f"`{state['commit'][:12]}`{tag}" + (" with changes" if state["dirty"] else "")
 
