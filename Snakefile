@@ -32,6 +32,10 @@ include: "workflow/rules/audit.smk"
 include: "workflow/rules/publish.smk"
 
 
+onstart:
+    tell_unversioned()
+
+
 rule all:
     default_target: True
     input:

@@ -71,6 +71,18 @@ def write_arrays(path: Path | str, arrays: Mapping[str, object]) -> None:
         np.savez(file, **arrays)
 
 
+def at_home(path: Path | str) -> Path:
+    """Return a path that a user wrote, with the home folder for ``~``.
+
+    Raises:
+        ValueError: If it is not known whose home is meant.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{path}: ~ means no folder here; write the whole path") from error
+
+
 def read_json(path: Path | str) -> Any:
     """Read a JSON file.
 

@@ -51,3 +51,11 @@ def test_others_may_read_and_write_what_the_user_lets_them(mask, mode, tmp_path)
     finally:
         os.umask(before)
     assert (tmp_path / "file").stat().st_mode & 0o777 == mode
+
+
+def test_the_home_folder_is_meant_by_its_sign(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/My Drive")
+    assert storage.at_home("~/out") == Path("/home/My Drive/out")
+    assert storage.at_home("a/~") == Path("a/~")
+    with pytest.raises(ValueError, match="~nobody_here/out: ~ means no folder here; write"):
+        storage.at_home("~nobody_here/out")

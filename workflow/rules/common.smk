@@ -15,8 +15,9 @@ sys.path.insert(0, str(ROOT / "src"))
 from feature_alignment.audit.claims import read_claims
 from feature_alignment.data.registry import BUNDLED, read_registry
 from feature_alignment.models.architectures import model_modules
-from feature_alignment.provenance import code_hash, existing
+from feature_alignment.provenance import code_hash, existing, git_state
 from feature_alignment.run.spec import SCALES, read_papers, read_yaml, validate
+from feature_alignment.storage import at_home
 
 IS_HERE = Path.cwd() == ROOT.resolve()
 
@@ -37,6 +38,8 @@ SCHEMAS = ROOT / "workflow" / "schemas"
 try:
     read_yaml(ROOT / "config" / "config.yaml")  # finds keys given twice
     validate(config, read_yaml(SCHEMAS / "config.schema.yaml"), "configuration")
+    RESULTS_FOLDER = at_home(config["results"])
+    DATA_FOLDER = at_home(config["data_dir"]) if config["data_dir"] else ""
     DATASETS = read_registry(ROOT / "data" / "datasets.csv")
     PAPERS = read_papers(Path(repository("papers")), SCHEMAS)
     SPECS = {
@@ -50,8 +53,8 @@ try:
 except (ValueError, OSError) as error:
     raise WorkflowError(str(error)) from None
 
-RESULTS_FOLDER = Path(os.path.expanduser(config["results"]))
-REDRAWS = RESULTS_FOLDER in (Path("reference"), ROOT / "reference")
+REFERENCE = ROOT / "reference"
+REDRAWS = RESULTS_FOLDER == Path("reference") or RESULTS_FOLDER.resolve() == REFERENCE.resolve()
 RESULTS = f"{'results/reference' if REDRAWS else RESULTS_FOLDER}/{config['scale']}"
 PUBLISHED = repository(f"reference/{config['scale']}")
 
@@ -185,6 +188,12 @@ def tell_unpublished(done):
             f"{len(known)} of {len(known) + len(others)} figures are {done}; there is no published"
             f" table in {PUBLISHED}/tables of {', '.join(others)}."
         )
+
+
+def tell_unversioned():
+    """Say that the provenance of results will have no commit, and why."""
+    if note := git_state().get("note"):
+        logger.warning(f"What is made now is recorded without the commit of its code: {note}.")
 
 
 def official_files(wildcards):

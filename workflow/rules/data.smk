@@ -14,7 +14,7 @@ rule prepare_dataset:
     resources:
         mem_mb=2000,
         runtime=60,
-        data_dir=os.path.expanduser(config["data_dir"] or ""),
+        data_dir=str(DATA_FOLDER),
         raw="data/raw",
     params:
         files=official_files,

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         ValueError: If a table is missing or malformed, once everything else has been written.
     """
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--fresh", type=Path, nargs="+", required=True, help="tables (CSV) of a run"
     )
