@@ -20,8 +20,10 @@ SPEC = "smoke/specs/beaglehole2024/mlp_mnist.json"
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
-    """A copy in which nothing is made."""
-    return Repository.copy(tmp_path_factory.mktemp("copy") / "a clone")
+    """A copy in which nothing is made, with what is published."""
+    copied = Repository.copy(tmp_path_factory.mktemp("copy") / "a clone")
+    shutil.copytree(ROOT / "reference", copied.path / "reference", dirs_exist_ok=True)
+    return copied
 
 
 @pytest.fixture(scope="module")
