@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from feature_alignment.audit.criteria import schema_of_tests
-from feature_alignment.run.spec import read_yaml, validate
+from feature_alignment.schema import read_schema, read_yaml, validate
 from feature_alignment.sweep import combinations, filled
 
 
@@ -25,10 +25,12 @@ def read_claims(paths: Iterable[Path], schema: Path) -> list[dict]:
 
     Raises:
         ValueError: If a file does not fit the schema, names and values of an ``each`` do not fit
-            the entry, or an id is given twice.
+            the entry, an id is given twice, or the schema is that of something else.
     """
-    form = read_yaml(schema)
-    entry = form["items"]
+    form = read_schema(schema)
+    entry = form.get("items", {})
+    if "evidence" not in entry.get("properties", {}):
+        raise ValueError(f"{schema} is not the schema of claims; name claims.schema.yaml")
     entry["properties"]["test"] = schema_of_tests()
     claims = []
     for path in paths:
