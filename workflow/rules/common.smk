@@ -14,13 +14,16 @@ from feature_alignment.audit.claims import read_claims
 from feature_alignment.data.registry import BUNDLED, read_registry
 from feature_alignment.models.architectures import model_modules
 from feature_alignment.provenance import code_hash, existing
-from feature_alignment.run.spec import SCALES, read_papers, read_yaml, validate
+from feature_alignment.run.configuration import check
+from feature_alignment.run.spec import SCALES, read_papers
+from feature_alignment.schema import read_schema, read_yaml
 
 SCHEMAS = ROOT / "workflow" / "schemas"
 
 try:
-    read_yaml(ROOT / "config" / "config.yaml")  # finds keys given twice
-    validate(config, read_yaml(SCHEMAS / "config.schema.yaml"), "configuration")
+    for path in workflow.configfiles:
+        read_yaml(path)  # finds keys given twice
+    check(config, read_schema(SCHEMAS / "config.schema.yaml"), ROOT)
     DATASETS = read_registry(ROOT / "data" / "datasets.csv")
     PAPERS = read_papers(Path("papers"), SCHEMAS)
     SPECS = {
