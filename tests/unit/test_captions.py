@@ -2,6 +2,7 @@ import docutils.core
 import jinja2
 import pytest
 from docutils import nodes
+from made_up import ledger_row, provenance
 
 from conftest import ROOT
 from feature_alignment.publish import captions
@@ -113,10 +114,12 @@ def test_every_caption_is_the_words_of_its_record(papers):
 
 def test_a_caption_holds_all_of_it(tmp_path, papers):
     table = tmp_path / "tables" / "joint" / "both_instruments.csv"
-    rows = [{"run": "a", "seed": seed, "measure": "m", "value": 1.0} for seed in range(4)]
-    datasets = {"cifar10": {"note": "re-encoded copy"}, "mnist": {"note": ""}}
-    write_table(table, tidy(rows), {"datasets": datasets})
-    write_json(tmp_path / "ledger.json", [CLAIM | {"table": "joint/both_instruments"}])
+    run = {"paper": "joint", "run": "a", "measure": "m", "value": 1.0}
+    values = tidy([run | {"seed": seed} for seed in range(4)])
+    meta = provenance(values, "both_instruments", cifar10="re-encoded copy", mnist="")
+    write_table(table, values, meta)
+    row = CLAIM | {"table": "joint/both_instruments"}
+    write_json(tmp_path / "ledger.json", [ledger_row(**row)])
     captions.main(
         ["--ledger", str(tmp_path / "ledger.json"), "--tables", str(table), "--scale", "laptop"]
         + ["--papers", str(ROOT / "papers"), "--schemas", str(SCHEMAS)]

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from feature_alignment import command
-from feature_alignment.audit.ledger import counts, interval, number
+from feature_alignment.audit.ledger import counts, interval, number, read_ledger
+from feature_alignment.evidence import read_evidence
 from feature_alignment.run.spec import SCALES, Paper, read_papers
-from feature_alignment.storage import read_json, write_text
-from feature_alignment.tables import read_meta, read_table
+from feature_alignment.schema import unknown
+from feature_alignment.storage import write_text
 
 ALIKE = 3
 """How many values of one setting are listed."""
@@ -29,9 +30,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     arguments = parser.parse_args(argv)
     papers = read_papers(arguments.papers, arguments.schemas)
-    ledger = read_json(arguments.ledger)
+    ledger = read_ledger(arguments.ledger)
     for table in arguments.tables:
-        paper, figure = papers[table.parent.name], table.stem
+        paper, figure = _record_of(table, papers)
         claims = [row for row in ledger if row["table"] == f"{paper.key}/{figure}"]
         parts = (
             plain(paper.figures[figure]["caption"]),
@@ -43,17 +44,32 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_text(arguments.out / f"{paper.key}.{figure}.rst", caption)
 
 
+def _record_of(table: Path, papers: Mapping[str, Paper]) -> tuple[Paper, str]:
+    """Return the paper and the figure that a table ``<paper>/<figure>.csv`` is of."""
+    key, figure = table.parent.name, table.stem
+    if key not in papers:
+        raise ValueError(f"{table}: {unknown(key, papers, 'paper')}")
+    if figure not in papers[key].figures:
+        raise ValueError(f"{table}: {unknown(figure, papers[key].figures, 'figure')}")
+    return papers[key], figure
+
+
 def plain(text: str) -> str:
     """Return words, on one line, for a report that reads reStructuredText and Jinja in them."""
     return _MARKUP.sub(r"\\", " ".join(text.split()))
 
 
 def made(table: Path, scale: str) -> str:
-    """Return a sentence on the scale, the seeds and the data of a table."""
-    seeds = read_table(table)["seed"].dropna().nunique()
+    """Return a sentence on the scale, the seeds and the data of a table.
+
+    Raises:
+        ValueError: If the table is malformed, of another scale, or not what its provenance says.
+    """
+    values, meta = read_evidence(table, figure=f"{table.parent.name}/{table.stem}", scale=scale)
+    seeds = values["seed"].dropna().nunique()
     datasets = [
         plain(f"{name} ({dataset['note']})" if dataset["note"] else name)
-        for name, dataset in read_meta(table)["datasets"].items()
+        for name, dataset in meta["datasets"].items()
     ]
     parts = [f"**Scale** {scale}", f"{seeds} seeds" if seeds > 1 else f"{seeds or 'no'} seed"]
     if datasets:

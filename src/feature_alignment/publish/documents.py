@@ -16,12 +16,20 @@ from pathlib import Path
 import pandas as pd
 
 from feature_alignment import command
-from feature_alignment.audit.ledger import NOT_RUN, VERDICTS, counts, interval, number
-from feature_alignment.publish.costs import TOTAL, slowest, summary
+from feature_alignment.audit.ledger import (
+    NOT_RUN,
+    VERDICTS,
+    counts,
+    interval,
+    number,
+    read_ledger,
+)
+from feature_alignment.evidence import read_evidence
+from feature_alignment.publish.costs import TOTAL, read_costs, read_jobs, slowest, summary
 from feature_alignment.publish.thumbnails import thumbnail
 from feature_alignment.run.spec import figure_titles
-from feature_alignment.storage import read_json, replacing, write_json, write_text
-from feature_alignment.tables import meta_path, read_meta
+from feature_alignment.storage import replacing, write_json, write_text
+from feature_alignment.tables import meta_path
 
 THUMBNAIL_WIDTH = 480
 SLOWEST = 10
@@ -43,9 +51,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--published", type=Path, required=True, help="folder to publish in")
     parser.add_argument("--documents", type=Path, nargs="+", required=True, help="to be filled")
     arguments = parser.parse_args(argv)
-    ledger = read_json(arguments.ledger)
+    ledger = read_ledger(arguments.ledger)
     if any(row["scale"] == "smoke" for row in ledger):
         raise ValueError("expected results at scale laptop or paper; smoke is only a rehearsal")
+    for table in arguments.tables:  # before anything is published
+        read_evidence(table, figure=f"{table.parent.name}/{table.stem}")
     folder = arguments.published
     for table in arguments.tables:
         for source in (table, meta_path(table), table.with_suffix(".npz")):
@@ -89,15 +99,20 @@ class Published:
 
     @classmethod
     def read(cls, folder: Path, papers: Path) -> "Published":
-        """Read what is published in a folder ``…/reference/<scale>``."""
-        tables = sorted((folder / "tables").glob("*/*.csv"))
+        """Read what is published in a folder ``…/reference/<scale>``.
+
+        Raises:
+            ValueError: If a file is malformed, or a table is not what its provenance says.
+        """
+        paths = sorted((folder / "tables").glob("*/*.csv"))
+        tables = {f"{path.parent.name}/{path.stem}": path for path in paths}
         return cls(
             folder="/".join(folder.parts[-2:]),
             titles=figure_titles(sorted(papers.glob("*/paper.yaml"))),
-            ledger=read_json(folder / "ledger.json"),
-            costs=pd.read_csv(folder / "costs.tsv", sep="\t"),
-            jobs=pd.read_csv(folder / "jobs.tsv", sep="\t"),
-            made={f"{table.parent.name}/{table.stem}": read_meta(table) for table in tables},
+            ledger=read_ledger(folder / "ledger.json"),
+            costs=read_costs(folder / "costs.tsv"),
+            jobs=read_jobs(folder / "jobs.tsv"),
+            made={name: read_evidence(table, figure=name)[1] for name, table in tables.items()},
         )
 
 
@@ -144,6 +159,11 @@ def run_line(published: Published) -> str:
 
 
 def _commit(state: Mapping) -> str:
+    if state["commit"] is None:
+        raise ValueError(
+            "a table to publish was made outside a git checkout, so that no commit is known; make"
+            " it again in a clone that git can read (git status must work there)"
+        )
     tag = f" ({state['tag']})" if state.get("tag") else ""
     return f"`{state['commit'][:12]}`{tag}" + (" with changes" if state["dirty"] else "")
 
