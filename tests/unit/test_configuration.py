@@ -35,6 +35,7 @@ def check(tmp_path, monkeypatch):
         {"results": "results/mine"},
         {"results": "out"},
         {"results": "../my results"},
+        {"results": "/dev/shm/mine"},
         {"results": "reference"},
         {"results": "./reference/"},
         {"data_dir": "data"},

@@ -74,7 +74,8 @@ def _problem(results: str, root: Path) -> str:
         return "where what is redrawn from published tables goes"
     if folder in (Path(folder.anchor), Path.home()) or folder in (root, *root.parents):
         return "which holds more than results"
-    if any(folder.is_relative_to(system) for system in SYSTEM):
+    memory = folder.is_relative_to("/dev/shm")  # a disk like any other
+    if any(folder.is_relative_to(system) for system in SYSTEM) and not memory:
         return "which belongs to the system"
     inside = folder.relative_to(root).parts if folder.is_relative_to(root) else ("",)
     if inside[0] in SOURCES or inside[0].startswith("."):
