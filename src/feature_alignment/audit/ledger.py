@@ -10,6 +10,7 @@ import pandas as pd
 
 from feature_alignment import command
 from feature_alignment.audit.claims import read_claims
+from feature_alignment.audit.condition import select
 from feature_alignment.audit.criteria import CRITERIA
 from feature_alignment.audit.criterion import CONTRADICTED, INCONCLUSIVE, SUPPORTED
 from feature_alignment.audit.judging import Rows
@@ -103,7 +104,9 @@ def judge(claim: Mapping, tables: Mapping[str, Path], scale: str) -> dict:
     try:
         table = read_table(path)
         Rows(table).check(criterion.names(options))
-        chosen = _selected(table, claim["evidence"].get("where"))
+        chosen = table
+        if "where" in claim["evidence"]:
+            chosen = select(table, claim["evidence"]["where"])
         if SCALES.index(scale) >= SCALES.index(claim["needs"]):
             outcome = criterion(chosen, **options)
             numbers = {key: _finite(getattr(outcome, key)) for key in ("estimate", "low", "high")}
@@ -112,15 +115,6 @@ def judge(claim: Mapping, tables: Mapping[str, Path], scale: str) -> dict:
     except ValueError as error:
         raise ValueError(f"claim {claim['id']}: {path}: {error}") from error
     return row
-
-
-def _selected(table: pd.DataFrame, where: str | None) -> pd.DataFrame:
-    if where is None:
-        return table
-    try:
-        return table.query(where, engine="python")
-    except (pd.errors.UndefinedVariableError, SyntaxError, TypeError) as error:
-        raise ValueError(f"cannot select rows where {where!r}: {error}") from error
 
 
 def _finite(value: float) -> float | None:

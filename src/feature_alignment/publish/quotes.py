@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from feature_alignment import command
+from feature_alignment.audit import condition
 from feature_alignment.run.spec import read_yaml, validate
 from feature_alignment.storage import read_json
 from feature_alignment.tables import read_table
@@ -139,19 +140,18 @@ def _selected(operand: Mapping, number: Mapping, results: Path) -> pd.Series:
 
 
 def select(table: pd.DataFrame, where: str | Mapping) -> pd.DataFrame:
-    """Return the rows of a table that a query or a mapping from column to value selects.
+    """Return the rows of a table that a condition or a mapping from column to value selects.
+
+    A condition is a string, in the form of :mod:`feature_alignment.audit.condition`.
 
     In a mapping a list allows several values, ``null`` selects empty cells, and ``first`` or
     ``last`` of ``epoch`` or ``step`` selects those of every run and seed among the other rows.
 
     Raises:
-        ValueError: If there is no such column, or the query is none.
+        ValueError: If there is no such column, or the condition is none.
     """
     if isinstance(where, str):
-        try:
-            return table.query(where, engine="python")
-        except (pd.errors.UndefinedVariableError, SyntaxError, TypeError) as error:
-            raise ValueError(f"cannot select rows where {where!r}: {error}") from error
+        return condition.select(table, where)
     unknown = sorted(set(where) - set(table))
     if unknown:
         raise ValueError(f"no column {unknown[0]!r}; the table has: {', '.join(table)}")
