@@ -16,7 +16,7 @@ from feature_alignment.audit.criterion import CONTRADICTED, INCONCLUSIVE, SUPPOR
 from feature_alignment.audit.judging import Rows
 from feature_alignment.run.spec import SCALES
 from feature_alignment.storage import replacing, sha256, write_json
-from feature_alignment.tables import read_table
+from feature_alignment.tables import guarded, read_table
 
 NOT_RUN = "not run"
 VERDICTS = (SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_RUN)
@@ -40,9 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = [judge(claim, tables, arguments.scale) for claim in claims]
     write_json(arguments.json, rows)
     with replacing(arguments.csv) as temporary:
-        pd.DataFrame(rows).astype({"n": "Int64"}).to_csv(
-            temporary, index=False, lineterminator="\n"
-        )
+        table = guarded(pd.DataFrame(rows).astype({"n": "Int64"}))
+        table.to_csv(temporary, index=False, lineterminator="\n")
     if arguments.only is not None:
         print(*map(line, rows), sep="\n")
     noun = "claim" if len(rows) == 1 else "claims"

@@ -5,7 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 BUNDLED = ("digits", "photo_patches")
 LOCAL = "local"
@@ -62,7 +62,8 @@ def read_registry(path: Path | str) -> dict[str, Dataset]:
         Datasets by name.
 
     Raises:
-        ValueError: If a column is missing, a checksum is malformed or a published dataset has no
+        ValueError: If a column is missing, a name is not one word, a file lies outside the folder
+            of raw files, a checksum is malformed, or a published dataset has no
             edition that can be downloaded.
     """
     with Path(path).open(encoding="utf-8", newline="") as file:
@@ -77,6 +78,8 @@ def read_registry(path: Path | str) -> dict[str, Dataset]:
 
 
 def _dataset(name: str, rows: list[dict], path: Path | str) -> Dataset:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise ValueError(f"{path}: expected a name of letters, digits, _ and -, got {name!r}")
     editions: dict[str, list[RawFile]] = defaultdict(list)
     local = rows[0]["source"] == LOCAL
     if local and (len(rows) > 1 or not rows[0]["classes"].isdecimal()):
@@ -85,6 +88,8 @@ def _dataset(name: str, rows: list[dict], path: Path | str) -> Dataset:
         if None in row.values() or not (row["bytes"] + row["classes"]).isdecimal():
             raise ValueError(f"{path}: {name}: malformed row {list(row.values())}")
         file = RawFile(row["file"], row["sha256"], int(row["bytes"]), row["url"])
+        if PurePath(file.path).is_absolute() or ".." in PurePath(file.path).parts:
+            raise ValueError(f"{path}: {name}: expected a file in the raw folder, got {file.path}")
         if not re.fullmatch("[0-9a-f]{64}", file.sha256):
             raise ValueError(
                 f"{path}: {name}: expected 64 hexadecimal digits as sha256 of {file.path}, "

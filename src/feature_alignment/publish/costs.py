@@ -8,7 +8,7 @@ import pandas as pd
 
 from feature_alignment import command
 from feature_alignment.storage import replacing
-from feature_alignment.tables import read_meta
+from feature_alignment.tables import guarded, read_meta
 
 TOTAL = "total"
 _MOMENT_S = 0.5
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     for path, table in found.items():
         with replacing(path) as temporary:
-            table.to_csv(temporary, sep="\t", index=False, lineterminator="\n")
+            guarded(table).to_csv(temporary, sep="\t", index=False, lineterminator="\n")
     print("core-minutes per figure; a run that feeds several figures counts in each")
     print(found[arguments.out].to_string(index=False))
     print(", ".join(f"{name}: {value}" for name, value in summary(found[arguments.jobs]).items()))

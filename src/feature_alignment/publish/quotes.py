@@ -22,6 +22,7 @@ from feature_alignment.tables import read_table
 
 _GENERATED = re.compile(r"<!-- generated: (?P<name>[^\n]+?) -->\n.*?<!-- end: (?P=name) -->", re.S)
 _CODE = re.compile(r"`[^`]*`|\]\([^)]*\)")
+_PLACEHOLDER = re.compile(r"\{(?::((?:\.\d)?[efg]))?\}")
 _FIGURES = re.compile(r"(?<![\w.])-?\d*\.\d+(?![\w.]*\d)|(?<![\w.])\d+(?= ?%)")
 
 
@@ -85,12 +86,21 @@ def words_of(entry: Mapping, published: Path) -> str:
         return entry["quote"]
     try:
         values = [value_of(number, published) for number in entry["numbers"]]
-        words = entry["quote"].format(*values)
-        if len(re.findall(r"\{[^}]*\}", entry["quote"])) != len(values):
-            raise IndexError("there are fewer placeholders than numbers")
-    except (ValueError, IndexError, OSError) as error:
+        return _filled(entry["quote"], values)
+    except (ValueError, OSError) as error:
         raise ValueError(f"quote {entry['quote']!r}: {error}") from error
-    return words
+
+
+def _filled(quote: str, values: Sequence[float]) -> str:
+    """Return a quote with values put in, as its placeholders ``{}`` and ``{:.2f}`` say."""
+    between = _PLACEHOLDER.split(quote)
+    texts, formats = between[::2], between[1::2]
+    if any(brace in text for text in texts for brace in "{}"):
+        raise ValueError("expected no braces but {} and such as {:.2f}")
+    if len(formats) != len(values):
+        raise ValueError(f"expected as many placeholders as numbers, {len(values)}")
+    told = [format(value, how or "") for value, how in zip(values, formats, strict=True)]
+    return texts[0] + "".join(map("".join, zip(told, texts[1:], strict=True)))
 
 
 def value_of(number: Mapping, published: Path) -> float:
