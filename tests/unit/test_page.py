@@ -112,6 +112,24 @@ def test_the_whole_figure_is_named_relative_to_the_page(tmp_path, figure):
     assert 'data-link="../figures/toy/fig1.png"' in written(tmp_path, figure, [ROW])
 
 
+def test_a_link_is_a_relative_address_whatever_folders_are_called(tmp_path, figure):
+    strange = tmp_path / "audit" / "javascript:alert(1)#?%20" / "toy" / "fig1.png"
+    strange.parent.mkdir(parents=True)
+    figure.rename(strange)
+    text = written(tmp_path, strange, [ROW])
+    assert 'data-link="javascript%3Aalert%281%29%23%3F%2520/toy/fig1.png"' in text
+
+
+def test_every_field_of_a_ledger_is_escaped(tmp_path, figure):
+    enemy = "\"'><script>alert(1)</script>"
+    fields = set(ROW) - {"estimate", "low", "high", "table"}
+    row = ROW | {field: f"{enemy}{field}" for field in fields}
+    text = written(tmp_path, figure, [row], title=enemy)
+    assert "<script>alert" not in text
+    assert "'>" not in text
+    assert all(f"&lt;/script&gt;{field}" in text for field in fields - {"n"})
+
+
 def test_a_figure_without_title_or_image_is_an_error(tmp_path, figure):
     with pytest.raises(ValueError, match=r"toy\.fig1\.rises: expected a title of figure toy/fig1"):
         written(tmp_path, figure, [ROW], name="fig2")

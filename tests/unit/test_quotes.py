@@ -119,7 +119,8 @@ def test_placeholders_and_numbers_must_pair_up(published):
 
 
 @pytest.mark.parametrize(
-    "words", ["is {0.__class__} here", "is {:>1000000000} here", "is {0} {{", "is {!r}", "{:.2f} {a}"]
+    "words",
+    ["is {0.__class__} here", "is {:>1000000000} here", "is {0} {{", "is {!r}", "{:.2f} {a}"],
 )
 def test_a_placeholder_reaches_nothing_but_a_number(published, words):
     with pytest.raises(ValueError, match="expected no braces but"):

@@ -143,13 +143,13 @@ def run_line(published: Published) -> str:
     made = ", ".join([*sorted(packages, reverse=True), *sorted(systems)])
     origin = "commit " if len(commits) == 1 else f"{len(commits)} commits: "
     origin += ", ".join(sorted(commits))
-    made = words(made)
-    return f"The {len(metas)} tables in `{published.folder}` were made by {origin}; {made}.\n"
+    tables = f"The {len(metas)} tables in {code(published.folder)}"
+    return f"{tables} were made by {origin}; {words(made)}.\n"
 
 
 def _commit(state: Mapping) -> str:
     if state["commit"] is None:
-        return "an unknown commit, as the code was not in a git checkout"
+        return "unknown (git did not know the code)"
     tag = f" ({words(state['tag'])})" if state.get("tag") else ""
     return code(state["commit"][:12]) + tag + (" with changes" if state["dirty"] else "")
 
