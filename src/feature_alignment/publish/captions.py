@@ -14,8 +14,10 @@ from feature_alignment.tables import read_meta, read_table
 ALIKE = 3
 """How many values of one setting are listed."""
 
-_MARKUP = re.compile(r"^(?=\W|\w+[.)])|(?=[\\`*|{}@]|_(?![^\W_])|:\S)|(?<={)(?=[%#])")
-"""Where reStructuredText or Jinja could see more than words: a backslash goes there. References
+_START = re.compile(r"^(?=\W|\w+[.)])")
+_MARKUP = re.compile(r"(?=[\\`*|{}@]|_(?![^\W_])|:\S)|(?<={)(?=[%#])")
+"""Where reStructuredText or Jinja could see more than words: a backslash goes there. A line may start
+with the mark of a list, references
 end in ``_``, and links to pages and addresses have a ``:`` or ``@``."""
 _BLANK = re.compile(r"[\s\x00-\x1f\x7f]+")
 
@@ -47,6 +49,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def plain(text: str) -> str:
     """Return words, on one line, for a report that reads reStructuredText and Jinja in them."""
+    found = inside(text)
+    return found if found.startswith("\\") else _START.sub(r"\\", found)
+
+
+def inside(text: str) -> str:
+    """Return such words for the inside of a line."""
     return _MARKUP.sub(r"\\", _BLANK.sub(" ", text).strip())
 
 
@@ -87,13 +95,13 @@ def departures(paper: Paper, figure: str, scale: str) -> str:
                 if pair[0] != pair[1]:
                     changed.setdefault(key, {})[pair] = None
     items = [
-        plain(f"{key} " + _listed([f"{here} instead of {full}" for here, full in pairs]))
+        inside(f"{key} " + _listed([f"{here} instead of {full}" for here, full in pairs]))
         for key, pairs in changed.items()
     ]
     for runs, others, what in ((whole, there, "left out"), (there, whole, "at this scale alone")):
         names = [run for run in runs if run not in others]
         if names:
-            items.append(plain(f"runs {what}: {_listed(names)}"))
+            items.append(inside(f"runs {what}: {_listed(names)}"))
     return f"**Departs from the full scale:** {'; '.join(items)}." if items else ""
 
 
@@ -118,7 +126,7 @@ def verdicts(claims: Sequence[Mapping]) -> str:
         return "**Claims:** none is stated about this figure."
     lines = [f"**Claims:** {counts(claims)}.", ""]
     for row in claims:
-        line = f"- *{plain(row['verdict'])}*: {plain(row['statement'])} {number(row['estimate'])}"
+        line = f"- *{inside(row['verdict'])}*: {plain(row['statement'])} {number(row['estimate'])}"
         if row["low"] != row["high"]:  # the same where a value is exact
             line += f" ({interval(row)}; n = {row['n']})"
         if row["group"] is not None:
