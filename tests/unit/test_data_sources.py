@@ -64,6 +64,18 @@ def test_a_malformed_dataset_is_refused(tmp_path, changes, message):
         read_registry(write_registry(tmp_path / "r.csv", TOY, **changes))
 
 
+@pytest.mark.parametrize("file", ["../images.gz", "toy/../../images.gz", "/tmp/images.gz"])
+def test_a_raw_file_lies_in_the_raw_folder(tmp_path, file):
+    with pytest.raises(ValueError, match="cifar10: expected a file in the raw folder, got"):
+        read_registry(write_registry(tmp_path / "r.csv", TOY, file=file))
+
+
+@pytest.mark.parametrize("name", ["../mnist", "a/b", "a|.*", "$(touch pwned)", "", "{x}"])
+def test_a_dataset_s_name_is_one_word(tmp_path, name):
+    with pytest.raises(ValueError, match="expected a name of letters, digits, _ and -, got"):
+        read_registry(write_registry(tmp_path / "r.csv", TOY, name=name))
+
+
 def test_a_dataset_without_an_address_for_each_file_is_refused(tmp_path):
     images, labels = TOY.editions["compressed"]
     incomplete = replace(TOY, editions={"compressed": (images, replace(labels, url=""))})

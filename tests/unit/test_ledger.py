@@ -1,3 +1,4 @@
+import csv
 import json
 
 import pytest
@@ -192,3 +193,12 @@ def test_where_some_seeds_have_a_bound_alone_the_verdict_is_open(audit, tmp_path
     assert row["verdict"] == "not run"
     with pytest.raises(ValueError, match="no rows with measure 'm_over'"):
         audit({"evidence": evidence, "test": test | {"y": "m_over"}}, **options)
+
+
+def test_no_cell_of_the_csv_is_a_formula_and_the_json_is_as_said(audit, tmp_path):
+    said = '=HYPERLINK("http://example.org")'
+    [row] = audit({"statement": said, "note": "@SUM(A1)"})
+    assert (row["statement"], row["note"]) == (said, "@SUM(A1)")
+    [cells] = csv.DictReader((tmp_path / "ledger.csv").read_text().splitlines())
+    assert (cells["statement"], cells["note"]) == (f"'{said}", "'@SUM(A1)")
+    assert cells["id"] == "toy.fig1.rises"

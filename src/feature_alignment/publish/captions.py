@@ -16,9 +16,9 @@ ALIKE = 3
 
 _START = re.compile(r"^(?=\W|\w+[.)])")
 _MARKUP = re.compile(r"(?=[\\`*|{}@]|_(?![^\W_])|:\S)|(?<={)(?=[%#])")
-"""Where reStructuredText or Jinja could see more than words: a backslash goes there. A line may start
-with the mark of a list, references
-end in ``_``, and links to pages and addresses have a ``:`` or ``@``."""
+"""Where reStructuredText or Jinja could see more than words: a backslash goes there. A line may
+start as a list does; references end in ``_``; addresses, which become links, have ``:`` or ``@``.
+"""
 _BLANK = re.compile(r"[\s\x00-\x1f\x7f]+")
 
 
