@@ -104,10 +104,7 @@ def test_one_seed_is_inconclusive_and_has_no_interval(audit):
         ({"evidence": {"table": "toy/fig1", "where": "noise == 1"}}, "no rows with measure"),
         ({"test": CLAIM["test"] | {"x": "stp"}}, "no column 'stp'; the table has: paper"),
         ({"test": CLAIM["test"] | {"y": "mm"}}, "no rows with measure 'mm'"),
-        (
-            {"test": CLAIM["test"] | {"criterion": "rises"}},
-            "unknown value 'rises'.*: increases, ",
-        ),
+        ({"test": CLAIM["test"] | {"criterion": "rises"}}, "unknown value 'rises'.*: increases, "),
         (
             {"test": CLAIM["test"] | {"min_chnge": 1}},
             r"unknown key 'min_chnge' \(did you mean 'min_change'\?\)",

@@ -66,6 +66,18 @@ def test_a_number_is_what_the_table_says(published, number, expected):
     assert found == pytest.approx(expected)
 
 
+def test_an_entry_may_stand_for_several_numbers(published):
+    where = {"epoch": "last", "layer": "{l}"}
+    number = {"where": where, "each": {"l": ["a", "b"]}, "take": ["min", "mean", "max"]}
+    found = quotes.repeated({"table": TABLE, **number})
+    assert [(one["where"]["layer"], one["take"]) for one in found] == [
+        (layer, take) for layer in "ab" for take in ("min", "mean", "max")
+    ]
+    assert quotes.value_of(found[1], published) == pytest.approx(0.4)
+    words = quotes.words_of(quoting(**number) | {"quote": "{:.1f} {} {} {} {:.2f} {}"}, published)
+    assert words.split()[::4] == ["0.3", "0.95"]
+
+
 def test_a_number_may_be_a_field_of_a_claim(published):
     assert quotes.value_of({"claim": "c", "field": "estimate"}, published) == 1.5
 

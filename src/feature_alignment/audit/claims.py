@@ -22,7 +22,7 @@ def read_claims(paths: Iterable[Path], schema: Path) -> list[dict]:
         schema: Schema of a claims file; that of ``test`` is added, from the criteria.
 
     Returns:
-        Claims without ``each`` and with their ``paper``, the name of the file's folder.
+        Claims without ``each``, with what they ``need`` and their ``paper``, the file's folder.
 
     Raises:
         ValueError: If a file does not fit the schema, names and values of an ``each`` do not fit
@@ -41,7 +41,8 @@ def read_claims(paths: Iterable[Path], schema: Path) -> list[dict]:
                 validate(template["each"], entry["properties"]["each"], f"{where}: each")
             for claim in _repeated(template, where):
                 _validate(claim, entry, f"{path}: claim {claim.get('id')}")
-                claims.append({**claim, "paper": path.parent.name})
+                default = {"needs": entry["properties"]["needs"]["default"]}
+                claims.append({**default, **claim, "paper": path.parent.name})
     repeated = [name for name, n in Counter(claim["id"] for claim in claims).items() if n > 1]
     if repeated:
         raise ValueError(f"claim id {repeated[0]!r} is given twice")

@@ -18,6 +18,7 @@ from feature_alignment import command
 from feature_alignment.audit import condition
 from feature_alignment.run.spec import read_yaml, validate
 from feature_alignment.storage import read_json
+from feature_alignment.sweep import combinations, filled
 from feature_alignment.tables import read_table
 
 _GENERATED = re.compile(r"<!-- generated: (?P<name>[^\n]+?) -->\n.*?<!-- end: (?P=name) -->", re.S)
@@ -85,7 +86,8 @@ def words_of(entry: Mapping, published: Path) -> str:
     if "source" in entry:
         return entry["quote"]
     try:
-        values = [value_of(number, published) for number in entry["numbers"]]
+        numbers = [one for number in entry["numbers"] for one in repeated(number)]
+        values = [value_of(number, published) for number in numbers]
         return _filled(entry["quote"], values)
     except (ValueError, OSError) as error:
         raise ValueError(f"quote {entry['quote']!r}: {error}") from error
@@ -101,6 +103,20 @@ def _filled(quote: str, values: Sequence[float]) -> str:
         raise ValueError(f"expected as many placeholders as numbers, {len(values)}")
     told = [format(value, how or "") for value, how in zip(values, formats, strict=True)]
     return texts[0] + "".join(map("".join, zip(told, texts[1:], strict=True)))
+
+
+def repeated(number: Mapping) -> list[Mapping]:
+    """Return the numbers that an entry stands for: one for each of its values, and statistics.
+
+    Raises:
+        ValueError: If the values of ``each`` do not go together.
+    """
+    body = {key: part for key, part in number.items() if key != "each"}
+    chosen = combinations(number["each"], "each") if "each" in number else [{}]
+    takes = body.get("take")
+    if not isinstance(takes, list):
+        return [filled(body, values) for values in chosen]
+    return [filled({**body, "take": take}, values) for values in chosen for take in takes]
 
 
 def value_of(number: Mapping, published: Path) -> float:
