@@ -38,11 +38,7 @@ _MADE = {
         },
     },
     "module": _TEXT,
-    "packages": {
-        "type": "object",
-        "required": ["numpy", "torch"],
-        "additionalProperties": _TEXT,
-    },
+    "packages": {"type": "object", "required": ["numpy", "torch"], "additionalProperties": _TEXT},
     "platform": _TEXT,
     "python": _TEXT,
     "spec": _SPEC,

@@ -1,7 +1,7 @@
 """Tidy tables: one measured value per row, as CSV with provenance beside it."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,9 @@ from feature_alignment.storage import read_json, replacing, write_json
 COLUMNS = ("paper", "run", "seed", "step", "epoch", "layer", "split", "at", "measure", "value")
 _NAME = re.compile("[a-z][a-z0-9_]*")
 NUMBERS = {"seed": "Int64", "step": "Int64", "epoch": "Float64", "at": "Float64", "value": float}
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]inf")
 
 
 def tidy(rows: Iterable[Mapping], conditions: Sequence[str] = ()) -> pd.DataFrame:
@@ -44,7 +47,7 @@ def write_table(path: Path | str, table: pd.DataFrame, meta: Mapping) -> None:
     """
     _refuse_infinite(table, path)
     with replacing(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
+        guarded(table).to_csv(temporary, index=False, lineterminator="\n")
     write_json(meta_path(path), meta)
 
 
@@ -87,7 +90,8 @@ def read_table(
     try:
         if truths:
             raise TypeError(f"the column {truths[0]!r} has True and False")
-        table = table.astype({name: kind for name, kind in NUMBERS.items() if name in table})
+        numbers = {name: kind for name, kind in NUMBERS.items() if name in table}
+        table = unguarded(table.astype(numbers))
     except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{path} holds something that is not a number: {error}") from error
     _check_cells(table, path)
@@ -127,6 +131,34 @@ def where(rows: pd.DataFrame) -> str:
     return ", ".join(
         f"{name} {first[name]}" for name in rows.columns if name == "value" or pd.notna(first[name])
     )
+
+
+def guarded(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table to write as CSV, in which no text is a formula that a spreadsheet would run.
+
+    Text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a new line, after any apostrophes,
+    gets an apostrophe in front, unless it is a number. :func:`unguarded` takes it away again.
+    """
+    return _text_mapped(table, lambda text: f"'{text}" if _runs(text) else text)
+
+
+def unguarded(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table read from CSV without the apostrophes of :func:`guarded`."""
+    return _text_mapped(table, lambda text: text[1:] if text[0] == "'" and _runs(text) else text)
+
+
+def _runs(text: str) -> bool:
+    return bool(_FORMULA.match(text)) and not _NUMBER.fullmatch(text)
+
+
+def _text_mapped(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+    changed = {}
+    for name in table.select_dtypes(exclude=["number", "bool"]):
+        texts = [part for part in table[name].unique() if isinstance(part, str) and part]
+        new = {part: change(part) for part in texts if change(part) != part}
+        if new:
+            changed[name] = table[name].replace(new)
+    return table.assign(**changed) if changed else table
 
 
 def meta_path(table: Path | str) -> Path:

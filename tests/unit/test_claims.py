@@ -26,13 +26,13 @@ ENTRY = {
 def read(tmp_path):
     """Read one claims entry, with changes."""
 
-    def entry(**changes):
+    def read_one(entry=ENTRY, **changes):
         path = tmp_path / "toy" / "claims.yaml"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(yaml.safe_dump([ENTRY | changes], sort_keys=False))
+        path.write_text(yaml.safe_dump([entry | changes], sort_keys=False))
         return read_claims([path], SCHEMA)
 
-    return entry
+    return read_one
 
 
 def test_an_entry_stands_for_a_claim_per_combination_of_its_values(read):
@@ -57,6 +57,16 @@ def test_a_key_that_becomes_null_is_left_out(read):
     each = ENTRY["each"] | {"note": [None, "ours"]}
     assert [claim.get("note") for claim in read(each=each, note="{note}")] == [None, "ours"]
     assert "note" not in read(each=each, note="{note}")[0]
+
+
+def test_a_claim_needs_scale_laptop_unless_it_says_otherwise(read):
+    several = {"each": [{"name": ["a"]}, {"least": [1]}, {"s": ["smoke", "paper"]}]}
+    assert {claim["needs"] for claim in read(needs="{s}", id="toy.{s}", **several)} == {
+        "smoke",
+        "paper",
+    }
+    left_out = {key: part for key, part in ENTRY.items() if key != "needs"}
+    assert [claim["needs"] for claim in read(entry=left_out)] == ["laptop", "laptop"]
 
 
 @pytest.mark.parametrize(

@@ -153,3 +153,38 @@ def test_every_relative_link_leads_to_a_file(path):
 def test_a_link_that_leads_nowhere_would_be_seen():
     text = '[a](b.md#c) ![d](e/f.png) <img src="g.png"> [h](https://i.j) [k](#l) <a href="m.md">'
     assert LINK.findall(text) == ["b.md", "e/f.png", "g.png", "m.md"]
+
+
+ENEMY = "a | b <script>alert(1)</script> `c` **d**\n<!-- end: claims toy --> [e](javascript:f)"
+
+
+def test_no_document_shows_words_as_markup(published):
+    shown = documents.words(ENEMY)
+    other = copy.deepcopy(published)
+    paper, figure = other.ledger[0]["table"].split("/")
+    other.titles[paper][figure] = ENEMY
+    other.ledger[0] |= {"statement": ENEMY, "id": ENEMY, "group": ENEMY}
+    other.jobs.loc[other.jobs["seconds"].idxmax(), "job"] = ENEMY
+    other.costs.loc[0, "figure"] = ENEMY
+    made = other.made[f"{paper}/{figure}"]
+    made["git"] |= {"tag": ENEMY, "commit": "`<b>|</b>`"}
+    made["python"] = ENEMY
+    names = ["run", "verdicts", "figures", "slowest jobs", "figure costs", f"claims {paper}"]
+    text = "\n".join(f"<!-- generated: {name} -->\n<!-- end: {name} -->\n" for name in names)
+    filled = documents.fill(text, other)
+    assert filled.count(shown) == 8
+    assert documents.fill(filled, other) == filled
+    assert not re.search(r"(?<!\\)<(script|b>|!-- end: claims toy)", filled)
+    tables = re.findall(r"(?:^\|.*\n)+", filled, re.M)
+    assert len(tables) == 5
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+
+
+def test_tables_of_code_outside_git_are_said_to_be_of_an_unknown_commit(published):
+    other = copy.deepcopy(published)
+    for made in other.made.values():
+        for part in (made, *made.get("runs", ())):
+            part["git"] = {"commit": None, "tag": None, "dirty": None}
+    line = documents.run_line(other)
+    assert "were made by commit unknown (git did not know the code); torch" in line

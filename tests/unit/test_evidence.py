@@ -15,7 +15,6 @@ from feature_alignment.evidence import PROVENANCE, read_evidence
 from feature_alignment.plots import draw
 from feature_alignment.publish import captions
 from feature_alignment.publish.costs import read_costs, read_jobs
-from feature_alignment.publish.documents import Published, run_line
 from feature_alignment.run.spec import SCALES
 from feature_alignment.storage import write_json
 from feature_alignment.tables import meta_path, read_table, tidy, write_table
@@ -69,10 +68,7 @@ def replaced(old, new):
 
 HEAD = "paper,run,seed,step,epoch,layer,split,at,noise,measure,value"
 DAMAGED = [
-    (
-        replaced("0.5\ntoy,a,1", "nan\ntoy,a,1"),
-        "got 1 that are not, .*seed 0.*m, value nan",
-    ),
+    (replaced("0.5\ntoy,a,1", "nan\ntoy,a,1"), "got 1 that are not, .*seed 0.*m, value nan"),
     (replaced("1.5", "inf"), "got 2 that are not, the first .*run a, seed 1,.*value inf"),
     (replaced("1.5", ""), "got 2 that are not"),
     (replaced("1.5", "high"), "holds something that is not a number"),
@@ -157,10 +153,7 @@ OTHERWISE = [
     (having(datasets={}), "datasets: the provenance says none, the table or figure is of mnist"),
     (having(datasets={"svhn": {"note": ""}}), "datasets: the provenance says svhn, the"),
     (having(spec={"scale": "laptop", "figure": "fig2"}), "the figure: the provenance says fig2"),
-    (
-        having(spec={"scale": "paper", "figure": "fig1"}),
-        "the scale: the provenance says lapt",
-    ),
+    (having(spec={"scale": "paper", "figure": "fig1"}), "the scale: the provenance says lapt"),
     (having(wall_time_s=-1.0), "wall_time_s: -1.0 is less than the minimum of 0"),
     (having(packages={"numpy": "2"}), "packages: 'torch' is a required property"),
 ]
@@ -291,20 +284,11 @@ ARRAYS = {
 }
 OTHER_ARRAYS = [
     ({"images": np.zeros((3, 3, 4))}, r"images: expected 2 along 'step', as in steps, got 3"),
-    (
-        {"images": np.zeros((2, 3))},
-        r"images: expected the axes \(step, y, x\), got the shape",
-    ),
+    ({"images": np.zeros((2, 3))}, r"images: expected the axes \(step, y, x\), got the shape"),
     ({"images": np.zeros((2, 0, 4))}, "images: expected some along 'y', .* got 0"),
-    (
-        {"images": np.full((2, 3, 4), np.nan)},
-        "images: expected finite numbers, got 24 that",
-    ),
+    ({"images": np.full((2, 3, 4), np.nan)}, "images: expected finite numbers, got 24 that"),
     ({"images": np.full((2, 3, 4), np.inf, np.float16)}, "got 24 that are not"),
-    (
-        {"images": np.zeros((2, 3, 4), complex)},
-        "expected numbers or names, got the type complex",
-    ),
+    ({"images": np.zeros((2, 3, 4), complex)}, "expected numbers or names, got the type complex"),
     ({"steps": np.array([{}, {}])}, "is not a file of named arrays"),
     ({"steps": np.float64(1)}, r"steps: expected the axes \(step\), got the shape \(\)"),
     ({"names": np.array([b"a", b"b"])}, "expected numbers or names, got the type"),
@@ -352,11 +336,3 @@ def test_a_caption_is_of_a_figure_that_there_is(tmp_path, name, message):
     options |= {"ledger": tmp_path / "ledger.json", "out": tmp_path, "tables": f"{name}.csv"}
     with pytest.raises(ValueError, match=message):
         captions.main([f"--{option}={value}" for option, value in options.items()])
-
-
-def test_what_no_commit_made_is_not_published(path):
-    meta = json.loads(meta_path(path).read_text())
-    meta["git"] = {"commit": None, "tag": None, "dirty": None}
-    published = Published("reference/laptop", {}, [], pd.DataFrame(), pd.DataFrame(), {"a/b": meta})
-    with pytest.raises(ValueError, match="made outside a git checkout, so that no commit is known"):
-        run_line(published)

@@ -1,3 +1,4 @@
+import csv
 import json
 
 import pytest
@@ -112,10 +113,7 @@ def test_one_seed_is_inconclusive_and_has_no_interval(audit):
         ({"evidence": {"table": "toy/fig1", "where": "noise == 1"}}, "no rows with measure"),
         ({"test": CLAIM["test"] | {"x": "stp"}}, "no column 'stp'; the table has: paper"),
         ({"test": CLAIM["test"] | {"y": "mm"}}, "no rows with measure 'mm'"),
-        (
-            {"test": CLAIM["test"] | {"criterion": "rises"}},
-            "unknown value 'rises'.*: increases, ",
-        ),
+        ({"test": CLAIM["test"] | {"criterion": "rises"}}, "unknown value 'rises'.*: increases, "),
         (
             {"test": CLAIM["test"] | {"min_chnge": 1}},
             r"unknown key 'min_chnge' \(did you mean 'min_change'\?\)",
@@ -201,3 +199,12 @@ def test_where_some_seeds_have_a_bound_alone_the_verdict_is_open(audit, tmp_path
     assert row["verdict"] == "not run"
     with pytest.raises(ValueError, match="no rows with measure 'm_over'"):
         audit({"evidence": evidence, "test": test | {"y": "m_over"}}, **options)
+
+
+def test_no_cell_of_the_csv_is_a_formula_and_the_json_is_as_said(audit, tmp_path):
+    said = '=HYPERLINK("http://example.org")'
+    [row] = audit({"statement": said, "note": "@SUM(A1)"})
+    assert (row["statement"], row["note"]) == (said, "@SUM(A1)")
+    [cells] = csv.DictReader((tmp_path / "ledger.csv").read_text().splitlines())
+    assert (cells["statement"], cells["note"]) == (f"'{said}", "'@SUM(A1)")
+    assert cells["id"] == "toy.fig1.rises"

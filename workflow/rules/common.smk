@@ -1,5 +1,7 @@
 import hashlib
 import json
+import re
+import shlex
 import sys
 from functools import cache
 from pathlib import Path
@@ -40,7 +42,14 @@ except (ValueError, OSError) as error:
 REDRAWS = Path(config["results"]).resolve() == Path("reference").resolve()
 RESULTS = f"{'results/reference' if REDRAWS else config['results']}/{config['scale']}"
 
-shell.prefix(f"set -euo pipefail; export PYTHONPATH={str(ROOT / 'src')!r}; ")
+for name, folder in {"the repository": str(ROOT), "results": RESULTS}.items():
+    if set(folder) & set("{}<>"):
+        raise WorkflowError(
+            f"expected a folder of {name} without {{, }}, < and >, which Snakemake takes for"
+            f" variables; got {folder}; give it another name"
+        )
+
+shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(ROOT / 'src'))}; ")
 
 
 wildcard_constraints:
@@ -217,11 +226,23 @@ def measurements_of(paper, figure):
 
 
 def record_of(paper, figure):
-    """What a table takes from the figure's record and from the labels of its runs, as JSON."""
+    """A function for what a table takes from the figure's record and from the labels of its runs.
+
+    Of the JSON that a function returns no braces are taken for wildcards.
+    """
     known = PAPERS[paper].figures[figure]
     record = {key: known[key] for key in ("columns", "published") if key in known}
     runs = PAPERS[paper].runs_of(figure, config["scale"])
-    return json.dumps(record | {"labels": {run: PAPERS[paper].labels(run) for run in runs}})
+    text = json.dumps(record | {"labels": {run: PAPERS[paper].labels(run) for run in runs}})
+    return lambda wildcards: text
+
+
+def shown_title(paper, figure):
+    """A figure's title for the report, which would take ``{a}`` for a wildcard and ``</`` for HTML.
+
+    An invisible character after a brace or an angle bracket keeps it from that.
+    """
+    return re.sub("(?<=[{<])", "\u2060", PAPERS[paper].figures[figure]["title"])
 
 
 def caption_of(paper, figure):

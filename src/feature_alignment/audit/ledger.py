@@ -10,6 +10,7 @@ import pandas as pd
 
 from feature_alignment import command
 from feature_alignment.audit.claims import read_claims
+from feature_alignment.audit.condition import select
 from feature_alignment.audit.criteria import CRITERIA
 from feature_alignment.audit.criterion import CONTRADICTED, INCONCLUSIVE, SUPPORTED
 from feature_alignment.audit.judging import Rows
@@ -17,6 +18,7 @@ from feature_alignment.evidence import read_evidence
 from feature_alignment.run.spec import SCALES
 from feature_alignment.schema import validate
 from feature_alignment.storage import read_json, replacing, sha256, write_json
+from feature_alignment.tables import guarded
 
 NOT_RUN = "not run"
 VERDICTS = (SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_RUN)
@@ -40,9 +42,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = [judge(claim, tables, arguments.scale) for claim in claims]
     write_json(arguments.json, rows)
     with replacing(arguments.csv) as temporary:
-        pd.DataFrame(rows).astype({"n": "Int64"}).to_csv(
-            temporary, index=False, lineterminator="\n"
-        )
+        table = guarded(pd.DataFrame(rows).astype({"n": "Int64"}))
+        table.to_csv(temporary, index=False, lineterminator="\n")
     if arguments.only is not None:
         print(*map(line, rows), sep="\n")
     noun = "claim" if len(rows) == 1 else "claims"
@@ -105,7 +106,9 @@ def judge(claim: Mapping, tables: Mapping[str, Path], scale: str) -> dict:
     try:
         table, _ = read_evidence(path, figure=name, scale=scale)
         Rows(table).check(criterion.names(options))
-        chosen = _selected(table, claim["evidence"].get("where"))
+        chosen = table
+        if "where" in claim["evidence"]:
+            chosen = select(table, claim["evidence"]["where"])
         if SCALES.index(scale) >= SCALES.index(claim["needs"]):
             outcome = criterion(chosen, **options)
             numbers = {key: _finite(getattr(outcome, key)) for key in ("estimate", "low", "high")}
@@ -114,15 +117,6 @@ def judge(claim: Mapping, tables: Mapping[str, Path], scale: str) -> dict:
     except ValueError as error:
         raise ValueError(f"claim {claim['id']}: {path}: {error}") from error
     return row
-
-
-def _selected(table: pd.DataFrame, where: str | None) -> pd.DataFrame:
-    if where is None:
-        return table
-    try:
-        return table.query(where, engine="python")
-    except (pd.errors.UndefinedVariableError, SyntaxError, TypeError) as error:
-        raise ValueError(f"cannot select rows where {where!r}: {error}") from error
 
 
 def read_ledger(path: Path) -> list[dict]:

@@ -15,8 +15,12 @@ from feature_alignment.storage import write_text
 ALIKE = 3
 """How many values of one setting are listed."""
 
-_MARKUP = re.compile(r"^(?=\W|\w+[.)])|(?=[\\`*_|{}]|::)|(?<={)(?=[%#])")
-"""Where reStructuredText or Jinja could see more than words: a backslash goes there."""
+_START = re.compile(r"^(?=\W|\w+[.)])")
+_MARKUP = re.compile(r"(?=[\\`*|{}@]|_(?![^\W_])|:\S)|(?<={)(?=[%#])")
+"""Where reStructuredText or Jinja could see more than words: a backslash goes there. A line may
+start as a list does; references end in ``_``; addresses, which become links, have ``:`` or ``@``.
+"""
+_BLANK = re.compile(r"[\s\x00-\x1f\x7f]+")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -56,7 +60,13 @@ def _record_of(table: Path, papers: Mapping[str, Paper]) -> tuple[Paper, str]:
 
 def plain(text: str) -> str:
     """Return words, on one line, for a report that reads reStructuredText and Jinja in them."""
-    return _MARKUP.sub(r"\\", " ".join(text.split()))
+    found = inside(text)
+    return found if found.startswith("\\") else _START.sub(r"\\", found)
+
+
+def inside(text: str) -> str:
+    """Return such words for the inside of a line."""
+    return _MARKUP.sub(r"\\", _BLANK.sub(" ", text).strip())
 
 
 def made(table: Path, scale: str) -> str:
@@ -101,13 +111,13 @@ def departures(paper: Paper, figure: str, scale: str) -> str:
                 if pair[0] != pair[1]:
                     changed.setdefault(key, {})[pair] = None
     items = [
-        f"{key} " + _listed([f"{here} instead of {full}" for here, full in pairs])
+        inside(f"{key} " + _listed([f"{here} instead of {full}" for here, full in pairs]))
         for key, pairs in changed.items()
     ]
     for runs, others, what in ((whole, there, "left out"), (there, whole, "at this scale alone")):
         names = [run for run in runs if run not in others]
         if names:
-            items.append(f"runs {what}: {_listed(names)}")
+            items.append(inside(f"runs {what}: {_listed(names)}"))
     return f"**Departs from the full scale:** {'; '.join(items)}." if items else ""
 
 
@@ -132,7 +142,7 @@ def verdicts(claims: Sequence[Mapping]) -> str:
         return "**Claims:** none is stated about this figure."
     lines = [f"**Claims:** {counts(claims)}.", ""]
     for row in claims:
-        line = f"- *{row['verdict']}*: {plain(row['statement'])} {number(row['estimate'])}"
+        line = f"- *{inside(row['verdict'])}*: {plain(row['statement'])} {number(row['estimate'])}"
         if row["low"] != row["high"]:  # the same where a value is exact
             line += f" ({interval(row)}; n = {row['n']})"
         if row["group"] is not None:

@@ -24,21 +24,15 @@ import pandas as pd
 from feature_alignment import command
 from feature_alignment.audit.ledger import number
 from feature_alignment.evidence import check_evidence
+from feature_alignment.publish.markdown import code, words
 from feature_alignment.storage import replacing, sha256, write_text
-from feature_alignment.tables import read_table, where
+from feature_alignment.tables import guarded, read_table, where
 
 ROUNDING = 1e-12
 """A spread below this share of the values is rounding: a sum of a few thousand terms in float64."""
 
 FRESH, PUBLISHED = "fresh", "published"
-COUNTS = (
-    "values",
-    "differing",
-    "without_spread",
-    "only_fresh",
-    "only_published",
-    "not_numbers",
-)
+COUNTS = ("values", "differing", "without_spread", "only_fresh", "only_published", "not_numbers")
 COLUMNS = (
     "table",
     "measure",
@@ -75,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     table = compare(arguments.fresh, arguments.published)
     with replacing(arguments.csv) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
+        guarded(table).to_csv(temporary, index=False, lineterminator="\n")
     lines = summary(table)
     if arguments.page is not None:
         write_text(arguments.page, page(table))
@@ -349,7 +343,7 @@ def page(table: pd.DataFrame) -> str:
     counts = ["differing", "only_fresh", "only_published", "not_numbers"]
     different = table[(table[counts] > 0).any(axis=1)]
     lines = ["# The tables of a run beside the published ones", ""]
-    lines += [f"- {line}" for line in summary(table)]
+    lines += [f"- {words(line)}" for line in summary(table)]
     if not different.empty:
         lines += ["", *_markdown(different)]
     lines += ["", _EXPLANATION]
@@ -365,7 +359,7 @@ def _markdown(table: pd.DataFrame) -> Iterator[str]:
     for row in table.itertuples():
         sizes = (row.largest_difference, row.largest_in_spreads, row.median_in_spreads)
         told = [number(None if pd.isna(size) else size) for size in sizes]
-        cells = (row.table, f"`{row.measure}`", row.values, row.differing, *told)
+        cells = (words(row.table), code(str(row.measure)), row.values, row.differing, *told)
         cells += (row.only_fresh, row.only_published, row.not_numbers)
         yield f"| {' | '.join(map(str, cells))} |"
 

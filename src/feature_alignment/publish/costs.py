@@ -10,6 +10,7 @@ import pandas as pd
 from feature_alignment import command
 from feature_alignment.evidence import read_evidence
 from feature_alignment.storage import replacing
+from feature_alignment.tables import guarded, unguarded
 
 TOTAL = "total"
 _MOMENT_S = 0.5
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     for path, table in found.items():
         with replacing(path) as temporary:
-            table.to_csv(temporary, sep="\t", index=False, lineterminator="\n")
+            guarded(table).to_csv(temporary, sep="\t", index=False, lineterminator="\n")
     print("core-minutes per figure; a run that feeds several figures counts in each")
     print(found[arguments.out].to_string(index=False))
     print(", ".join(f"{name}: {value}" for name, value in summary(found[arguments.jobs]).items()))
@@ -63,7 +64,7 @@ def read_jobs(path: Path) -> pd.DataFrame:
 def _read(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
     """Read tab-separated costs, none of which is negative or missing."""
     try:
-        table = pd.read_csv(path, sep="\t")
+        table = unguarded(pd.read_csv(path, sep="\t"))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a table of costs: {error}") from error
     if list(table.columns) != list(columns) or table.empty:

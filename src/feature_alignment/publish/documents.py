@@ -7,25 +7,21 @@ run``, ``slowest jobs`` and ``figure costs`` for what the run cost.
 """
 
 import argparse
+import html
 import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 
 from feature_alignment import command
-from feature_alignment.audit.ledger import (
-    NOT_RUN,
-    VERDICTS,
-    counts,
-    interval,
-    number,
-    read_ledger,
-)
+from feature_alignment.audit.ledger import NOT_RUN, VERDICTS, counts, interval, number, read_ledger
 from feature_alignment.evidence import read_evidence
 from feature_alignment.publish.costs import TOTAL, read_costs, read_jobs, slowest, summary
+from feature_alignment.publish.markdown import code, words
 from feature_alignment.publish.thumbnails import thumbnail
 from feature_alignment.run.spec import figure_titles
 from feature_alignment.storage import replacing, write_json, write_text
@@ -155,17 +151,15 @@ def run_line(published: Published) -> str:
     made = ", ".join([*sorted(packages, reverse=True), *sorted(systems)])
     origin = "commit " if len(commits) == 1 else f"{len(commits)} commits: "
     origin += ", ".join(sorted(commits))
-    return f"The {len(metas)} tables in `{published.folder}` were made by {origin}; {made}.\n"
+    tables = f"The {len(metas)} tables in {code(published.folder)}"
+    return f"{tables} were made by {origin}; {words(made)}.\n"
 
 
 def _commit(state: Mapping) -> str:
     if state["commit"] is None:
-        raise ValueError(
-            "a table to publish was made outside a git checkout, so that no commit is known; make"
-            " it again in a clone that git can read (git status must work there)"
-        )
-    tag = f" ({state['tag']})" if state.get("tag") else ""
-    return f"`{state['commit'][:12]}`{tag}" + (" with changes" if state["dirty"] else "")
+        return "unknown (git did not know the code)"
+    tag = f" ({words(state['tag'])})" if state.get("tag") else ""
+    return code(state["commit"][:12]) + tag + (" with changes" if state["dirty"] else "")
 
 
 def verdict_table(published: Published) -> str:
@@ -173,7 +167,7 @@ def verdict_table(published: Published) -> str:
     lines = [f"| | {' | '.join(VERDICTS)} | claims |", "|---|" + "---|" * (len(VERDICTS) + 1)]
     for paper in published.titles:
         rows = [row for row in published.ledger if row["paper"] == paper]
-        lines.append(f"| [`{paper}`](papers/{paper}/README.md) {_counted(rows)}")
+        lines.append(f"| [{code(paper)}](papers/{quote(paper)}/README.md) {_counted(rows)}")
     lines.append(f"| all {_counted(published.ledger)}")
     return "\n".join(lines) + "\n"
 
@@ -190,12 +184,12 @@ def figure_table(published: Published) -> str:
     for paper, figures in published.titles.items():
         for figure, title in figures.items():
             rows = [row for row in published.ledger if row["table"] == f"{paper}/{figure}"]
-            source = f"{published.folder}/thumbnails/{paper}/{figure}.png"
-            image = f'<img src="{source}" width="240" alt="{figure}">'
+            source = quote(f"{published.folder}/thumbnails/{paper}/{figure}.png")
+            image = f'<img src="{source}" width="240" alt="{html.escape(figure)}">'
             verdicts = counts(rows).replace(", ", "<br>")
-            page = f"[`{paper}/{figure}`](papers/{paper}/README.md)"
+            page = f"[{code(f'{paper}/{figure}')}](papers/{quote(paper)}/README.md)"
             cost = f"{costs[paper, figure]:.1f}" if (paper, figure) in costs else ""
-            lines.append(f"| {image} | {page}<br>{title} | {verdicts} | {cost} |")
+            lines.append(f"| {image} | {page}<br>{words(title)} | {verdicts} | {cost} |")
     scales = sorted({row["scale"] for row in published.ledger})
     lines += ["", f"Scale: {', '.join(scales)}. All claims: {counts(published.ledger)}."]
     return "\n".join(lines) + "\n"
@@ -222,7 +216,7 @@ def slowest_jobs(published: Published) -> str:
     lines = ["| job | seconds | CPU seconds | memory (MiB) |", "|---|---|---|---|"]
     for job in slowest(published.jobs, SLOWEST):
         cells = (f"{job[name]:.0f}" for name in ("seconds", "cpu_seconds", "memory_mib"))
-        lines.append(f"| `{job['job']}` | {' | '.join(cells)} |")
+        lines.append(f"| {code(job['job'])} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -230,7 +224,8 @@ def figure_costs(published: Published) -> str:
     """Return the table of what each figure and paper cost."""
     lines = ["| figure | jobs | core-minutes |", "|---|---|---|"]
     for row in published.costs.itertuples():
-        name = f"`{row.paper}/{row.figure}`" if row.figure != TOTAL else f"**{row.paper}**"
+        total = row.figure == TOTAL
+        name = f"**{words(row.paper)}**" if total else code(f"{row.paper}/{row.figure}")
         lines.append(f"| {name} | {row.jobs} | {row.core_minutes:.1f} |")
     return "\n".join(lines) + "\n"
 
@@ -243,8 +238,8 @@ def claim_table(rows: Sequence[Mapping]) -> str:
         needs = f" (needs scale {row['needs']})" if row["verdict"] == NOT_RUN else ""
         cells = (
             row["verdict"] + needs,
-            f"`{row['id']}`<br>{row['statement']}",
-            "<br>".join(filter(None, (number(row["estimate"]), row["group"]))),
+            f"{code(row['id'])}<br>{words(row['statement'])}",
+            "<br>".join(filter(None, (number(row["estimate"]), words(row["group"] or "")))),
             interval(row),
             str(row["n"] or ""),
         )

@@ -63,12 +63,17 @@ class Paper:
             schemas: The folder of the schemas that papers share.
 
         Raises:
-            ValueError: If the file does not fit its schema, a family names an unknown
-                experiment, a run an unknown family or a figure an unknown run or setting, two runs
-                share a name, a run's settings do not fit the schema of its experiment or
-                override those of a scale at which it is not defined, or published numbers do not
-                fit the schema ``published`` in ``settings.yaml``.
+            ValueError: If the folder's name is not one of a module, the file does not fit its
+                schema, a family names an unknown experiment, a run an unknown family or a figure an
+                unknown run or setting, two runs share a name, a run's settings do not fit the
+                schema of its experiment or override those of a scale at which it is not defined,
+                or published numbers do not fit the schema ``published`` in ``settings.yaml``.
         """
+        if not re.fullmatch("[a-z0-9_]+", path.parent.name):
+            raise ValueError(
+                f"{path}: expected a folder named in lower-case letters, digits and _, got "
+                f"{path.parent.name!r}"
+            )
         content = read_yaml(path)
         validate(content, read_schema(schemas / "paper.schema.yaml"), str(path))
         families = content["families"]
