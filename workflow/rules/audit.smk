@@ -11,6 +11,7 @@ rule judge_claims:
         claims=CLAIMS_FILES,
         schema=repository("workflow/schemas/claims.schema.yaml"),
         tables=tables_of(figures_under_audit(), "audit of published tables"),
+        metas=metas_of(figures_under_audit()),
     output:
         json="<results>/audit/ledger.json",
         csv="<results>/audit/ledger.csv",
@@ -42,6 +43,7 @@ for paper, figure in figures_under_audit():
             claims=CLAIMS_FILES,
             schema=repository("workflow/schemas/claims.schema.yaml"),
             table=tables_of([(paper, figure)], f"audit of {paper}/{figure}"),
+            meta=metas_of([(paper, figure)]),
         output:
             json=f"<results>/audit/{paper}/{figure}.json",
             csv=f"<results>/audit/{paper}/{figure}.csv",

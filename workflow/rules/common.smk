@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import re
 import shlex
 import sys
 from functools import cache
@@ -16,7 +17,9 @@ from feature_alignment.audit.claims import read_claims
 from feature_alignment.data.registry import BUNDLED, read_registry
 from feature_alignment.models.architectures import model_modules
 from feature_alignment.provenance import code_hash, existing, git_state
-from feature_alignment.run.spec import SCALES, read_papers, read_yaml, validate
+from feature_alignment.run.configuration import check
+from feature_alignment.run.spec import SCALES, read_papers
+from feature_alignment.schema import read_schema, read_yaml
 from feature_alignment.storage import at_home
 
 IS_HERE = Path.cwd() == ROOT.resolve()
@@ -36,8 +39,9 @@ if not os.access(Path.cwd(), os.W_OK):
 SCHEMAS = ROOT / "workflow" / "schemas"
 
 try:
-    read_yaml(ROOT / "config" / "config.yaml")  # finds keys given twice
-    validate(config, read_yaml(SCHEMAS / "config.schema.yaml"), "configuration")
+    for path in workflow.configfiles:
+        read_yaml(path)  # finds keys given twice
+    check(config, read_schema(SCHEMAS / "config.schema.yaml"), ROOT)
     RESULTS_FOLDER = at_home(config["results"])
     DATA_FOLDER = at_home(config["data_dir"]) if config["data_dir"] else ""
     DATASETS = read_registry(ROOT / "data" / "datasets.csv")
@@ -57,6 +61,13 @@ REFERENCE = ROOT / "reference"
 REDRAWS = RESULTS_FOLDER == Path("reference") or RESULTS_FOLDER.resolve() == REFERENCE.resolve()
 RESULTS = f"{'results/reference' if REDRAWS else RESULTS_FOLDER}/{config['scale']}"
 PUBLISHED = repository(f"reference/{config['scale']}")
+
+for name, folder in {"the repository": str(ROOT), "results": RESULTS}.items():
+    if set(folder) & set("{}<>"):
+        raise WorkflowError(
+            f"expected a folder of {name} without {{, }}, < and >, which Snakemake takes for"
+            f" variables; got {folder}; give it another name"
+        )
 
 
 def prefix_of_shells():
@@ -255,11 +266,23 @@ def measurements_of(paper, figure):
 
 
 def record_of(paper, figure):
-    """What a table takes from the figure's record and from the labels of its runs, as JSON."""
+    """A function for what a table takes from the figure's record and from the labels of its runs.
+
+    Of the JSON that a function returns no braces are taken for wildcards.
+    """
     known = PAPERS[paper].figures[figure]
     record = {key: known[key] for key in ("columns", "published") if key in known}
     runs = PAPERS[paper].runs_of(figure, config["scale"])
-    return json.dumps(record | {"labels": {run: PAPERS[paper].labels(run) for run in runs}})
+    text = json.dumps(record | {"labels": {run: PAPERS[paper].labels(run) for run in runs}})
+    return lambda wildcards: text
+
+
+def shown_title(paper, figure):
+    """A figure's title for the report, which would take ``{a}`` for a wildcard and ``</`` for HTML.
+
+    An invisible character after a brace or an angle bracket keeps it from that.
+    """
+    return re.sub("(?<=[{<])", "\u2060", PAPERS[paper].figures[figure]["title"])
 
 
 def caption_of(paper, figure):

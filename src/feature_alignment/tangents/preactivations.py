@@ -134,9 +134,7 @@ def _rows(layer: LayerPass) -> Iterator[Tensor]:
     return layer.rule.unit_gradients(layer)
 
 
-def _chain(
-    network: nn.Sequential,
-) -> tuple[list[str], list[nn.Linear], list[list[nn.Module]]]:
+def _chain(network: nn.Sequential) -> tuple[list[str], list[nn.Linear], list[list[nn.Module]]]:
     """Split the chain into linear layers and, before each but the first, what acts on units."""
     pointwise = (nn.ReLU, nn.GELU, nn.Tanh, nn.Identity)
     names, linears, activations = [], [], []
