@@ -272,7 +272,7 @@ def test_a_signature_becomes_a_schema():
             "criterion": True,
             "x": {"type": "string"},
             "y": {"anyOf": [{"type": "string"}, {"type": "number"}]},
-            "over": {"type": "array", "items": {"type": "string"}},
+            "over": {"type": "array", "items": {"type": "string"}, "uniqueItems": True},
             "between": {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
             "bound": {"type": "number", "minimum": -1, "maximum": 1},
             "at": {"anyOf": [{"type": "number"}, {"enum": ["first", "last", "all"]}]},

@@ -67,6 +67,18 @@ def test_a_malformed_dataset_is_refused(tmp_path, changes, message):
         read_registry(write_registry(tmp_path / "r.csv", TOY, **changes))
 
 
+@pytest.mark.parametrize("file", ["../images.gz", "toy/../../images.gz", "/tmp/images.gz"])
+def test_a_raw_file_lies_in_the_raw_folder(tmp_path, file):
+    with pytest.raises(ValueError, match="as file of|expected a path without"):
+        read_registry(write_registry(tmp_path / "r.csv", TOY, file=file))
+
+
+@pytest.mark.parametrize("name", ["../mnist", "a/b", "a|.*", "$(touch pwned)", "", "{x}"])
+def test_a_dataset_s_name_is_one_word(tmp_path, name):
+    with pytest.raises(ValueError, match="as name of"):
+        read_registry(write_registry(tmp_path / "r.csv", TOY, name=name))
+
+
 FIRST = "cifar10,CIFAR10,10,3x32x32,5,2,compressed,toy/images.gz,"
 
 

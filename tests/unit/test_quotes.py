@@ -130,6 +130,15 @@ def test_placeholders_and_numbers_must_pair_up(published):
             quotes.check("", [quoting(where=LAST) | {"quote": words}], published)
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["is {0.__class__} here", "is {:>1000000000} here", "is {0} {{", "is {!r}", "{:.2f} {a}"],
+)
+def test_a_placeholder_reaches_nothing_but_a_number(published, words):
+    with pytest.raises(ValueError, match="expected no braces but"):
+        quotes.check("", [quoting(where=LAST) | {"quote": words}], published)
+
+
 def test_one_way_to_write_numbers():
     assert quotes.plain("\N{MINUS SIGN}0.5  to\n10.05, 28 800 of 1 000 000, 5 10") == (
         "-.5 to 10.05, 28800 of 1000000, 5 10"

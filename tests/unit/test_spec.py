@@ -1,3 +1,4 @@
+import math
 import shutil
 from pathlib import Path
 
@@ -101,6 +102,13 @@ VGG_MODEL, B1 = "families: {ansatz_vgg: {settings: {model: ", "figures: {b1_nfa_
         (VGG_MODEL + "{bias: true}}}}", "model: unknown key 'bias'; allowed: architecture"),
         (MLP + "{settings: {batch_size: 128.0}}}", "batch_size: 128.0 is not of type 'integer'"),
         (MLP + "{settings: {batch_size: many}}}", "batch_size: 'many' is not of type 'integer'"),
+        (MLP + "{settings: {batch_size: 10000000000}}}", "batch_size: 10000000000 is greater than"),
+        (MLP + "{settings: {seeds: 10001}}}", "seeds: 10001 is greater than the maximum of 10000"),
+        (MLP + "{settings: {seeds: true}}}", "seeds: True is not of type 'integer'"),
+        (
+            MLP + "{settings: {learning_rate: {first_epoch: 1e-4}}}}",
+            r"rate\.first_epoch: '1e-4' is not of type 'number'; YAML reads it as text",
+        ),
     ],
 )
 def test_errors_in_settings_say_how_to_fix_them(tmp_path, changes, message):
@@ -112,6 +120,21 @@ def test_errors_in_settings_say_how_to_fix_them(tmp_path, changes, message):
 @pytest.mark.parametrize(
     "changes, message",
     [
+        (
+            MLP + "{settings: {learning_rate: {first_epoch: .nan}}}}",
+            r"families\.ansatz_mlp\.settings\.learning_rate\.first_epoch: expected a finite number",
+        ),
+        (
+            MLP + "{settings: {epochs: 1180591620717411303424}}}",
+            r"settings\.epochs: expected a number of at most",
+        ),
+        ("runs: {mlp_gtsrb: {at: [paper, paper]}}", r"runs\.mlp_gtsrb\.at: 'paper' is given twice"),
+        (
+            B1 + "{published: {a: [1]}}}",
+            r"published: expected its schema, 'published', in settings",
+        ),
+        ("figures: []", r"figures: \[\] is not of type 'object'"),
+        ("runs: [a]", r"runs: \['a'\] is not of type 'object'"),
         (MNIST + "{family: ansatz_mpl}}", r"unknown family 'ansatz_mpl' .*'ansatz_mlp'\?\)"),
         (B1 + "{runs: [mlp_minst]}}", r"unknown run 'mlp_minst' \(did you mean 'mlp_mnist'\?\)"),
         (
@@ -135,6 +158,58 @@ def test_errors_in_settings_say_how_to_fix_them(tmp_path, changes, message):
 def test_errors_in_the_file_are_found_on_reading(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
         Paper.read(edited(tmp_path, changes), SCHEMAS)
+
+
+PUBLISHED = [
+    (["mnist", "full", 0], -0.1, r"mnist\.full\.0: -0.1 is less than the minimum of 0"),
+    (["mnist", "fixed", 1], 17.5, r"mnist\.fixed\.1: 17.5 is greater than the maximum of 1"),
+    (["mnist", "sizes", 0], 250, r"mnist\.sizes: 250 is given twice"),
+    (["mnist", "sizes", 0], 0, r"mnist\.sizes\.0: 0 is less than the minimum of 1"),
+    (["mnist", "fixd"], [0.1], r"mnist: unknown key 'fixd' \(did you mean 'fixed'"),
+    (["mnist", "full"], {}, r"mnist\.full: \{\} is not of type 'array'"),
+    (["mnist"], None, "mnist: None is not of type 'object'"),
+    (["mnist", "full", 0], math.nan, r"mnist\.full\.0: expected a finite number, got nan"),
+]
+
+
+@pytest.mark.parametrize("path, value, message", PUBLISHED, ids=range(len(PUBLISHED)))
+def test_numbers_that_no_paper_can_have_published_are_an_error(tmp_path, path, value, message):
+    shutil.copytree(PAPERS / "lejeune2024", tmp_path / "lejeune2024")
+    file = tmp_path / "lejeune2024" / "paper.yaml"
+    content = read_yaml(file)
+    *parents, last = path
+    part = content["figures"]["fig4_sample_complexity"]["published"]
+    for name in parents:
+        part = part[name]
+    part[last] = value
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    with pytest.raises(ValueError, match=message) as error:
+        Paper.read(file, SCHEMAS)
+    assert "lejeune2024/paper.yaml" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("figures: []", r"figures: \[\] is not of type 'object'"),
+        ("[]", r"top level: \[\] is not of type 'object'"),
+        ("runs: {}", "top level: 'figures' is a required property"),
+        ("figures: {a: [1]}", r"figures\.a: \[1\] is not of type 'object'"),
+        ("figures: {a: {caption: b}}", r"figures\.a: 'title' is a required property"),
+        ("figures: {a: {title: [b]}}", r"figures\.a\.title: \['b'\] is not of type 'string'"),
+    ],
+)
+def test_titles_are_those_of_figures_by_name(tmp_path, text, message):
+    (tmp_path / "paper.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        figure_titles([tmp_path / "paper.yaml"])
+
+
+def test_a_folder_without_papers_is_an_error_that_says_where_to_start(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"/<key>/paper\.yaml in .*, found none; start in the root"
+    ):
+        read_papers(tmp_path, SCHEMAS)
 
 
 def test_a_key_given_twice_is_an_error_with_its_line(tmp_path):

@@ -14,7 +14,7 @@ from feature_alignment.data import stand_ins
 from feature_alignment.data.readers import Arrays, read
 from feature_alignment.data.registry import BUNDLED, LOCAL, Dataset, read_registry
 from feature_alignment.data.sources import CLASS_FOLDERS, locate
-from feature_alignment.storage import replacing, sha256, write_json
+from feature_alignment.storage import at_home, replacing, sha256, write_json
 
 VARIABLE = "FEATURE_ALIGNMENT_DATA"
 
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     elif arguments.dataset in registry:
         dataset = registry[arguments.dataset]
         located = locate(
-            dataset, Path(given).expanduser() if given else None, arguments.raw, arguments.mirror
+            dataset, at_home(given) if given else None, arguments.raw, arguments.mirror
         )
         arrays = read(dataset, located, arguments.out.parent, {*registry} - {dataset.name})
         identity = _identity(dataset, located.edition, list(located.files))
