@@ -244,10 +244,7 @@ REFUSED = {
     ),
     "patched layer": (changed(patch), "forward of '0', a Linear, was replaced"),
     "patched network": (changed(patch_network), "forward of its own"),
-    "hook that doubles": (
-        changed(lambda n: n[0].register_forward_hook(double)),
-        "off by.*a hook",
-    ),
+    "hook that doubles": (changed(lambda n: n[0].register_forward_hook(double)), "off by.*a hook"),
     "hook on the network": (changed(lambda n: n.register_forward_hook(double)), "a hook"),
     "pre-hook": (
         changed(lambda n: n[2].register_forward_pre_hook(lambda m, given: (2 * given[0],))),
