@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "workflow"),
                 str(Path(__file__).resolve().parents[1])]  # fmt: skip
 
-from repository import SMOKE, Repository
+from repository import SMOKE, Repository  # noqa: E402
 
 COMPARED = ("results/smoke/tables/**/*.csv", "results/smoke/tables/**/*.npz",
             "results/smoke/runs/**/*.csv", "figures/smoke/**/*.p*")  # fmt: skip
