@@ -97,8 +97,8 @@ def checksum_of(path: Path | str) -> str | None:
     return meta.get("checksums", {}).get(Path(path).suffix[1:])
 
 
-def read_ledger(path: Path | str) -> list[dict]:
-    """Read a ledger (JSON) and check it as :func:`verify` does.
+def read_verified(path: Path | str) -> Any:
+    """Read a JSON file without a seal, such as a ledger, checked as :func:`verify` does.
 
     Raises:
         ValueError: If the file is not JSON, or was changed since it was written.

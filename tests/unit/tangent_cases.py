@@ -218,6 +218,25 @@ def of(*modules):
     return lambda: copy.deepcopy(nn.Sequential(*modules))
 
 
+def hooked(*, before=None, after=None):
+    """Return a factory of a chain with hooks of a user's at its second linear layer."""
+
+    def make():
+        network = nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 6), nn.Linear(6, 3))
+        if before:
+            network[2].register_forward_pre_hook(before)
+        if after:
+            network[2].register_forward_hook(after)
+        return network
+
+    return make
+
+
+def without_scale(norm):
+    norm.register_parameter("weight", None)
+    return norm
+
+
 CASES = {
     # name: what builds the network, shape of the inputs
     "mlp": (perceptron, (5, 3, 2, 2)),
@@ -293,6 +312,48 @@ CASES = {
             dead=nn.Conv2d(3, 5, 1),
         ),
         (4, 3, 2, 2),
+    ),
+    "a hook that doubles an output": (hooked(after=lambda _, __, output: 2 * output), (4, 5)),
+    "a hook that changes an output in place": (
+        hooked(after=lambda _, __, output: output.mul_(2)),
+        (4, 5),
+    ),
+    "a hook that bends an output": (hooked(after=lambda _, __, output: output.tanh()), (4, 5)),
+    "a hook that changes what a layer sees": (
+        hooked(before=lambda _, given: (given[0].square(),)),
+        (4, 5),
+    ),
+    "hooks on both sides": (
+        hooked(before=lambda _, given: given[0].tanh(), after=lambda _, __, output: output * 3),
+        (4, 5),
+    ),
+    "norms with a shift but no scale": (
+        of(
+            nn.Conv2d(2, 4, 3),
+            without_scale(nn.BatchNorm2d(4)),
+            nn.Tanh(),
+            nn.Flatten(),
+            without_scale(nn.LayerNorm(36)),
+            without_scale(nn.BatchNorm1d(36)),
+            nn.Linear(36, 3),
+        ),
+        (4, 2, 5, 5),
+    ),
+    "norms of an example": (
+        of(nn.Conv2d(2, 4, 3), nn.InstanceNorm2d(4), nn.Tanh(), nn.Flatten(), nn.Linear(36, 3)),
+        (4, 2, 5, 5),
+    ),
+    "outputs that are all zero": (
+        calling(lambda m, x: (h := m.only(x)) - h, only=nn.Linear(5, 3)),
+        (4, 5),
+    ),
+    "examples that leave their order and come back": (
+        calling(
+            lambda m, x: m.head(m.first(x).flip(0).tanh().flip(0)),
+            first=nn.Linear(5, 4),
+            head=nn.Linear(4, 3),
+        ),
+        (4, 5),
     ),
     "no dropout in evaluation": (of(nn.Linear(5, 4), nn.Dropout(0.5), nn.Linear(4, 3)), (4, 5)),
     "padding zeros": (partial(padded, "zeros"), (4, 2, 5, 7)),

@@ -226,9 +226,7 @@ DAMAGES = {
     "bias infinite": tensor("model/0.bias", lambda x: x * torch.inf),
     "no weights": without_tensor("model/0.weight"),
     "moments exchanged": rewritten(
-        lambda _, t: t.update(
-            {"optimizer/0/exp_avg": t["optimizer/0/exp_avg_sq"].clone()},
-        )
+        lambda _, t: t.update({"optimizer/0/exp_avg": t["optimizer/0/exp_avg_sq"].clone()})
     ),
     "no moments": without_tensor("optimizer/0/exp_avg"),
     "random state changed": tensor("random/cpu", lambda x: x.flip(0)),

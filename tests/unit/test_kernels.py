@@ -23,11 +23,7 @@ from tangent_cases import (
 from torch import nn
 from torch.nn import functional as F
 
-from feature_alignment.measures.alignment import (
-    alignment_of,
-    centered_one_hot,
-    kernel_alignment,
-)
+from feature_alignment.measures.alignment import alignment_of, centered_one_hot, kernel_alignment
 from feature_alignment.tangents import gram
 from feature_alignment.tangents.capture import layer_passes
 from feature_alignment.tangents.features import tangent_features
@@ -290,6 +286,61 @@ def test_memory_format_does_not_matter(case):
     assert_equal(layer_kernels(network, inputs.transpose(2, 3).contiguous().mT), expected)
 
 
+def freeze(network, frozen):
+    """Freeze weights, biases or the first layers; return the columns of the others by layer."""
+    modules = [m for m in network.modules() if list(m.parameters(recurse=False))]
+    for place, module in enumerate(modules):
+        for name, parameter in module.named_parameters(recurse=False):
+            halfway = frozen == "first layers" and 2 * place < len(modules)
+            parameter.requires_grad_(not (halfway or name == frozen))
+    columns = {}
+    for name, parameter in network.named_parameters():
+        kept = torch.full((parameter.numel(),), parameter.requires_grad)
+        columns.setdefault(name.rpartition(".")[0], []).append(kept)
+    return {name: torch.cat(parts) for name, parts in columns.items()}
+
+
+@every_case
+@pytest.mark.parametrize("frozen", ["weight", "bias", "first layers"])
+def test_frozen_parameters_may_be_left_out(case, frozen):
+    network, inputs = build(case)
+    columns = freeze(network, frozen)
+    rows = {name: row[:, :, columns[name]] for name, row in jacobians(case).items()}
+    rows = {name: row for name, row in rows.items() if row.shape[2]}
+    if not rows:
+        with pytest.raises(ValueError, match="no parameter requires gradients"):
+            layer_kernels(network, inputs, trainable_only=True)
+        return
+    expected = {name: reference.kernel(row) for name, row in rows.items()}
+    scales = expected_kernels(case)
+    options = {"trainable_only": True}
+    assert_equal(layer_kernels(network, inputs, **options), expected, scales)
+    whole = {"": sum(scales.values())}
+    total = {"": sum(expected.values())}
+    assert_equal({"": tangent_kernel(network, inputs, **options)}, total, whole)
+    targets = points(*total[""].shape[:2], seed=2)
+    _, found = summarise_kernels(network, inputs, targets, **options)
+    assert_equal({"": found}, total, whole)
+    traces = layer_traces(network, inputs, **options)
+    squares = {name: row.square().sum().item() for name, row in rows.items()}
+    assert traces == pytest.approx(squares, rel=1e-11, abs=1e-20)
+    passes, _ = layer_passes(network, inputs, **options)
+    reached = {layer.name: per_example(layer) for layer in passes if layer.gradients is not None}
+    lengths = {name: jacobians(case)[name] for name in reached}
+    assert_equal(reached, {name: rows[name] for name in reached}, lengths)
+
+
+def test_frozen_layers_may_be_of_any_kind():
+    network = chain(nn.Linear(4, 6), nn.RMSNorm(6), nn.Tanh(), nn.Linear(6, 3))
+    inputs = points(5, 4)
+    with pytest.raises(ValueError, match="'1' is a RMSNorm"):
+        layer_kernels(network, inputs)
+    network[1].requires_grad_(False)
+    expected = reference.layer_kernels(network, inputs)
+    found = layer_kernels(network, inputs, trainable_only=True)
+    assert_equal(found, {name: expected[name] for name in ("0", "3")})
+
+
 def test_frozen_parameters_count():
     network, inputs = perceptron(), points(5, 12)
     expected = reference.layer_kernels(network, inputs)
@@ -385,7 +436,7 @@ def test_hooks_of_others_stay():
     network, seen = perceptron(), []
     network.linear2.register_forward_hook(lambda *_: seen.append("forward"))
     layer_kernels(network, points(5, 12))
-    assert seen == ["forward"]
+    assert seen == ["forward"] * 2  # with all examples, and with a few by themselves
     assert len(network.linear2._forward_hooks) == 1
 
 

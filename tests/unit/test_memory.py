@@ -65,11 +65,7 @@ def test_where_the_system_says_nothing_all_goes_on(system):
 
 @pytest.mark.parametrize(
     "compute",
-    [
-        layer_kernels,
-        tangent_kernel,
-        lambda model, inputs: summarise_kernels(model, inputs, inputs),
-    ],
+    [layer_kernels, tangent_kernel, lambda model, inputs: summarise_kernels(model, inputs, inputs)],
 )
 def test_a_kernel_without_room_is_refused_before_it_is_computed(compute):
     inputs = torch.ones(4_000_000, 1)  # the kernel has 64 TB

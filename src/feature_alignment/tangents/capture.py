@@ -1,14 +1,23 @@
 """What every layer sees and how the outputs depend on it: one forward, C backward passes."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from feature_alignment.tangents.layers import LAYERS, LayerPass
+from feature_alignment.tangents.verify import (
+    Account,
+    check_finite,
+    check_inputs,
+    check_outputs,
+    run,
+    undisturbed,
+    verify,
+)
 
 
 @dataclass
@@ -19,29 +28,65 @@ class _Call:
     shape: torch.Size
 
 
-def layer_passes(model: nn.Module, inputs: Tensor) -> tuple[list[LayerPass], Tensor]:
+def layer_passes(
+    model: nn.Module, inputs: Tensor, *, trainable_only: bool = False
+) -> tuple[list[LayerPass], Tensor]:
     """Run ``model`` once forward and once backward per output, for all layers together.
 
-    Gradients are taken with respect to the outputs of the layers only, never to parameters. The
-    model's parameters, their gradients and its mode stay as they are. The outputs for an example
-    must depend on that example alone.
+    Gradients are taken with respect to the outputs of the layers only, never to parameters. What
+    a layer saw and returned is taken next to its ``forward``, inside all hooks, so that these
+    count as parts of the network. The model's parameters, their gradients, its buffers and its
+    mode stay as they are, and so do the global random generators. The outputs for an example must
+    depend on that example alone.
+
+    That is verified: a few examples are run without the others, and their outputs and their
+    gradients with respect to the parameters must be those that follow from what is returned
+    (:func:`feature_alignment.tangents.verify.verify`).
+
+    Float16 and bfloat16 networks are computed in float32, on the weights as they are; autocast is
+    switched off.
 
     Args:
         model: Any module whose parameters belong to layers with a rule in
             :data:`feature_alignment.tangents.layers.RULES`; residual branches, shared
             activations and in-place operations on a layer's output are allowed.
         inputs: (n, …), passed to ``model``, which returns (n, C).
+        trainable_only: Which parameters count. ``False``: all of them, whether or not they
+            require gradients. ``True``: those with ``requires_grad`` alone; frozen ones are
+            constants, their layers are left out and may be of any kind.
 
     Returns:
-        The layers with parameters, in the order in which they are called, and f, (n, C).
+        The layers with parameters that count, in the order in which they are called, and f,
+        (n, C).
 
     Raises:
-        ValueError: If a parameter belongs to another kind of layer, to two layers, or is used
-            outside its layer; if a layer is called twice or its first axis is not that of the
-            examples; if examples interact through a batch norm or are changed by dropout; if what
-            a layer saw is overwritten, or the output is not (n, C).
+        ValueError: If a parameter that counts belongs to another kind of layer, to two layers, or
+            is used outside its layer; if a layer is called twice or its first axis is not that of
+            the examples; if examples interact, or random numbers are drawn, by a module or not;
+            if what a layer saw is overwritten, or the output is not (n, C); if inputs, layers or
+            outputs are not finite, not real, of several types or on several devices; if a few
+            examples by themselves give another answer.
     """
-    layers = _layers(model)
+    dtype = check_inputs(model, inputs)
+    counted = _counted(model, trainable_only=trainable_only)
+    layers = _layers(model, counted)
+    with undisturbed(model):
+        passes, outputs = _captured(model, inputs, dtype, layers)
+        verify(
+            model,
+            inputs,
+            _account(passes, outputs),
+            lambda: _account(*_captured(model, inputs, torch.float64, layers)),
+        )
+    return passes, outputs
+
+
+def _captured(
+    model: nn.Module,
+    inputs: Tensor,
+    dtype: torch.dtype,
+    layers: Mapping[str, tuple[nn.Module, tuple[str, ...]]],
+) -> tuple[list[LayerPass], Tensor]:
     calls: dict[str, _Call] = {}
 
     def record(name: str, given: Sequence[Tensor], output: Tensor) -> Tensor:
@@ -51,10 +96,16 @@ def layer_passes(model: nn.Module, inputs: Tensor) -> tuple[list[LayerPass], Ten
                 f"layer {name!r} is called twice in one forward pass: its tangent kernel would mix "
                 "both calls; give each call a layer of its own"
             )
-        if len(seen) != len(inputs):
+        for rows in (seen, output):
+            if len(rows) != len(inputs):
+                raise ValueError(
+                    f"layer {name!r} saw {len(seen)} rows for {len(inputs)} examples; keep the "
+                    "examples on the first axis, by themselves"
+                )
+        if {seen.dtype, output.dtype} != {dtype}:
             raise ValueError(
-                f"layer {name!r} saw {len(seen)} rows for {len(inputs)} examples; keep the "
-                "examples on the first axis, by themselves"
+                f"layer {name!r} saw {seen.dtype} and returned {output.dtype}, expected {dtype}; "
+                "take casts and autocast out of the network's forward"
             )
         if output._is_view():  # an in-place operation on a view would leave its node behind
             output = output.clone()
@@ -67,37 +118,83 @@ def layer_passes(model: nn.Module, inputs: Tensor) -> tuple[list[LayerPass], Ten
             lambda _, args, kwargs, output, name=name: record(
                 name, [*args, *kwargs.values()], output
             ),
+            prepend=True,  # before any hook that changes what the layer returned
             with_kwargs=True,
         )
-        for name, module in layers.items()
+        for name, (module, _) in layers.items()
     ]
-    with torch.inference_mode(False), torch.enable_grad():
-        parameters = {
-            name: parameter.detach().requires_grad_()
-            for name, parameter in model.named_parameters()
-        }
+    wanted = {_full(name, own) for name, (_, counted) in layers.items() for own in counted}
+    with torch.enable_grad():
         try:
-            outputs = torch.func.functional_call(model, parameters, (inputs.detach().clone(),))
+            outputs, parameters = run(model, inputs, dtype, wanted)
         finally:
             for hook in hooks:
                 hook.remove()
-        _check_calls(outputs, len(inputs), calls)
+        check_outputs(outputs, len(inputs), dtype)
+        _check_calls(calls)
         gradients = _gradients(outputs, calls)
-        _check_uses(outputs, parameters, gradients)
+        _check_uses(outputs, {name: parameters[name] for name in wanted}, gradients)
     called = [
-        LayerPass(name, layers[name], call.inputs, gradients.get(name))
+        LayerPass(name, layers[name][0], call.inputs, gradients.get(name), layers[name][1])
         for name, call in calls.items()
     ]
-    idle = [LayerPass(name, layers[name], None, None) for name in layers if name not in calls]
+    idle = [
+        LayerPass(name, module, None, None, counted)
+        for name, (module, counted) in layers.items()
+        if name not in calls
+    ]
+    for layer in called:
+        check_finite(layer.inputs, f"what layer {layer.name!r} saw: values")
+        if layer.gradients is not None:
+            check_finite(layer.gradients, f"the gradients at layer {layer.name!r}")
     return called + idle, outputs.detach()
 
 
-def _layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the modules that own parameters, by name, after checking that they are known."""
-    found: dict[str, nn.Module] = {}
+def _account(passes: Sequence[LayerPass], outputs: Tensor) -> Account:
+    """Return what the passes say of each example, to be verified."""
+
+    def sums(places: list[int], weights: Tensor) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        for layer in passes:
+            own = {name: getattr(layer.module, name).numel() for name in layer.counted}
+            if layer.gradients is None:
+                row = outputs.new_zeros(sum(own.values()))
+            else:
+                chosen = layer.gradients[:, places]  # (C, k, …)
+                gradient = torch.einsum("kc,ck...->k...", weights, chosen)[None]
+                some = replace(layer, inputs=layer.inputs[places], gradients=gradient)
+                [rows] = layer.rule.per_example(some)
+                row = rows.sum(dim=0)
+            parts = row.split(list(own.values()))
+            found |= {_full(layer.name, name): part for name, part in zip(own, parts, strict=True)}
+        return found
+
+    return Account(outputs, lambda place, weights: sums([place], weights[None]), sums)
+
+
+def _full(layer: str, name: str) -> str:
+    return f"{layer}.{name}" if layer else name
+
+
+def _counted(model: nn.Module, *, trainable_only: bool) -> set[int]:
+    """Return the parameters that count, by id."""
+    counted = {id(p) for p in model.parameters() if p.requires_grad or not trainable_only}
+    if not counted:
+        raise ValueError(
+            "no parameter requires gradients, and trainable_only leaves out all that do not; call "
+            "requires_grad_() on some, or take trainable_only=False"
+        )
+    return counted
+
+
+def _layers(
+    model: nn.Module, counted: Collection[int]
+) -> dict[str, tuple[nn.Module, tuple[str, ...]]]:
+    """Return the modules that own parameters that count, and these, after checking all."""
+    found: dict[str, tuple[nn.Module, tuple[str, ...]]] = {}
     for name, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and (
-            module.training or not module.track_running_stats
+            module.training or module.running_mean is None
         ):
             raise ValueError(
                 f"batch norm {name!r} uses the statistics of the batch, so that examples interact; "
@@ -105,7 +202,11 @@ def _layers(model: nn.Module) -> dict[str, nn.Module]:
             )
         if isinstance(module, nn.modules.dropout._DropoutNd) and module.training and module.p:
             raise ValueError(f"dropout {name!r} is on; call model.eval() first")
-        own = {parameter for parameter, _ in module.named_parameters(recurse=False)}
+        own = {
+            parameter
+            for parameter, value in module.named_parameters(recurse=False)
+            if id(value) in counted
+        }
         if own:
             if type(module) not in LAYERS or not own <= {"weight", "bias"}:
                 known = ", ".join(layer.__name__ for layer in LAYERS)
@@ -113,25 +214,19 @@ def _layers(model: nn.Module) -> dict[str, nn.Module]:
                     f"{name or 'the model itself'!r} is a {type(module).__name__} with parameters "
                     f"{', '.join(sorted(own))}; tangent kernels are known for the plain {known}"
                 )
-            found[name] = module
-    owners = Counter(id(p) for module in found.values() for p in module.parameters(recurse=False))
-    for name, module in found.items():
-        if any(owners[id(parameter)] > 1 for parameter in module.parameters(recurse=False)):
+            found[name] = module, tuple(sorted(own, reverse=True))  # weight, bias
+    owners = Counter(
+        id(getattr(module, name)) for module, names in found.values() for name in names
+    )
+    for name, (module, names) in found.items():
+        if any(owners[id(getattr(module, own))] > 1 for own in names):
             raise ValueError(
                 f"layer {name!r} shares a parameter with another layer; give each its own"
             )
-    if not found:
-        raise ValueError("the model has no parameters")
     return found
 
 
-def _check_calls(outputs: object, count: int, calls: dict[str, _Call]) -> None:
-    shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
-    if not isinstance(outputs, Tensor) or outputs.ndim != 2 or len(outputs) != count:
-        raise ValueError(
-            f"expected outputs of shape ({count}, C), got {shape}; end the network with a layer "
-            "that returns one row per example"
-        )
+def _check_calls(calls: dict[str, _Call]) -> None:
     for name, call in calls.items():
         if call.inputs._version != call.version:
             raise ValueError(

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from feature_alignment.tangents.capture import layer_passes
 from feature_alignment.tangents.layers import RULES, LayerPass, Patches
 from feature_alignment.tangents.memory import expect_room
+from feature_alignment.tangents.verify import check_inputs, full_precision
 
 BATCH = 50
 """Examples per pass through the network."""
@@ -100,7 +101,8 @@ class TangentFeatures:
 def tangent_features(network: nn.Module, inputs: Tensor) -> TangentFeatures:
     """Compute the tangent features of a network of linear and convolutional layers.
 
-    One forward and C backward passes per batch.
+    One forward and C backward passes per batch. All parameters count, frozen or not; features of
+    float16 and bfloat16 networks are in float32.
 
     Args:
         network: Its parameters belong to Linear and Conv2d modules without groups, in any graph.
@@ -111,6 +113,7 @@ def tangent_features(network: nn.Module, inputs: Tensor) -> TangentFeatures:
             :func:`feature_alignment.tangents.capture.layer_passes`.
         MemoryError: If the features of all examples need more memory than there is.
     """
+    check_inputs(network, inputs)  # before they are split
     parts = []
     for part in inputs.split(BATCH):
         parts.append(_features(*layer_passes(network, part)))
@@ -129,7 +132,8 @@ def stored_values(network: nn.Module, inputs: Tensor) -> int:
 
 @torch.no_grad()
 def _features(passes: list[LayerPass], outputs: Tensor) -> TangentFeatures:
-    return TangentFeatures(outputs, {layer.name: _layer_features(layer) for layer in passes})
+    with full_precision(outputs.device):
+        return TangentFeatures(outputs, {layer.name: _layer_features(layer) for layer in passes})
 
 
 def _layer_features(layer: LayerPass) -> Explicit | Factored:
@@ -140,6 +144,8 @@ def _layer_features(layer: LayerPass) -> Explicit | Factored:
             f"{layer.name!r} is {module}; stored features are known for {' and '.join(known)} "
             "without groups"
         )
+    if "weight" not in layer.counted:
+        raise ValueError(f"the weight of {layer.name!r} is not a parameter; make it one")
     if layer.gradients is None:
         raise ValueError(f"no output depends on {layer.name!r}")
     outputs = len(layer.gradients)

@@ -7,13 +7,16 @@ The tangent kernel of layer l on examples x_1 … x_n, for a network with output
 weights and biases together; that of the network is the sum over layers. Kernels have the shape
 (n, C, n, C). One forward pass and C backward passes serve all layers.
 
+All parameters count, frozen or not, unless ``trainable_only`` is set. Kernels of float16 and
+bfloat16 networks are computed in float32, of the weights as they are; autocast has no effect.
+
 References:
     Baratin et al. (2021), tangent features; Jacot et al. (2018) for the kernel.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import sqrt
+from math import isfinite, sqrt
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +24,18 @@ from torch import Tensor, nn
 from feature_alignment.tangents.capture import layer_passes
 from feature_alignment.tangents.layers import LayerPass
 from feature_alignment.tangents.memory import expect_room
+from feature_alignment.tangents.verify import check_finite, full_precision
 
 BUDGET_MIB = 256
 
 
 def layer_kernels(
-    model: nn.Module, inputs: Tensor, *, centered: bool = False, budget_mib: int = BUDGET_MIB
+    model: nn.Module,
+    inputs: Tensor,
+    *,
+    centered: bool = False,
+    trainable_only: bool = False,
+    budget_mib: int = BUDGET_MIB,
 ) -> dict[str, Tensor]:
     """Compute the tangent kernel of every layer with parameters.
 
@@ -36,6 +45,8 @@ def layer_kernels(
         inputs: (n, …), passed to ``model``, which returns (n, C).
         centered: Whether to remove each output's mean tangent feature over the examples; see
             :func:`center_kernel`.
+        trainable_only: Whether only parameters with ``requires_grad`` count. Layers without any
+            are then left out, and may be of any kind.
         budget_mib: Bound on intermediate results, MiB, beside the kernels themselves and the
             gradients with respect to layer outputs, n · C values per unit.
 
@@ -43,23 +54,30 @@ def layer_kernels(
         For each layer, by module name in the order of the calls, K_l of shape (n, C, n, C).
 
     Raises:
-        ValueError: If the network is none of these; see
+        ValueError: If the network is none of these, or a kernel is too large for its type; see
             :func:`feature_alignment.tangents.capture.layer_passes`.
         MemoryError: If the next kernel needs more memory than there is.
     """
-    options = {"centered": centered, "budget_mib": budget_mib}
+    options = {"centered": centered, "trainable_only": trainable_only, "budget_mib": budget_mib}
     return dict(iterate_layer_kernels(model, inputs, **options))
 
 
 @torch.no_grad()
 def iterate_layer_kernels(
-    model: nn.Module, inputs: Tensor, *, centered: bool = False, budget_mib: int = BUDGET_MIB
+    model: nn.Module,
+    inputs: Tensor,
+    *,
+    centered: bool = False,
+    trainable_only: bool = False,
+    budget_mib: int = BUDGET_MIB,
 ) -> Iterator[tuple[str, Tensor]]:
     """Yield what :func:`layer_kernels` returns one layer at a time, to be used and dropped."""
-    passes, outputs = layer_passes(model, inputs)
+    passes, outputs = layer_passes(model, inputs, trainable_only=trainable_only)
     while passes:
         layer = passes.pop(0)
-        kernel = _layer_kernel(layer, outputs, budget_mib * 2**20)
+        with full_precision(outputs.device):
+            kernel = _layer_kernel(layer, outputs, budget_mib * 2**20)
+        check_finite(kernel, f"the kernel of layer {layer.name!r}: its values")
         if centered:
             kernel -= kernel.mean(dim=1, keepdim=True)
             kernel -= kernel.mean(dim=3, keepdim=True)
@@ -67,13 +85,18 @@ def iterate_layer_kernels(
 
 
 def tangent_kernel(
-    model: nn.Module, inputs: Tensor, *, centered: bool = False, budget_mib: int = BUDGET_MIB
+    model: nn.Module,
+    inputs: Tensor,
+    *,
+    centered: bool = False,
+    trainable_only: bool = False,
+    budget_mib: int = BUDGET_MIB,
 ) -> Tensor:
     """Compute the tangent kernel of the whole network, Σ_l K_l, (n, C, n, C).
 
     Arguments and errors as in :func:`layer_kernels`.
     """
-    options = {"centered": centered, "budget_mib": budget_mib}
+    options = {"centered": centered, "trainable_only": trainable_only, "budget_mib": budget_mib}
     return sum(kernel for _, kernel in iterate_layer_kernels(model, inputs, **options))
 
 
@@ -92,6 +115,7 @@ def summarise_kernels(
     targets: Tensor,
     *,
     centered: bool = False,
+    trainable_only: bool = False,
     budget_mib: int = BUDGET_MIB,
 ) -> tuple[dict[str, KernelSummary], Tensor]:
     """Summarise the kernel of every layer, keeping none but their sum.
@@ -101,6 +125,7 @@ def summarise_kernels(
         inputs: (n, …).
         targets: y of the quadratic form, (n, C).
         centered: As in :func:`layer_kernels`.
+        trainable_only: As in :func:`layer_kernels`.
         budget_mib: As in :func:`layer_kernels`.
 
     Returns:
@@ -109,37 +134,49 @@ def summarise_kernels(
         can be left, as when a layer sees the same for all examples, is summarised as zero.
 
     Raises:
-        ValueError: If the targets are not (n, C), or as in :func:`layer_kernels`.
+        ValueError: If the targets are not (n, C) and finite, or as in :func:`layer_kernels`.
     """
-    passes, outputs = layer_passes(model, inputs)
+    passes, outputs = layer_passes(model, inputs, trainable_only=trainable_only)
     if targets.shape != outputs.shape:
         raise ValueError(
             f"expected targets of shape {tuple(outputs.shape)}, got {tuple(targets.shape)}"
         )
+    check_finite(targets, "the targets")
     weights = targets.T.to(outputs).contiguous()
     total = _zero_kernel(outputs)
+    with full_precision(outputs.device):
+        summaries = _summaries(passes, weights, total, centered, budget_mib * 2**20)
+    for c in range(len(total)):
+        total[c + 1 :, :, c] = total[c, :, c + 1 :].permute(1, 2, 0)
+    return summaries, total.permute(1, 0, 3, 2)
+
+
+def _summaries(
+    passes: list[LayerPass], weights: Tensor, total: Tensor, centered: bool, budget: int
+) -> dict[str, KernelSummary]:
+    """Return the summaries, and add the upper half of every kernel to ``total``."""
     summaries = {}
+    examples = weights.shape[1]
     while passes:
         layer = passes.pop(0)
         square = form = removed = 0.0
-        for c, rows in enumerate(_upper_rows(layer, budget_mib * 2**20)):  # K[c,i,d,j], d ≥ c
+        for c, rows in enumerate(_upper_rows(layer, budget)):  # K[c,i,d,j], d ≥ c
             if centered:
                 for dim in (0, 2):
                     means = rows.mean(dim=dim, keepdim=True)
                     rows -= means
-                    removed += len(inputs) * means.square().sum(dtype=torch.float64).item()
+                    removed += examples * means.square().sum(dtype=torch.float64).item()
             total[c, :, c:] += rows
             # Sums over outputs in float64: long sums of float32 squares lose digits.
             squares = torch.linalg.vector_norm(rows, dim=2).square().sum(dim=0, dtype=torch.float64)
-            forms = (weights[c] @ rows.flatten(1)).view(-1, len(inputs)) * weights[c:]
+            forms = (weights[c] @ rows.flatten(1)).view(-1, examples) * weights[c:]
             square += 2 * squares.sum().item() - squares[0].item()
             form += 2 * forms.sum().item() - forms[0].sum().item()
-        if square < (100 * torch.finfo(outputs.dtype).eps) ** 2 * removed:
+        _check_sum(square, layer)
+        if square < (100 * torch.finfo(total.dtype).eps) ** 2 * removed:
             square = form = 0.0  # centring has left nothing but rounding
         summaries[layer.name] = KernelSummary(sqrt(square), form)
-    for c in range(len(total)):
-        total[c + 1 :, :, c] = total[c, :, c + 1 :].permute(1, 2, 0)
-    return summaries, total.permute(1, 0, 3, 2)
+    return summaries
 
 
 def _zero_kernel(outputs: Tensor) -> Tensor:
@@ -179,13 +216,27 @@ def center_kernel(kernel: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def layer_traces(model: nn.Module, inputs: Tensor) -> dict[str, float]:
+def layer_traces(
+    model: nn.Module, inputs: Tensor, *, trainable_only: bool = False
+) -> dict[str, float]:
     """Compute the trace Σ_{i,c} K_l[i,c,i,c] of every layer's kernel, without the kernel.
 
     Arguments and errors as in :func:`layer_kernels`.
     """
-    passes, _ = layer_passes(model, inputs)
-    return {layer.name: sum(map(_square_sum, _squares(layer))) for layer in passes}
+    passes, outputs = layer_passes(model, inputs, trainable_only=trainable_only)
+    with full_precision(outputs.device):
+        traces = {layer.name: sum(map(_square_sum, _squares(layer))) for layer in passes}
+    for layer in passes:
+        _check_sum(traces[layer.name], layer)
+    return traces
+
+
+def _check_sum(square: float, layer: LayerPass) -> None:
+    if not isfinite(square):
+        raise ValueError(
+            f"the kernel of layer {layer.name!r} is too large for its type; scale inputs or "
+            "weights down, or call model.double()"
+        )
 
 
 def _squares(layer: LayerPass) -> Iterator[Tensor]:

@@ -25,13 +25,15 @@ class LayerPass:
     """One layer's part in f(x₁), …, f(x_n).
 
     ``inputs`` (n, …) is what the layer saw; ``gradients`` (C, n, …) holds ∂f_c(x_i)/∂(the layer's
-    output for x_i), or is ``None`` where no output depends on the layer.
+    output for x_i), or is ``None`` where no output depends on the layer. ``counted`` names which of
+    the layer's own ``weight`` and ``bias`` its tangent features are with respect to, in this order.
     """
 
     name: str
     module: nn.Module
     inputs: Tensor | None
     gradients: Tensor | None
+    counted: tuple[str, ...]
 
     @property
     def rule(self) -> "Patches | Rows":
@@ -80,8 +82,11 @@ class Patches:
             return
         [(patches, gradients)] = self.patches(layer.module, layer.inputs, layer.gradients)
         inputs, gradients = patches[..., 0], gradients[..., 0]
-        products = inputs @ inputs.T
-        if layer.module.bias is not None:
+        if "weight" in layer.counted:
+            products = inputs @ inputs.T
+        else:
+            products = inputs.new_zeros(len(inputs), len(inputs))
+        if "bias" in layer.counted:
             products += 1
         for c, own in enumerate(gradients):
             rows = own @ gradients[c:].flatten(0, 1).T
@@ -99,7 +104,7 @@ class Patches:
     def per_example(self, layer: LayerPass) -> Iterator[Tensor]:
         """Yield ∂f_c(x_i)/∂(flattened weight, bias), (n, P), for one output c after the other."""
         groups = list(self._with_bias(layer))
-        columns = prod(layer.module.weight.shape[1:])
+        columns = prod(layer.module.weight.shape[1:]) if "weight" in layer.counted else 0
         for c in range(len(layer.gradients)):
             products = [gradients[c] @ patches.transpose(1, 2) for patches, gradients in groups]
             weights = [product[:, :, :columns].flatten(1) for product in products]
@@ -115,9 +120,14 @@ class Patches:
             yield part.movedim(self.units - 1, 0).flatten(1).T
 
     def _with_bias(self, layer: LayerPass) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield patches and gradients; with a bias, patches have a last entry 1."""
+        """Yield patches and gradients; with a bias, patches have a last entry 1.
+
+        Without the weight, that entry is all they have.
+        """
         for patches, gradients in self.patches(layer.module, layer.inputs, layer.gradients):
-            if layer.module.bias is not None:
+            if "weight" not in layer.counted:
+                patches = patches[:, :0]
+            if "bias" in layer.counted:
                 patches = F.pad(patches, (0, 0, 0, 1), value=1.0)
             yield patches, gradients
 
@@ -127,7 +137,8 @@ class Rows:
     """The rule of a layer whose per-example gradients are written out.
 
     ``rows`` returns ∂f_c(x_i)/∂(the layer's parameters), (C, n, P), from the layer, its inputs and
-    the gradients of a :class:`LayerPass`. The methods are those of :class:`Patches`.
+    the gradients of a :class:`LayerPass`: all columns of the weight, if it has one, then those of
+    the bias, if it has one. The methods are those of :class:`Patches`.
     """
 
     rows: Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -150,7 +161,14 @@ class Rows:
         yield from self._rows(layer)
 
     def _rows(self, layer: LayerPass) -> Tensor:
-        return self.rows(layer.module, layer.inputs, layer.gradients)
+        rows = self.rows(layer.module, layer.inputs, layer.gradients)
+        own = dict(layer.module.named_parameters(recurse=False))
+        names = [name for name in ("weight", "bias") if name in own]
+        if list(layer.counted) == names:
+            return rows
+        parts = rows.split([own[name].numel() for name in names], dim=2)
+        chosen = [part for name, part in zip(names, parts, strict=True) if name in layer.counted]
+        return torch.cat(chosen, dim=2)
 
 
 def _upper(kernel: Tensor) -> Iterator[Tensor]:
@@ -179,6 +197,11 @@ def _linear_add(total: Tensor, layer: nn.Linear, values: Tensor) -> Tensor:
 def _convolution_patches(
     layer: nn.Conv2d, inputs: Tensor, gradients: Tensor
 ) -> Iterator[tuple[Tensor, Tensor]]:
+    if inputs.ndim != 4:
+        raise ValueError(
+            f"a convolution saw inputs of shape {tuple(inputs.shape)}; expected (n, channels, "
+            "height, width), with the examples on an axis of their own"
+        )
     rows = gradients.flatten(3)
     padded = F.pad(inputs, *_padding(layer))
     channels = layer.in_channels // layer.groups
@@ -211,7 +234,8 @@ def _convolution_add(total: Tensor, layer: nn.Conv2d, values: Tensor) -> Tensor:
 def _batch_norm_rows(
     layer: nn.BatchNorm1d | nn.BatchNorm2d, inputs: Tensor, gradients: Tensor
 ) -> Tensor:
-    normalised = F.batch_norm(inputs, layer.running_mean, layer.running_var, eps=layer.eps)
+    statistics = layer.running_mean.to(inputs), layer.running_var.to(inputs)
+    normalised = F.batch_norm(inputs, *statistics, eps=layer.eps)
     shape = (*gradients.shape[:3], -1)
     weights = (gradients * normalised).reshape(shape).sum(dim=3)
     return _scale_and_shift(layer, weights, gradients.reshape(shape).sum(dim=3))
@@ -227,6 +251,8 @@ def _layer_norm_rows(layer: nn.LayerNorm, inputs: Tensor, gradients: Tensor) -> 
 def _scale_and_shift(layer: nn.Module, weights: Tensor, biases: Tensor) -> Tensor:
     if layer.bias is None:
         return weights
+    if layer.weight is None:
+        return biases
     return torch.cat([weights, biases], dim=2)
 
 

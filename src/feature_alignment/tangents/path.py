@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from feature_alignment.tangents.capture import LayerPass, layer_passes
 from feature_alignment.tangents.gram import row_gram
+from feature_alignment.tangents.verify import check_inputs, full_precision
 
 BLOCK_BYTES = 16 * 2**20
 """How much of the averaged products is written out at a time; more leaves the processor's cache."""
@@ -49,30 +50,42 @@ def path_average(start: nn.Module, end: nn.Module, inputs: Tensor, *, points: in
     Args:
         start: The network with θ_0, fully connected: its parameters belong to Linear modules,
             called once each.
-        end: The same network with θ_T.
+        end: The same network with θ_T. All parameters count, frozen or not; float16 and bfloat16
+            networks are computed in float32.
         inputs: (n, …), passed to the network, which returns (n, 1).
         points: Number of equally weighted points t from 0 to 1 that stand for the integral; one
             point is t = 0.
 
     Raises:
         ValueError: If there is no point, the networks differ in their parameters, have more than
-            one output or are not fully connected; or see
+            one output, in more than their parameters, or are not fully connected; or see
             :func:`feature_alignment.tangents.capture.layer_passes`.
     """
     if points < 1:
         raise ValueError(f"expected one point or more on the path, got points={points}")
+    dtype = check_inputs(start, inputs)
     shapes = [{name: p.shape for name, p in net.named_parameters()} for net in (start, end)]
     if shapes[0] != shapes[1]:
         raise ValueError(
             f"expected two states of one network, got parameters {_listed(shapes[0])} and "
             f"{_listed(shapes[1])}"
         )
-    moving = copy.deepcopy(start)
+    _check_same(start, end)
+    with full_precision(inputs.device):
+        return _path_average(start, end, inputs, points, dtype)
+
+
+def _path_average(
+    start: nn.Module, end: nn.Module, inputs: Tensor, points: int, dtype: torch.dtype
+) -> PathAverage:
+    moving = copy.deepcopy(start).to(dtype)
+    if inputs.is_floating_point():
+        inputs = inputs.to(dtype)
     triples = list(zip(start.parameters(), moving.parameters(), end.parameters(), strict=True))
     averages: list[_LayerAverage] = []
     for index, t in enumerate(torch.linspace(0, 1, points, dtype=torch.float64).tolist()):
         for first, parameter, last in triples:
-            parameter.copy_(torch.lerp(first, last, t))
+            parameter.copy_(torch.lerp(first.to(dtype), last.to(dtype), t))
         passes, outputs = layer_passes(moving, inputs)
         if not averages:
             _check(passes, outputs)
@@ -84,7 +97,7 @@ def path_average(start: nn.Module, end: nn.Module, inputs: Tensor, *, points: in
     modules = dict(start.named_modules()), dict(end.named_modules())
     while averages:
         average = averages.pop(0)
-        moved = _moved(*(named[average.name] for named in modules))
+        moved = _moved(*(named[average.name] for named in modules), dtype)
         average.contribute(moved, kernel, change)
     return PathAverage(kernel, change)
 
@@ -137,12 +150,27 @@ def _columns(linear: nn.Linear) -> int:
     return linear.in_features + (linear.bias is not None)
 
 
-def _moved(start: nn.Linear, end: nn.Linear) -> Tensor:
+def _moved(start: nn.Linear, end: nn.Linear, dtype: torch.dtype) -> Tensor:
     """Return how far a layer moved, (out, in), with the bias as a last column."""
-    weight = end.weight - start.weight
+    weight = end.weight.to(dtype) - start.weight.to(dtype)
     if start.bias is None:
         return weight
-    return torch.cat([weight, (end.bias - start.bias)[:, None]], dim=1)
+    return torch.cat([weight, (end.bias.to(dtype) - start.bias.to(dtype))[:, None]], dim=1)
+
+
+def _check_same(start: nn.Module, end: nn.Module) -> None:
+    """Check that two networks differ in nothing but the values of parameters."""
+    kinds = [[type(module).__name__ for module in net.modules()] for net in (start, end)]
+    buffers = [dict(net.named_buffers()) for net in (start, end)]
+    same = buffers[0].keys() == buffers[1].keys() and all(
+        torch.equal(value, buffers[1][name]) for name, value in buffers[0].items()
+    )
+    if kinds[0] != kinds[1] or not same:
+        raise ValueError(
+            f"expected two states of one network that differ in parameters alone, got modules "
+            f"{', '.join(kinds[0])} and {', '.join(kinds[1])}"
+            f"{'' if same else ', with different buffers'}"
+        )
 
 
 def _check(passes: list[LayerPass], outputs: Tensor) -> None:

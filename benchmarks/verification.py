@@ -1,0 +1,91 @@
+"""What the verification of the instruments costs: its share of the time of each.
+
+    python benchmarks/verification.py
+
+Kernels, traces, covariances and stored features check on a few examples, run without the others,
+that the network is what they take it for (``feature_alignment.tangents.verify``). The share is the
+time inside :func:`verify`, divided by the rest of the same call; the least over some calls, in
+float32 as the experiments run.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+
+from feature_alignment.measures.alignment import centered_one_hot
+from feature_alignment.models.build import build
+from feature_alignment.tangents import capture
+from feature_alignment.tangents.features import tangent_features
+from feature_alignment.tangents.kernels import layer_traces, summarise_kernels
+from feature_alignment.tangents.preactivations import graph_covariances
+
+NETWORKS = {
+    "mlp 784-6x80": ({"architecture": "fully_connected", "hidden_layers": 6, "width": 80}, (784,)),
+    "mlp 784-6x256": (
+        {"architecture": "fully_connected", "hidden_layers": 6, "width": 256},
+        (784,),
+    ),
+    "vgg19": ({"architecture": "vgg19", "width": 16}, (3, 32, 32)),
+    "resnet18": ({"architecture": "resnet18", "width": 16}, (3, 32, 32)),
+}
+INSTRUMENTS: dict[str, Callable[[nn.Module, Tensor], object]] = {
+    "summaries": lambda network, x: summarise_kernels(
+        network, x, centered_one_hot(torch.arange(len(x)) % 10, 10), centered=True
+    ),
+    "traces": layer_traces,
+    "covariances": lambda network, x: graph_covariances(network, [x]),
+    "features": tangent_features,
+}
+
+
+def shares(network: nn.Module, inputs: Tensor, instrument: str, calls: int) -> tuple[float, float]:
+    """Return seconds of the instrument without its verification, and the verification's share."""
+    inside: list[float] = []
+    verify = capture.verify
+
+    def timed(*given: object) -> None:
+        start = time.perf_counter()
+        verify(*given)
+        inside.append(time.perf_counter() - start)
+
+    rests, verifications = [], []
+    with mock.patch.object(capture, "verify", timed):
+        for _ in range(calls):
+            inside.clear()
+            start = time.perf_counter()
+            INSTRUMENTS[instrument](network, inputs)
+            whole = time.perf_counter() - start
+            verifications.append(sum(inside))
+            rests.append(whole - sum(inside))
+    return min(rests), min(verifications) / min(rests)
+
+
+def main() -> None:
+    """Print one line for each network and instrument."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--examples", type=int, default=100)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--calls", type=int, default=5)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    print(f"n = {arguments.examples}, C = 10, {arguments.threads} thread(s), float32")
+    print(f"{'network':<16}{'instrument':<14}{'rest, s':>10}{'verification':>14}")
+    for name in arguments.networks:
+        model, shape = NETWORKS[name]
+        draw = torch.Generator().manual_seed(0)
+        network = build({**model, "initialisation": "he_normal"}, shape, 10, draw).eval()
+        inputs = torch.randn(arguments.examples, *shape, generator=draw)
+        for instrument in INSTRUMENTS:
+            if instrument == "features" and name == "resnet18":
+                continue  # which has norms, whose features are not stored
+            rest, share = shares(network, inputs, instrument, arguments.calls)
+            print(f"{name:<16}{instrument:<14}{rest:>10.3f}{share:>13.1%}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
