@@ -7,11 +7,12 @@ VENV := .venv
 INSTALLED := $(VENV)/installed
 IN_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: help install quickstart test lint all clean
+.PHONY: help install quickstart test lint fuzz all clean
 
 help:
 	@echo "make quickstart  every figure at smoke scale, from bundled data"
 	@echo "make test        linters and tests"
+	@echo "make fuzz        damage hundreds of files and settings; each must end in a clear error"
 	@echo "make all         every figure and the ledger at laptop scale"
 	@echo "make install     only the virtual environment"
 	@echo "make clean       remove everything computed, but not downloads"
@@ -40,6 +41,9 @@ lint: $(INSTALLED)
 
 test: lint
 	$(IN_VENV) pytest -n $(CORES) --dist worksteal
+
+fuzz: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/fuzz/run.py --jobs $(CORES)
 
 clean:
 	rm -rf results figures/*/ data/prepared .snakemake

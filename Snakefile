@@ -5,7 +5,7 @@ from snakemake.utils import min_version
 min_version("9.25")
 
 
-configfile: "config/config.yaml"
+configfile: f"{workflow.basedir}/config/config.yaml"
 
 
 report: "workflow/report/workflow.rst"
@@ -17,8 +17,8 @@ include: "workflow/rules/common.smk"
 # With results=reference, published tables are read and nothing is written beside them.
 pathvars:
     results=RESULTS,
-    tables=f"reference/{config['scale']}/tables" if REDRAWS else f"{RESULTS}/tables",
-    published=f"{RESULTS}/published" if REDRAWS else f"reference/{config['scale']}",
+    tables=f"{PUBLISHED}/tables" if REDRAWS else f"{RESULTS}/tables",
+    published=f"{RESULTS}/published" if REDRAWS else PUBLISHED,
     figures=f"figures/{config['scale']}",
     logs=f"{RESULTS}/logs",
     benchmarks=f"{RESULTS}/benchmarks",
@@ -30,6 +30,10 @@ include: "workflow/rules/collect.smk"
 include: "workflow/rules/plot.smk"
 include: "workflow/rules/audit.smk"
 include: "workflow/rules/publish.smk"
+
+
+onstart:
+    tell_unversioned()
 
 
 rule all:

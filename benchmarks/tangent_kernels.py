@@ -42,11 +42,7 @@ from nngeometry.object import FMatDense
 from nngeometry.object.vector import FVector
 from torch import Tensor, nn
 
-from feature_alignment.measures.alignment import (
-    alignment_of,
-    centered_one_hot,
-    kernel_alignment,
-)
+from feature_alignment.measures.alignment import alignment_of, centered_one_hot, kernel_alignment
 from feature_alignment.models.build import build
 from feature_alignment.tangents.kernels import summarise_kernels
 

@@ -15,6 +15,7 @@ def run(main: Callable[[Sequence[str] | None], None]) -> None:
     Args:
         main: Takes the argument list, or ``None`` for :data:`sys.argv`.
     """
+    sys.stdout.reconfigure(errors="backslashreplace")  # in a locale without our letters
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for name in ("feature_alignment", "__main__"):
         logging.getLogger(name).setLevel(logging.INFO)

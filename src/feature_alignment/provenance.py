@@ -4,8 +4,10 @@ Standard library only, since the workflow calls :func:`code_hash` while it is pa
 """
 
 import ast
+import contextlib
 import functools
 import hashlib
+import os
 import platform
 import resource
 import subprocess
@@ -142,7 +144,7 @@ def describe(
             manifest["name"]: {key: manifest[key] for key in ("origin", "note", "sha256", "files")}
             for manifest in datasets
         },
-        "packages": {name: metadata.version(name) for name in _installed(RECORDED_PACKAGES)},
+        "packages": _versions(RECORDED_PACKAGES),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "wall_time_s": round(time.monotonic() - _STARTED, 3),
@@ -151,29 +153,58 @@ def describe(
     }
 
 
-def _installed(names: Iterable[str]) -> list[str]:
-    present = {dist.metadata["Name"].lower() for dist in metadata.distributions()}
-    return [name for name in names if name in present]
+def _versions(names: Iterable[str]) -> dict[str, str]:
+    versions = {}
+    for name in names:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
 
 
 def git_state() -> dict:
     """Return the commit of the source tree, its tag, and whether the package has changes since.
 
-    All are ``None`` where the source is not a git checkout, and the tag where there is none.
+    The tag is ``None`` where the commit has none. What git does not tell is ``None`` too, and then
+    ``note`` says why: git is not installed, the source is not part of a repository (an unpacked
+    archive, say, in a folder of another one), belongs to another user, or the repository is broken.
     """
-    changes = _git("status", "--porcelain", "--", PACKAGE)
-    return {
-        "commit": _git("rev-parse", "HEAD"),
-        "tag": _git("describe", "--tags", "--exact-match"),
-        "dirty": None if changes is None else bool(changes),
-    }
-
-
-def _git(*arguments: str) -> str | None:
+    state = {"commit": None, "tag": None, "dirty": None}
     try:
-        done = subprocess.run(
-            ["git", "-C", str(SOURCE_ROOT), *arguments], capture_output=True, text=True, check=True
+        _git("ls-files", "--error-unmatch", "--", f"{PACKAGE}/{Path(__file__).name}")
+        state["commit"] = _git("rev-parse", "HEAD")
+        state["dirty"] = bool(_git("status", "--porcelain", "--", PACKAGE))
+    except (OSError, subprocess.CalledProcessError) as error:
+        return {**state, "note": _why_untold(error)}
+    with contextlib.suppress(subprocess.CalledProcessError):
+        state["tag"] = _git("describe", "--tags", "--exact-match")
+    return state
+
+
+def _git(*arguments: str) -> str:
+    # A hook of git names its own repository in the environment; English, for what we look for
+    others = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")
+    environment = {key: value for key, value in os.environ.items() if key not in others}
+    return subprocess.run(
+        ["git", "-C", str(SOURCE_ROOT), *arguments],
+        capture_output=True,
+        check=True,
+        encoding="utf-8",
+        errors="replace",
+        env=environment | {"LC_ALL": "C", "LANGUAGE": ""},
+    ).stdout.strip()
+
+
+def _why_untold(error: OSError | subprocess.CalledProcessError) -> str:
+    """Say in words, which name no folder of the machine, why git told nothing of the source."""
+    if isinstance(error, OSError):
+        return "git is not installed, or cannot be run"
+    if "dubious ownership" in error.stderr:
+        return (
+            "the repository belongs to another user, so git does not read it; allow it with"
+            " git config --global --add safe.directory FOLDER"
         )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
+    if "not a git repository" in error.stderr or "did not match any file" in error.stderr:
+        return "the source is not part of a git repository"
+    lines = error.stderr.strip().splitlines() or [f"exit status {error.returncode}"]
+    told = lines[0].replace(str(SOURCE_ROOT.parent), "the repository")
+    return f"git {error.cmd[3]}: {told}"

@@ -35,10 +35,17 @@ def replacing(path: Path | str) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """Return which permissions the user withholds from new files; to read it is to set it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -62,6 +69,18 @@ def write_arrays(path: Path | str, arrays: Mapping[str, object]) -> None:
 
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
+
+
+def at_home(path: Path | str) -> Path:
+    """Return a path that a user wrote, with the home folder for ``~``.
+
+    Raises:
+        ValueError: If it is not known whose home is meant.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{path}: ~ means no folder here; write the whole path") from error
 
 
 def read_json(path: Path | str) -> Any:

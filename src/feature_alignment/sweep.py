@@ -8,8 +8,12 @@ Imported while the workflow is parsed, so it must stay light.
 """
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+MOST = 10_000
+"""Entries that a template may stand for."""
 
 Axes = Mapping[str, Sequence] | Sequence[Mapping[str, Sequence]]
 
@@ -22,7 +26,8 @@ def combinations(axes: Axes, where: str) -> list[dict[str, Any]]:
         where: How to name the template in errors.
 
     Raises:
-        ValueError: If the lists of an axis differ in length or are empty, or two axes share a name.
+        ValueError: If the lists of an axis differ in length or are empty, two axes share a name, or
+            there are more than :data:`MOST` combinations.
     """
     parts = []
     for axis in [axes] if isinstance(axes, Mapping) else axes:
@@ -35,6 +40,10 @@ def combinations(axes: Axes, where: str) -> list[dict[str, Any]]:
     names = [name for part in parts for name in part[0]]
     if len(set(names)) < len(names):
         raise ValueError(f"{where}: a name is in two axes: {', '.join(sorted(names))}")
+    if (count := math.prod(map(len, parts))) > MOST:
+        raise ValueError(
+            f"{where}: expected at most {MOST} combinations, got {count}; leave some out"
+        )
     return [
         {name: value for part in chosen for name, value in part.items()}
         for chosen in itertools.product(*parts)

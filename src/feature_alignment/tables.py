@@ -1,14 +1,21 @@
 """Tidy tables: one measured value per row, as CSV with provenance beside it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from feature_alignment.storage import read_json, replacing, write_json
 
 COLUMNS = ("paper", "run", "seed", "step", "epoch", "layer", "split", "at", "measure", "value")
+_NAME = re.compile("[a-z][a-z0-9_]*")
 NUMBERS = {"seed": "Int64", "step": "Int64", "epoch": "Float64", "at": "Float64", "value": float}
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]inf")
 
 
 def tidy(rows: Iterable[Mapping], conditions: Sequence[str] = ()) -> pd.DataFrame:
@@ -34,36 +41,124 @@ def write_table(path: Path | str, table: pd.DataFrame, meta: Mapping) -> None:
     """Write ``table`` as CSV and ``meta`` as JSON beside it, each whole or not at all.
 
     Numbers are written with as many digits as it takes to read the same bits back.
+
+    Raises:
+        ValueError: If a value is not a finite number.
     """
+    _refuse_infinite(table, path)
     with replacing(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
+        guarded(table).to_csv(temporary, index=False, lineterminator="\n")
     write_json(meta_path(path), meta)
 
 
-def read_table(path: Path | str, conditions: Sequence[str] = ()) -> pd.DataFrame:
+def read_table(
+    path: Path | str, conditions: Sequence[str] = (), *, finite: bool = True
+) -> pd.DataFrame:
     """Read a tidy table, whose column ``at`` may be absent.
+
+    A condition may be infinite, such as a number of examples that stands for an expectation; an
+    empty cell is one that does not apply. Values, steps and epochs are finite.
 
     Args:
         path: A CSV file made by :func:`write_table`.
         conditions: Condition columns that must be there.
+        finite: Whether every value must be a finite number. Only who counts those that are not may
+            ask for them.
 
     Raises:
-        ValueError: If a column is missing, or a value is no number.
+        ValueError: If a column is missing, has another name than a column can have, or stands
+            there twice; if a row has no measure, or a cell holds something else than its column.
         FileNotFoundError: If there is no such file.
     """
     try:
         table = pd.read_csv(path, dtype={"layer": "string", "split": "string", "measure": "string"})
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a table: {error}") from error
+    strange = [name for name in table.columns if not _NAME.fullmatch(name)]
+    if strange or not isinstance(table.index, pd.RangeIndex):  # pandas calls a second one value.1
+        what = f"the column {strange[0]!r}" if strange else "more cells in a row than columns"
+        raise ValueError(
+            f"{path} has {what}; expected one header line, of names in lower-case letters, digits"
+            " and _, each once"
+        )
     missing = [name for name in (*COLUMNS, *conditions) if name not in (*table, "at")]
     if missing:
         raise ValueError(
             f"{path} lacks the column {missing[0]!r}; it has: {', '.join(table.columns)}"
         )
+    truths = [name for name in NUMBERS if name in table and is_bool_dtype(table[name])]
     try:
-        return table.astype({name: kind for name, kind in NUMBERS.items() if name in table})
-    except (ValueError, TypeError) as error:
+        if truths:
+            raise TypeError(f"the column {truths[0]!r} has True and False")
+        numbers = {name: kind for name, kind in NUMBERS.items() if name in table}
+        table = unguarded(table.astype(numbers))
+    except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{path} holds something that is not a number: {error}") from error
+    _check_cells(table, path)
+    if finite:
+        _refuse_infinite(table, path)
+    return table
+
+
+def _check_cells(table: pd.DataFrame, path: Path | str) -> None:
+    if table["measure"].isna().any():
+        row = int(table["measure"].isna().to_numpy().argmax())
+        raise ValueError(f"{path}, line {row + 2}: expected the name of a measure, got none")
+    for name in ("paper", "run"):
+        if is_numeric_dtype(table[name]) and table[name].notna().any():
+            raise ValueError(f"{path}: expected names in the column {name!r}, got numbers")
+    for name in ("seed", "step"):
+        if (table[name] < 0).any():
+            least = table[name].min()
+            raise ValueError(f"{path}: expected a {name} of at least 0, got {least}")
+    for name in ("epoch", "at"):
+        if name in table and np.isinf(table[name].to_numpy(float, na_value=np.nan)).any():
+            raise ValueError(f"{path}: expected a finite {name}, or none, got an infinite one")
+
+
+def _refuse_infinite(table: pd.DataFrame, path: Path | str) -> None:
+    wrong = table[~np.isfinite(table["value"])]
+    if not wrong.empty:
+        raise ValueError(
+            f"{path}: expected finite values, got {len(wrong)} that are not, the first"
+            f" {where(wrong)}; make again what measured it"
+        )
+
+
+def where(rows: pd.DataFrame) -> str:
+    """Return what the first of some rows says, such as ``run a, seed 0, measure m, value nan``."""
+    first = rows.iloc[0]
+    return ", ".join(
+        f"{name} {first[name]}" for name in rows.columns if name == "value" or pd.notna(first[name])
+    )
+
+
+def guarded(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table to write as CSV, in which no text is a formula that a spreadsheet would run.
+
+    Text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a new line, after any apostrophes,
+    gets an apostrophe in front, unless it is a number. :func:`unguarded` takes it away again.
+    """
+    return _text_mapped(table, lambda text: f"'{text}" if _runs(text) else text)
+
+
+def unguarded(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table read from CSV without the apostrophes of :func:`guarded`."""
+    return _text_mapped(table, lambda text: text[1:] if text[0] == "'" and _runs(text) else text)
+
+
+def _runs(text: str) -> bool:
+    return bool(_FORMULA.match(text)) and not _NUMBER.fullmatch(text)
+
+
+def _text_mapped(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+    changed = {}
+    for name in table.select_dtypes(exclude=["number", "bool"]):
+        texts = [part for part in table[name].unique() if isinstance(part, str) and part]
+        new = {part: change(part) for part in texts if change(part) != part}
+        if new:
+            changed[name] = table[name].replace(new)
+    return table.assign(**changed) if changed else table
 
 
 def meta_path(table: Path | str) -> Path:

@@ -43,7 +43,7 @@ def covariances(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
     hooks = [
         module.register_forward_hook(
             lambda _, __, output, name=name: record(name, output),
-            prepend=True,  # h_l is what the layer itself returned
+            prepend=True,  # h_l is what the layer computes, before hooks of the network's own
         )
         for name, module in network.named_modules()
         if isinstance(module, nn.Linear | nn.Conv2d)

@@ -6,12 +6,22 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from feature_alignment.run.collecting import Collection, collect
 from feature_alignment.run.schema import read_yaml
 from feature_alignment.tables import tidy, write_table
 
 SEEDS = range(2)
+MADE = {
+    "code_hash": "0" * 16,
+    "git": {"commit": "0" * 40, "dirty": False, "tag": None},
+    "module": "made_up",
+    "packages": {"numpy": "2", "torch": "2"},
+    "platform": "Linux x86_64",
+    "python": "3.12",
+    "wall_time_s": 1.0,
+}
 PAPERS = Path(__file__).parents[2] / "papers"
 
 
@@ -40,6 +50,37 @@ def collection(
         path = Path(folder) / "table.csv"
         write_table(path, tidy(rows, conditions), {})
         return collect(specs, record, [path])
+
+
+def provenance(
+    table: pd.DataFrame, figure: str, scale: str = "laptop", **datasets: str
+) -> dict[str, object]:
+    """Return what is written beside a figure's table, of runs that read datasets with notes."""
+    own = table.dropna(subset="run").groupby("run")["seed"].agg(lambda s: sorted(set(s.dropna())))
+    paper = "" if table.empty else table["paper"].iloc[0]
+    settings = {name: {"name": name} for name in datasets}
+    runs = [
+        MADE
+        | {"spec": {"paper": paper, "run": run, "scale": scale, "settings": settings}}
+        | {"seed": int(seed)}
+        for run, seeds in own.items()
+        for seed in seeds or [0]
+    ]
+    return MADE | {
+        "spec": {"figure": figure, "scale": scale},
+        "datasets": {name: {"note": note} for name, note in datasets.items()},
+        "seeds": sorted({len(seeds) for seeds in own} - {0}),
+        **({"runs": runs} if runs else {}),
+    }
+
+
+def ledger_row(**values: object) -> dict:
+    """Return a row of a ledger with some of its values."""
+    row = dict.fromkeys(("estimate", "low", "high", "n", "group", "note"))
+    row |= {"id": "toy.fig1.m", "verdict": "not run", "scale": "laptop", "table": "toy/fig1"}
+    row |= {"table_sha256": "0" * 64, "paper": "toy", "figure": "1", "certainty": "derived"}
+    row |= {"kind": "trend", "needs": "laptop", "criterion": "increases", "statement": "It rises."}
+    return row | values
 
 
 def readings(

@@ -30,7 +30,15 @@ def write(folder: Path, files: Files) -> Path:
     return folder
 
 
-def dataset_of(name: str, source: str, classes: int = 10, **editions: Files) -> Dataset:
+def dataset_of(
+    name: str,
+    source: str,
+    classes: int = 10,
+    shape: tuple[int, ...] | None = None,
+    train: int | None = None,
+    test: int | None = None,
+    **editions: Files,
+) -> Dataset:
     """Return the dataset whose official files are these; nobody serves their addresses."""
     frozen = {
         edition: tuple(
@@ -39,7 +47,7 @@ def dataset_of(name: str, source: str, classes: int = 10, **editions: Files) -> 
         )
         for edition, files in editions.items()
     }
-    return Dataset(name, source, classes, "a licence", "a citation", frozen)
+    return Dataset(name, source, classes, shape, train, test, "a licence", "a citation", frozen)
 
 
 def write_registry(path: Path, dataset: Dataset, **changes: str) -> Path:
@@ -50,6 +58,7 @@ def write_registry(path: Path, dataset: Dataset, **changes: str) -> Path:
         for edition, files in dataset.editions.items():
             for raw in files:
                 row = {**vars(dataset), **vars(raw), "edition": edition, "file": raw.path}
+                row["shape"] = "x".join(map(str, dataset.shape))
                 writer.writerow({column: row[column] for column in COLUMNS} | changes)
     return path
 

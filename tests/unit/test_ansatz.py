@@ -10,6 +10,7 @@ from feature_alignment.measures.ansatz import (
     matrix_correlations,
     neural_feature_matrix,
     power_correlations,
+    unnormalised_alignment,
 )
 from feature_alignment.tangents.preactivations import preactivation_covariances
 
@@ -99,3 +100,41 @@ def test_correlation_across_two_weights_equals_the_explicit_matrices():
     assert found.cosine == pytest.approx(reference.cosine(*pair), abs=1e-12)
     own = cross_correlations(WEIGHT, WEIGHT, COVARIANCE)
     assert own.pearson == pytest.approx(ansatz_correlations(WEIGHT, COVARIANCE).pearson, abs=1e-12)
+
+
+COMPLEX = WEIGHT.to(torch.complex128)
+NAN = COVARIANCE * float("nan")
+
+
+@pytest.mark.parametrize(
+    "correlate",
+    [
+        lambda: ansatz_correlations(COMPLEX, COVARIANCE),
+        lambda: ansatz_correlations(WEIGHT, NAN),
+        lambda: unnormalised_alignment(WEIGHT, NAN),
+        lambda: unnormalised_alignment(COMPLEX, COVARIANCE),
+        lambda: cross_correlations(WEIGHT, COMPLEX, COVARIANCE),
+        lambda: power_correlations(WEIGHT, NAN, [1]),
+        lambda: matrix_correlations(NAN, COVARIANCE),
+    ],
+)
+def test_what_is_not_finite_or_not_real_is_refused(correlate):
+    with pytest.raises(ValueError, match="complex or not finite"):
+        correlate()
+
+
+def test_entries_that_are_all_the_same_have_no_correlation():
+    for weight in (torch.ones_like(WEIGHT), WEIGHT[:, :1]):
+        with pytest.raises(ValueError, match="all entries of the NFM are the same"):
+            ansatz_correlations(weight, COVARIANCE)
+    with pytest.raises(ValueError, match="all entries of the second matrix are the same"):
+        matrix_correlations(COVARIANCE, torch.zeros_like(COVARIANCE))
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="expected a weight"):
+        unnormalised_alignment(WEIGHT, COVARIANCE[:2, :2])
+    with pytest.raises(ValueError, match="expected a weight"):
+        ansatz_correlations(WEIGHT[:, :, None, None], COVARIANCE)
+    with pytest.raises(ValueError, match="two matrices of one shape"):
+        matrix_correlations(COVARIANCE, COVARIANCE.flatten())

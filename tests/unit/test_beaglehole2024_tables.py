@@ -7,11 +7,7 @@ import pandas as pd
 import pytest
 from made_up import SEEDS, collection, columns
 
-from feature_alignment.papers.beaglehole2024.matched import (
-    differences,
-    matched,
-    values_at_loss,
-)
+from feature_alignment.papers.beaglehole2024.matched import differences, matched, values_at_loss
 from feature_alignment.papers.beaglehole2024.tables import (
     CORRELATIONS,
     NULLS,

@@ -171,6 +171,35 @@ def test_a_function_that_is_not_found_is_an_error_that_says_where_it_belongs(arc
         built({"architecture": architecture})
 
 
+@pytest.mark.parametrize(
+    "architecture",
+    ["os:system", "sys:exit", "subprocess:call", "this:s", "torch.hub:load", "antigravity:fly"],
+)
+def test_a_spec_imports_no_module_from_elsewhere(architecture, own):
+    loaded = set(sys.modules)
+    with pytest.raises(ValueError, match="expected the module .* beside the Snakefile; found "):
+        built({"architecture": architecture})
+    assert set(sys.modules) == loaded
+
+
+def test_a_module_that_another_hides_is_refused(own):
+    (own.parent / "json.py").write_text(OWN)
+    with pytest.raises(ValueError, match="found .*json.*; move it there, or give it a name"):
+        built(OURS | {"architecture": "json:network"}, (1, 4, 4))
+
+
+def test_a_package_in_the_working_directory_builds_a_network_too(own):
+    for folder in ("own_package", "own_package/parts"):
+        (own.parent / folder).mkdir()
+    (own.parent / "own_package" / "__init__.py").write_text("")
+    (own.parent / "own_package" / "parts" / "networks.py").write_text(OWN)
+    model = OURS | {"architecture": "own_package.parts.networks:network"}
+    assert linear_layers(built(model, (1, 4, 4)))
+    (own.parent / "own_folder").mkdir()
+    (own.parent / "own_folder" / "networks.py").write_text(OWN)
+    assert linear_layers(built(OURS | {"architecture": "own_folder.networks:network"}, (1, 4, 4)))
+
+
 def test_the_modules_of_a_run_are_those_of_all_its_networks():
     settings = {
         "model": {"architecture": "vgg11", "width": 3},

@@ -1,4 +1,5 @@
 import json
+import math
 import subprocess
 import sys
 
@@ -25,13 +26,13 @@ ENTRY = {
 def read(tmp_path):
     """Read one claims entry, with changes."""
 
-    def entry(**changes):
+    def read_one(entry=ENTRY, **changes):
         path = tmp_path / "toy" / "claims.yaml"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(yaml.safe_dump([ENTRY | changes], sort_keys=False))
+        path.write_text(yaml.safe_dump([entry | changes], sort_keys=False))
         return read_claims([path], SCHEMA)
 
-    return entry
+    return read_one
 
 
 def test_an_entry_stands_for_a_claim_per_combination_of_its_values(read):
@@ -58,6 +59,16 @@ def test_a_key_that_becomes_null_is_left_out(read):
     assert "note" not in read(each=each, note="{note}")[0]
 
 
+def test_a_claim_needs_scale_laptop_unless_it_says_otherwise(read):
+    several = {"each": [{"name": ["a"]}, {"least": [1]}, {"s": ["smoke", "paper"]}]}
+    assert {claim["needs"] for claim in read(needs="{s}", id="toy.{s}", **several)} == {
+        "smoke",
+        "paper",
+    }
+    left_out = {key: part for key, part in ENTRY.items() if key != "needs"}
+    assert [claim["needs"] for claim in read(entry=left_out)] == ["laptop", "laptop"]
+
+
 @pytest.mark.parametrize(
     "changes, message",
     [
@@ -70,11 +81,40 @@ def test_a_key_that_becomes_null_is_left_out(read):
         ({"statement": 3}, "claim toy.fig1.mnist.rises is not valid.*\n.*statement: 3 is not of"),
         ({"eech": {}}, r"unknown key 'eech' \(did you mean 'each'\?\)"),
         ({"test": {"x": "epoch"}}, "test: 'criterion' is a required property$"),
+        (
+            {"test": ENTRY["test"] | {"min_change": math.nan}},
+            r"0\.test\.min_change: expected a fin",
+        ),
+        ({"each": {"name": ["a"], "least": [math.inf]}}, r"0\.each\.least\.0: expected a finite"),
+        ({"test": ENTRY["test"] | {"over": ["layer", "layer"]}}, "over: 'layer' is given twice"),
+        (
+            {"each": [{"name": [*map(str, range(101))]}, {"least": [*range(1, 101)]}]},
+            "expected at most 10000 combinations, got 10100",
+        ),
     ],
 )
 def test_an_entry_that_cannot_be_repeated_is_an_error_that_names_it(read, changes, message):
     with pytest.raises(ValueError, match=message):
         read(**changes)
+
+
+@pytest.mark.parametrize("content", [{"id": "a"}, None, 3, ["a"], [[1]]])
+def test_what_is_no_list_of_claims_is_an_error_that_names_the_file(tmp_path, content):
+    (tmp_path / "claims.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(ValueError, match=r"claims\.yaml is not valid"):
+        read_claims([tmp_path / "claims.yaml"], SCHEMA)
+
+
+def test_a_schema_and_claims_are_not_mixed_up(read):
+    claims = ROOT / "papers" / "joint" / "claims.yaml"
+    with pytest.raises(ValueError, match=r"claims\.schema\.yaml is not valid:\n  top level"):
+        read_claims([SCHEMA], SCHEMA)
+    with pytest.raises(ValueError, match=r"claims\.yaml is not a JSON schema"):
+        read_claims([claims], claims)
+    for other in ("paper", "quotes", "config", "common"):
+        path = SCHEMA.with_name(f"{other}.schema.yaml")
+        with pytest.raises(ValueError, match=f"{other}.schema.yaml is not the schema of claims"):
+            read_claims([claims], path)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "papers").glob("*/claims.yaml")), ids=str)

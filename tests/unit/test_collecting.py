@@ -131,3 +131,10 @@ def test_places_of_layers_are_told_where_most_are_reported():
     places = layer_places(table.assign(layer=pd.array(layers, "string")))
     assert places.tolist()[1:] == [3, 1, 2, 3, 1]
     assert pd.isna(places[0])
+
+
+@pytest.mark.parametrize("record", [["--record=5"], ["--record={"], []])
+def test_a_record_that_is_none_is_refused(record, capsys):
+    with pytest.raises(SystemExit):
+        main([*record, "--figure=f", "--specs=s", "--measurements=m", "--out=o"])
+    assert "--record" in capsys.readouterr().err

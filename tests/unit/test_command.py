@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
 from feature_alignment import command
@@ -27,3 +31,12 @@ def test_success_is_exit_zero():
     with pytest.raises(SystemExit) as stopped:
         command.run(lambda argv: None)
     assert stopped.value.code == 0
+
+
+def test_a_locale_without_our_letters_stops_no_program():
+    program = "from feature_alignment import command; command.run(lambda argv: print('\\u03ba'))"
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | locale, text=True, capture_output=True
+    )
+    assert (done.returncode, done.stdout) == (0, "\\u03ba\n"), done.stderr

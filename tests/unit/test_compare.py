@@ -1,9 +1,12 @@
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from made_up import provenance
 
 from feature_alignment.publish import compare
 from feature_alignment.tables import read_table, tidy, write_table
@@ -31,7 +34,11 @@ class Folders:
         self.csv, self.page = path / "comparison.csv", path / "comparison.md"
 
     def write(self, folder, name, rows, conditions=("noise",)):
-        write_table(folder / f"{name}.csv", tidy(rows, conditions), {})
+        table = tidy(rows, conditions)
+        meta = provenance(table, Path(name).name)
+        path = folder / f"{name}.csv"
+        write_table(path, table.assign(value=0.0), meta)
+        table.to_csv(path, index=False)  # with what no program of ours would write, too
 
     def both(self, name, fresh, published):
         self.write(self.fresh, name, fresh)
@@ -163,13 +170,53 @@ def test_a_condition_may_have_any_name(folders):
         assert row["largest_in_spreads"] == pytest.approx(1, rel=1e-12)
 
 
-def test_values_that_are_no_numbers(folders):
+def test_values_that_are_no_numbers(folders, capsys):
     nan, infinite = {"value": np.nan}, {"value": np.inf}
     published = [row | nan for row in rows()[:2]] + [row | infinite for row in rows()[2:4]]
     fresh = [published[0], rows()[1], published[2], rows()[3]]
-    folders.both("toy/fig", fresh, published)
-    row = folders.compare("toy/fig").loc[("toy/fig", "m")]
-    assert (row["values"], row["differing"], row["largest_difference"]) == (4, 2, np.inf)
+    folders.both("toy/fig", fresh + rows()[4:], published + rows()[4:])
+    said = (
+        "1 of 1 files hold values that are not numbers:\n  toy/fig: 4, the first paper toy, run r, "
+        "seed 0, step 0, epoch 0.0, layer linear1, split train, noise 0.5, measure m, value nan "
+        "in the fresh table"
+    )
+    with pytest.raises(ValueError, match=re.escape(said)):
+        folders.compare("toy/fig")
+    row = folders.written().loc[("toy/fig", "m")]
+    assert (row["values"], row["differing"], row["not_numbers"]) == (12, 0, 4)
+    assert (row["largest_difference"], row["largest_in_spreads"]) == (0, 0)
+    printed = capsys.readouterr().out
+    assert "toy/fig: 4 values are NOT NUMBERS; 0 of 12 values differ" in printed
+    assert "inf" not in printed
+    assert "| toy/fig | `m` | 12 | 0 | 0 | 0 | 0 | 0 | 0 | 4 |" in folders.page.read_text()
+
+
+def test_values_that_are_no_numbers_are_told_where_the_bytes_are_the_same(folders, capsys):
+    same = [row | {"value": np.inf} for row in rows()[:1]] + rows()[1:]
+    folders.both("toy/fig", same, same)
+    with pytest.raises(ValueError, match="toy/fig: 1, the first .*, value inf in the fresh table"):
+        folders.compare("toy/fig")
+    assert capsys.readouterr().out.startswith("0 of 1 files are the same, byte by byte\n")
+    np.savez(folders.fresh / "toy/fig.npz", a=np.zeros(2), b=[["x"]])
+    np.savez(folders.published / "toy/fig.npz", a=[0, -np.inf], b=[["y"]])
+    with pytest.raises(
+        ValueError, match=r"2 of 2 .*not numbers:(.|\n)*: 1, the first entry \[1\] of a"
+    ):
+        folders.compare("toy/fig")
+    found = folders.written().loc["toy/fig.npz"]
+    assert found["not_numbers"].tolist() == [1, 0]
+    assert found["differing"].tolist() == [0, 1]
+    assert "inf" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["fresh", "published"])
+def test_a_table_that_is_not_what_its_provenance_says_is_not_compared(folders, kind):
+    folders.both("toy/fig", rows(), rows())
+    path = getattr(folders, kind) / "toy/fig.csv"
+    whole = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(whole[:9]))  # without the last seed
+    with pytest.raises(ValueError, match="numbers of seeds: the provenance says 3, the table"):
+        folders.compare("toy/fig")
 
 
 def test_conditions_read_as_another_type_still_match(folders):
@@ -264,7 +311,9 @@ def test_arrays_are_compared_entry_by_entry(folders, capsys):
     del fresh["gone"]
     np.savez(folders.published / "toy/fig.npz", **arrays)
     np.savez(folders.fresh / "toy/fig.npz", **fresh)
-    found = folders.compare("toy/fig").loc["toy/fig.npz"]
+    with pytest.raises(ValueError, match=r"toy/fig.npz: 1, the first entry \[1, 1\] of changed"):
+        folders.compare("toy/fig")
+    found = folders.written().loc["toy/fig.npz"]
     counts = ["values", "differing", "only_fresh", "only_published"]
     assert {name: tuple(found.loc[name, counts]) for name in found.index} == {
         "same": (3, 0, 0, 0),

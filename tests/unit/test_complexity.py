@@ -319,10 +319,7 @@ def test_runs_with_label_noise_must_share_width_and_rate(runs):
 
 
 def test_the_table_has_the_end_of_every_run_and_whether_it_reached_its_loss(tmp_path, dataset):
-    variants = {
-        "clean": {"stop__loss": 0.5, "epochs": 200},
-        "noisy": {"dataset__label_noise": 1.0},
-    }
+    variants = {"clean": {"stop__loss": 0.5, "epochs": 200}, "noisy": {"dataset__label_noise": 1.0}}
     runs = {name: tiny(tmp_path / name, dataset, **changes) for name, changes in variants.items()}
     for name, run in runs.items():
         run.spec["run"] = name

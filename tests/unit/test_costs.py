@@ -2,9 +2,10 @@ import os
 from pathlib import Path
 
 import pytest
+from made_up import provenance
 
 from feature_alignment.publish import costs
-from feature_alignment.storage import write_json
+from feature_alignment.tables import tidy, write_table
 
 METAS = {
     Path("tables/paper/fig1.csv"): {
@@ -89,9 +90,16 @@ def test_what_is_no_benchmark_is_an_error(benchmarks, tmp_path):
 
 def test_the_program_writes_and_prints_them(tmp_path, capsys, benchmarks):
     tables = [tmp_path / path for path in METAS]
-    for table, meta in zip(tables, METAS.values(), strict=True):
-        table.parent.mkdir(parents=True, exist_ok=True)
-        write_json(table.with_suffix(".meta.json"), meta)
+    for path, meta in zip(tables, METAS.values(), strict=True):
+        seeds = range(len(meta.get("runs", [0])))
+        run = {"paper": path.parent.name, "run": "a", "measure": "m", "value": 1.0}
+        table = tidy([run | {"seed": seed} for seed in seeds])
+        whole = provenance(table, path.stem) | {"wall_time_s": meta["wall_time_s"]}
+        for made, own in zip(whole["runs"], meta.get("runs", ()), strict=False):
+            made["wall_time_s"] = own["wall_time_s"]
+        if "runs" not in meta:
+            del whole["runs"]
+        write_table(path, table, whole)
     out = tmp_path / "costs.tsv"
     jobs = tmp_path / "jobs.tsv"
     costs.main(

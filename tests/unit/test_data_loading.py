@@ -28,13 +28,7 @@ def prepared(tmp_path_factory):
 def load(prepared, *, n_train=N_TRAIN, n_test=N_TEST, label_noise=0.0, run="paper/run", seed=0):
     path, manifest, _ = prepared
     return load_task(
-        path,
-        manifest,
-        n_train=n_train,
-        n_test=n_test,
-        label_noise=label_noise,
-        run=run,
-        seed=seed,
+        path, manifest, n_train=n_train, n_test=n_test, label_noise=label_noise, run=run, seed=seed
     )
 
 

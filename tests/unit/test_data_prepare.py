@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,13 +19,13 @@ DRAW = np.random.default_rng(0)
 LABELS = np.asarray([1, 0, 2, 0])
 IMAGES = DRAW.integers(0, 256, (4, 1, 28, 28), dtype=np.uint8)
 OFFICIAL = gz(raw_files.mnist("MNIST", (IMAGES, LABELS), (IMAGES[:3], LABELS[:3])))
-MNIST = dataset_of("mnist", "MNIST", 3, compressed=OFFICIAL)
+MNIST = dataset_of("mnist", "MNIST", 3, (1, 28, 28), 4, 3, compressed=OFFICIAL)
 ARCHIVE = {
     "mnist-png.zip": zipped(
         {
-            f"{split}/{label}/{number}.png": png(IMAGES[number])
-            for split in ("train", "test")
-            for number, label in enumerate(LABELS)
+            f"{split}/{label}/{number}.png": png(image)
+            for split, images in (("train", IMAGES), ("test", 255 - IMAGES[:3]))
+            for number, (image, label) in enumerate(zip(images, LABELS, strict=False))
         }
     )
 }
@@ -150,7 +151,7 @@ def prepare_local(folder, files, classes="2"):
     """Prepare a local dataset that lies in the downloads; return as ``prepare`` does."""
     write(folder / "raw", files)
     registry = folder / "own.csv"
-    row = f"shapes,local,{classes},,,,,,ours,drawn by hand"
+    row = f"shapes,local,{classes},,,,,,,,,ours,drawn by hand"
     registry.write_text(f"{','.join(COLUMNS)}\n{row}\n", encoding="utf-8")
     return prepare(folder, "shapes", "--registry", registry)
 
@@ -194,7 +195,11 @@ def test_the_checksum_of_a_folder_covers_names_and_contents(tmp_path):
             "several archives of shapes: .*keep one",
         ),
         (in_a_folder(FOLDERS), "3", "shapes: expected 3 classes, got 2"),
-        (in_a_folder(FOLDERS), "two", "expected one row of a local dataset, with its classes"),
+        (
+            in_a_folder(FOLDERS),
+            "two",
+            r"line 2: shapes: malformed row: expected a number as classes of shapes, got 'two'",
+        ),
         ({"shapes/readme": b""}, "2", "expected the same class folders under train/ and test/"),
         (in_a_folder({**FOLDERS, "train/disk/0.png": b"?"}), "2", "disk/0.png cannot be read"),
     ],
@@ -278,6 +283,15 @@ def test_as_a_program_it_ends_with_a_message_and_no_traceback(tmp_path):
         ({"test_images": IMAGES[:3, :, 1:]}, "toy: train and test images differ in shape"),
         ({"train_labels": LABELS + 1}, r"toy: expected labels 0…C-1, got \[1, 2, 3\]"),
         ({"test_labels": LABELS[:3] + 1}, "toy: the test set has a label"),
+        ({"train_images": IMAGES * 0}, "toy: train: expected pictures, got 4 plain areas"),
+        ({"test_images": IMAGES[:3] * 0 + 9}, "toy: test: expected pictures, got 3 plain areas"),
+        (
+            {
+                "train_images": np.concatenate([IMAGES, IMAGES * 0 + 7], axis=1),
+                "test_images": np.concatenate([IMAGES[:3], IMAGES[:3]], axis=1),
+            },
+            "toy: every training pixel of channel 1 is 7; expected some that differ",
+        ),
     ],
 )
 def test_arrays_that_do_not_fit_together_are_refused(changes, message):
@@ -290,3 +304,43 @@ def test_arrays_that_do_not_fit_together_are_refused(changes, message):
     check(arrays, "toy")
     with pytest.raises(ValueError, match=message):
         check(arrays | changes, "toy")
+
+
+@pytest.mark.parametrize(
+    "declared, message",
+    [
+        ({"classes": 4}, "mnist: expected 4 classes, got 3"),
+        ({"train": 5}, "mnist: expected 5 training images, got 4"),
+        ({"test": 4}, "mnist: expected 4 test images, got 3"),
+        ({"shape": (1, 28, 29)}, r"mnist: expected \(1, 28, 29\) as the shape of an image, got"),
+    ],
+)
+def test_raw_files_hold_what_the_registry_declares(tmp_path, declared, message):
+    write(tmp_path / "raw", OFFICIAL)
+    registry = write_registry(tmp_path / "other.csv", replace(MNIST, **declared))
+    with pytest.raises(ValueError, match=message):
+        prepare(tmp_path, "mnist", "--registry", registry)
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_packed_and_unpacked_raw_files_give_the_arrays_of_one_kind(tmp_path):
+    whole = raw_files.mnist("MNIST", (IMAGES, LABELS), (IMAGES[:3], LABELS[:3]))
+    dataset = replace(MNIST, editions={**MNIST.editions, **dataset_of("", "", p=whole).editions})
+    registry = write_registry(tmp_path / "other.csv", dataset)
+    packed, *unpacked = OFFICIAL
+    mixture = {packed: OFFICIAL[packed]}
+    mixture |= {path.removesuffix(".gz"): whole[path.removesuffix(".gz")] for path in unpacked}
+    write(tmp_path / "raw", OFFICIAL)
+    expected = prepare(tmp_path, "mnist")[2][0]
+    write(tmp_path / "mixed" / "raw", mixture)
+    _, manifest, content = prepare(tmp_path / "mixed", "mnist", "--registry", registry)
+    assert content[0] == expected
+    assert [file["file"] for file in manifest["files"]] == list(mixture)
+
+
+def test_a_local_dataset_says_what_was_found(tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        _, manifest, _ = prepare_local(tmp_path, in_a_folder({**FOLDERS, "notes.txt": b"mine"}))
+    assert "8 training and 4 test images of shape [1, 28, 28] in 2 classes" in caplog.text
+    assert "passed over 1 files: notes.txt" in caplog.text
+    assert (manifest["shape"], manifest["n_train"], manifest["n_test"]) == ([1, 28, 28], 8, 4)

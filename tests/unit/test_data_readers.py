@@ -160,7 +160,7 @@ def test_the_folder_above_train_and_test_does_not_matter(tmp_path):
 
 
 def test_an_archive_of_class_folders_is_read_without_unpacking(tmp_path):
-    dataset = dataset_of("toy", "CIFAR10", official={"absent": b""})
+    dataset = dataset_of("toy", "CIFAR10", 2, (3, 32, 32), 3, 3, official={"absent": b""})
     located = find(dataset, write(tmp_path, {"toy.zip": zipped(ENTRIES)}))
     arrays = read(dataset, located, tmp_path / "scratch")
     assert arrays["train_images"].shape == (3, 3, 32, 32)

@@ -1,4 +1,7 @@
 import hashlib
+import itertools
+import os
+import re
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
@@ -8,12 +11,12 @@ import pytest
 from raw_files import REGISTRY, dataset_of, write, write_registry
 
 from feature_alignment.data import sources
-from feature_alignment.data.registry import read_registry
+from feature_alignment.data.registry import COLUMNS, read_registry
 from feature_alignment.data.sources import DatasetUnavailableError, find, locate
 
 PACKED = {"toy/images.gz": b"packed images", "toy/labels.gz": b"packed labels"}
 UNPACKED = {"toy/images": b"images", "toy/labels": b"labels"}
-TOY = dataset_of("cifar10", "CIFAR10", compressed=PACKED, unpacked=UNPACKED)
+TOY = dataset_of("cifar10", "CIFAR10", 10, (3, 32, 32), 5, 2, compressed=PACKED, unpacked=UNPACKED)
 
 
 def files_under(folder):
@@ -56,12 +59,114 @@ def test_a_registry_with_other_columns_is_refused(tmp_path):
     [
         ({"sha256": "F" * 64}, "64 hexadecimal digits as sha256 of toy/images.gz, got 'FFF"),
         ({"sha256": "f" * 63}, "64 hexadecimal digits as sha256 of toy/images.gz, got 'fff"),
-        ({"bytes": "many"}, "cifar10: malformed row"),
+        ({"bytes": "many"}, "cifar10: malformed row: expected the file's size as bytes of toy/im"),
     ],
 )
 def test_a_malformed_dataset_is_refused(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
         read_registry(write_registry(tmp_path / "r.csv", TOY, **changes))
+
+
+@pytest.mark.parametrize("file", ["../images.gz", "toy/../../images.gz", "/tmp/images.gz"])
+def test_a_raw_file_lies_in_the_raw_folder(tmp_path, file):
+    with pytest.raises(ValueError, match="as file of|expected a path without"):
+        read_registry(write_registry(tmp_path / "r.csv", TOY, file=file))
+
+
+@pytest.mark.parametrize("name", ["../mnist", "a/b", "a|.*", "$(touch pwned)", "", "{x}"])
+def test_a_dataset_s_name_is_one_word(tmp_path, name):
+    with pytest.raises(ValueError, match="as name of"):
+        read_registry(write_registry(tmp_path / "r.csv", TOY, name=name))
+
+
+FIRST = "cifar10,CIFAR10,10,3x32x32,5,2,compressed,toy/images.gz,"
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("\ncifar10,.*", "", "expected at least one dataset, got the header alone"),
+        (
+            "CIFAR10",
+            "ImageNet",
+            "cifar10: malformed row: expected MNIST, .*GTSRB or local as source",
+        ),
+        ("CIFAR10", "CIFAR100", "cifar10: expected the same source in all rows, got .*CIFAR100"),
+        ("3x32x32", "32x32", "expected 1x<height>x<width> .* as shape of .*, got '32x32'"),
+        ("3x32x32", "", "expected 1x<height>x<width> .* as shape of .*, got ''"),
+        (",5,2,", ",5,0,", "expected the number of test images as test of .*, got '0'"),
+        (",5,2,", ",,2,", "expected the number of training images as train of .*, got ''"),
+        (",13,", ",,", "expected the file's size as bytes of toy/images.gz, got ''"),
+        (",13,", ",1_3,", "expected the file's size as bytes of toy/images.gz, got '1_3'"),
+        (",13,", ",\u0661,", "expected the file's size as bytes of toy/images.gz"),
+        (",13,", ",-13,", "expected the file's size as bytes of toy/images.gz, got '-13'"),
+        (",13,", f",{'9' * 5000},", "expected the file's size as bytes of toy/images.gz"),
+        ("toy/images.gz", "../images.gz", r"expected a path without \.\., got '\.\./images\.gz'"),
+        ("toy/images.gz", "/etc/passwd", "expected a path below the data folder"),
+        ("toy/labels.gz", "toy/images.gz", "cifar10: toy/images.gz is listed twice"),
+        ("http:", "file:", "expected an http address or nothing as url"),
+        ("cifar10,", "cifar|10,", "expected letters, digits, _ and - as name"),
+        ("cifar10,", "digits,", "digits is the name of a bundled stand-in"),
+        ("a licence", "l" * 200_000, "is not a table of datasets .*field larger than"),
+        (
+            "a licence",
+            "l\0",
+            "cifar10: malformed row: expected no control characters in the column 'licence'",
+        ),
+        (",a licence", "", "malformed row: expected 13 cells, got 12"),
+        (",a licence", ",a, licence", "malformed row: expected 13 cells, got 14"),
+    ],
+)
+def test_a_damaged_registry_is_a_sentence(tmp_path, old, new, message):
+    path = write_registry(tmp_path / "r.csv", TOY)
+    text = path.read_text(encoding="utf-8")
+    first = text.index(FIRST)
+    changed = re.sub(old, new.replace("\\", r"\\"), text[first - 1 :], count=1, flags=re.DOTALL)
+    path.write_text(text[: first - 1] + changed, encoding="utf-8")
+    assert changed != text[first - 1 :]
+    with pytest.raises(ValueError, match=message) as caught:
+        read_registry(path)
+    assert str(caught.value).startswith(str(path))
+    assert len(str(caught.value)) < 500
+
+
+def test_a_registry_that_is_no_text_or_no_file_is_a_sentence(tmp_path):
+    path = tmp_path / "r.csv"
+    with pytest.raises(ValueError, match="expected the table of datasets, found no regular file"):
+        read_registry(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"r\.csv is not a table of datasets"):
+        read_registry(path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match="expected the table of datasets, found no regular file"):
+        read_registry(path)
+
+
+def test_a_local_dataset_may_declare_what_it_holds(tmp_path):
+    path = tmp_path / "r.csv"
+    rows = "a,local,2,,,,,,,,,ours,us", "b,local,3,1x8x9,5,4,,,,,,ours,us"
+    path.write_text("\n".join([",".join(COLUMNS), *rows]), encoding="utf-8")
+    found = [(x.classes, x.shape, x.train, x.test) for x in read_registry(path).values()]
+    assert found == [(2, None, None, None), (3, (1, 8, 9), 5, 4)]
+    path.write_text(path.read_text().replace(",4,,,", ",4,official,,"), encoding="utf-8")
+    with pytest.raises(ValueError, match="expected nothing in the row of a local dataset as editi"):
+        read_registry(path)
+
+
+def test_what_datasets_hold_is_what_was_published():
+    found = {
+        x.name: (x.shape, x.train, x.test, x.classes) for x in read_registry(REGISTRY).values()
+    }
+    grey, colour = (1, 28, 28), (3, 32, 32)
+    assert found == {
+        **dict.fromkeys(["mnist", "fashion_mnist", "kmnist"], (grey, 60_000, 10_000, 10)),
+        "cifar10": (colour, 50_000, 10_000, 10),
+        "cifar100": (colour, 50_000, 10_000, 100),
+        "svhn": (colour, 73_257, 26_032, 10),
+        "stl10": (colour, 5_000, 8_000, 10),
+        "gtsrb": (colour, 26_640, 12_630, 43),
+    }
 
 
 def test_a_dataset_without_an_address_for_each_file_is_refused(tmp_path):
@@ -115,7 +220,79 @@ def test_a_damaged_edition_is_an_error_beside_an_intact_one_too(tmp_path):
         find(TOY, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["cifar10.zip", "cifar10-jpeg.zip", "cifar10_v2.zip"])
+MIXTURES = [
+    dict(zip(UNPACKED, choice, strict=True))
+    for choice in itertools.product(["packed", "unpacked", "both"], repeat=2)
+]
+
+
+@pytest.mark.parametrize("mixture", MIXTURES)
+def test_packed_and_unpacked_files_mix(tmp_path, mixture):
+    for path, form in mixture.items():
+        if form in ("packed", "both"):
+            write(tmp_path, {f"{path}.gz": PACKED[f"{path}.gz"]})
+        if form in ("unpacked", "both"):
+            write(tmp_path, {path: UNPACKED[path]})
+    located = find(TOY, tmp_path)
+    assert [file["file"].removesuffix(".gz") for file in located.files] == list(UNPACKED)
+    assert all((tmp_path / file["file"]).is_file() for file in located.files)
+    forms = set(mixture.values()) - {"both"}
+    mixed = len(forms) == 2
+    assert (located.edition == "compressed and unpacked") == mixed
+
+
+@pytest.mark.parametrize("damaged", ["toy/images.gz", "toy/labels"])
+def test_a_mixture_is_checked_file_by_file(tmp_path, damaged):
+    mixture = {"toy/images.gz": PACKED["toy/images.gz"], "toy/labels": UNPACKED["toy/labels"]}
+    write(tmp_path, mixture | {damaged: b"damaged"})
+    with pytest.raises(ValueError, match=f"wrong checksum of {tmp_path / damaged}: "):
+        find(TOY, tmp_path)
+
+
+def test_a_size_that_the_registry_has_wrong_is_said(tmp_path):
+    images, labels = TOY.editions["compressed"]
+    wrong = replace(TOY, editions={"compressed": (images, replace(labels, bytes=14))})
+    with pytest.raises(
+        ValueError, match="labels.gz has the right checksum and 13 bytes, but .* 14"
+    ):
+        find(wrong, write(tmp_path, PACKED))
+
+
+@pytest.mark.parametrize(
+    "there, told",
+    [
+        (["toy/images.gz"], "toy/images.gz"),
+        (["toy/labels"], "toy/labels"),
+        (["toy/images-.gz"], "toy/images-.gz"),
+        (["toy/Images", "toy/other"], "toy/Images"),
+        (["labels"], "labels"),
+        (["CIFAR-10.zip"], "CIFAR-10.zip"),
+        (["cifar-10-python.tar.gz"], "cifar-10-python.tar.gz"),
+        (["cifar10.tar"], "cifar10.tar"),
+        (["cifar100.zip", "images.png", "mycifar10"], None),
+        ([f"cifar10-v{n}.tar" for n in range(10)], "cifar10-v0.tar, .* cifar10-v7.tar and 2 more"),
+    ],
+)
+def test_what_looks_like_the_dataset_is_named(tmp_path, monkeypatch, there, told):
+    monkeypatch.setattr(sources, "RETRIES", 0)
+    given, raw = write(tmp_path / "given", dict.fromkeys(there, b"?")), tmp_path / "raw"
+    with pytest.raises(DatasetUnavailableError) as caught:
+        locate(TOY, given, raw)
+    where = f"{given}, where there is {told}, and in {raw}" if told else f"{given}, and in {raw}"
+    assert re.search(f"looked in {where}; download failed", str(caught.value))
+
+
+def test_names_of_other_tools_are_near_misses_of_the_official_ones(tmp_path):
+    there = {"MNIST/raw/train-images.idx3-ubyte": b"", "FashionMNIST/raw/t10k-labels": b""}
+    official = {"MNIST/raw/train-images-idx3-ubyte.gz": b"images"}
+    dataset = dataset_of("mnist", "MNIST", compressed=official)
+    found = sources.near_misses(dataset, write(tmp_path, there))
+    assert found == ["MNIST/raw/train-images.idx3-ubyte"]
+
+
+@pytest.mark.parametrize(
+    "name", ["cifar10.zip", "cifar10-jpeg.zip", "cifar10_v2.zip", "cifar10.ZIP"]
+)
 def test_an_archive_of_class_folders_is_found(tmp_path, name):
     located = find(TOY, write(tmp_path, {name: b"archive"}))
     assert located.edition == sources.CLASS_FOLDERS
@@ -151,6 +328,12 @@ def test_a_given_folder_that_does_not_exist_is_an_error(tmp_path):
     raw = write(tmp_path / "raw", PACKED)
     with pytest.raises(DatasetUnavailableError, match=f"{tmp_path / 'typo'} does not exist"):
         locate(TOY, tmp_path / "typo", raw)
+
+
+def test_a_given_folder_that_is_something_else_is_an_error(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DatasetUnavailableError, match=f"{tmp_path / 'pipe'} is not a folder"):
+        locate(TOY, tmp_path / "pipe", tmp_path / "raw")
 
 
 # Downloads

@@ -153,3 +153,40 @@ def test_every_relative_link_leads_to_a_file(path):
 def test_a_link_that_leads_nowhere_would_be_seen():
     text = '[a](b.md#c) ![d](e/f.png) <img src="g.png"> [h](https://i.j) [k](#l) <a href="m.md">'
     assert LINK.findall(text) == ["b.md", "e/f.png", "g.png", "m.md"]
+
+
+def test_tables_without_a_commit_are_told_with_the_reason(published):
+    readme = (ROOT / "README.md").read_text()
+    for state, words in (
+        ({"note": "git is not installed"}, "unknown (git is not installed)"),
+        ({}, "unknown (git told nothing of the source)"),
+    ):
+        other = copy.deepcopy(published)
+        next(iter(other.made.values()))["git"] = {"commit": None, "dirty": None, **state}
+        assert words in documents.fill(readme, other)
+
+
+ENEMY = "a | b <script>alert(1)</script> `c` **d**\n<!-- end: claims toy --> [e](javascript:f)"
+
+
+def test_no_document_shows_words_as_markup(published):
+    shown = documents.words(ENEMY)
+    other = copy.deepcopy(published)
+    paper, figure = other.ledger[0]["table"].split("/")
+    other.titles[paper][figure] = ENEMY
+    other.ledger[0] |= {"statement": ENEMY, "id": ENEMY, "group": ENEMY}
+    other.jobs.loc[other.jobs["seconds"].idxmax(), "job"] = ENEMY
+    other.costs.loc[0, "figure"] = ENEMY
+    made = other.made[f"{paper}/{figure}"]
+    made["git"] |= {"tag": ENEMY, "commit": "`<b>|</b>`"}
+    made["python"] = ENEMY
+    names = ["run", "verdicts", "figures", "slowest jobs", "figure costs", f"claims {paper}"]
+    text = "\n".join(f"<!-- generated: {name} -->\n<!-- end: {name} -->\n" for name in names)
+    filled = documents.fill(text, other)
+    assert filled.count(shown) == 8
+    assert documents.fill(filled, other) == filled
+    assert not re.search(r"(?<!\\)<(script|b>|!-- end: claims toy)", filled)
+    tables = re.findall(r"(?:^\|.*\n)+", filled, re.M)
+    assert len(tables) == 5
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1

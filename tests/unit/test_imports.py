@@ -11,7 +11,7 @@ from conftest import ROOT
 from feature_alignment.provenance import PACKAGE, SOURCE_ROOT, import_closure
 from feature_alignment.run.spec import read_yaml
 
-BASE = {"command", "provenance", "randomness", "storage", "sweep", "tables"}
+BASE = {"command", "evidence", "provenance", "randomness", "schema", "storage", "sweep", "tables"}
 INSTRUMENTS = {"data", "measures", "models", "tangents", "training"}
 PROBES = INSTRUMENTS | {"probes"}
 ALLOWED = {
@@ -19,7 +19,7 @@ ALLOWED = {
     **{name: INSTRUMENTS | {"command", "randomness", "storage"} for name in PROBES},
     "run": INSTRUMENTS | BASE,
     "papers": PROBES | BASE | {"run"},
-    "plots": {"command", "storage", "tables"},
+    "plots": {"command", "evidence", "schema", "storage", "tables"},
     "audit": BASE,
     "publish": BASE | {"audit"},
 }

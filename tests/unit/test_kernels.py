@@ -23,11 +23,7 @@ from tangent_cases import (
 from torch import nn
 from torch.nn import functional as F
 
-from feature_alignment.measures.alignment import (
-    alignment_of,
-    centered_one_hot,
-    kernel_alignment,
-)
+from feature_alignment.measures.alignment import alignment_of, centered_one_hot, kernel_alignment
 from feature_alignment.tangents import gram
 from feature_alignment.tangents.capture import layer_passes
 from feature_alignment.tangents.features import tangent_features

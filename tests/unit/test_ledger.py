@@ -1,12 +1,15 @@
+import csv
 import json
 
 import pytest
 import yaml
+from made_up import provenance
 
 from conftest import ROOT
 from feature_alignment.audit import criteria, ledger
 from feature_alignment.audit.criterion import Column, Measure, Range
-from feature_alignment.tables import tidy, write_table
+from feature_alignment.storage import write_json
+from feature_alignment.tables import meta_path, read_table, tidy, write_table
 
 SCHEMA = ROOT / "workflow" / "schemas" / "claims.schema.yaml"
 
@@ -21,17 +24,24 @@ CLAIM = {
 }
 
 
+def of(seed):
+    return {"paper": "toy", "run": "r", "seed": seed, "noise": 0}
+
+
 @pytest.fixture
 def audit(tmp_path):
     """Run the audit on changed claims and return the ledger's rows."""
     rows = [
-        {"seed": seed, "epoch": epoch, "noise": 0, "measure": "m", "value": epoch + 0.01 * seed}
+        {"epoch": epoch, "measure": "m", "value": epoch + 0.01 * seed} | of(seed)
         for seed in range(3)
         for epoch in range(3)
     ]
     write_table(tmp_path / "toy" / "fig1.csv", tidy(rows, ["noise"]), {})
 
     def run(*changes, scale="laptop", table="toy/fig1.csv", options=()):
+        path = tmp_path / table
+        if path.exists():
+            write_json(meta_path(path), provenance(read_table(path), path.stem, scale))
         claims = tmp_path / "toy" / "claims.yaml"
         claims.write_text(yaml.safe_dump([CLAIM | change for change in changes or [{}]]))
         ledger.main(
@@ -103,10 +113,7 @@ def test_one_seed_is_inconclusive_and_has_no_interval(audit):
         ({"evidence": {"table": "toy/fig1", "where": "noise == 1"}}, "no rows with measure"),
         ({"test": CLAIM["test"] | {"x": "stp"}}, "no column 'stp'; the table has: paper"),
         ({"test": CLAIM["test"] | {"y": "mm"}}, "no rows with measure 'mm'"),
-        (
-            {"test": CLAIM["test"] | {"criterion": "rises"}},
-            "unknown value 'rises'.*: increases, ",
-        ),
+        ({"test": CLAIM["test"] | {"criterion": "rises"}}, "unknown value 'rises'.*: increases, "),
         (
             {"test": CLAIM["test"] | {"min_chnge": 1}},
             r"unknown key 'min_chnge' \(did you mean 'min_change'\?\)",
@@ -172,7 +179,7 @@ def test_curves_that_never_cross_contradict_without_an_estimate(audit):
 
 def test_where_some_seeds_have_a_bound_alone_the_verdict_is_open(audit, tmp_path):
     rows = [
-        {"seed": seed, "epoch": 1, "noise": 0, "measure": measure, "value": 5.0}
+        {"epoch": 1, "measure": measure, "value": 5.0} | of(seed)
         for seed, measure in enumerate(("m", "m", "m_above", "other"))
     ]
     write_table(tmp_path / "toy" / "bounds.csv", tidy(rows, ["noise"]), {})
@@ -192,3 +199,12 @@ def test_where_some_seeds_have_a_bound_alone_the_verdict_is_open(audit, tmp_path
     assert row["verdict"] == "not run"
     with pytest.raises(ValueError, match="no rows with measure 'm_over'"):
         audit({"evidence": evidence, "test": test | {"y": "m_over"}}, **options)
+
+
+def test_no_cell_of_the_csv_is_a_formula_and_the_json_is_as_said(audit, tmp_path):
+    said = '=HYPERLINK("http://example.org")'
+    [row] = audit({"statement": said, "note": "@SUM(A1)"})
+    assert (row["statement"], row["note"]) == (said, "@SUM(A1)")
+    [cells] = csv.DictReader((tmp_path / "ledger.csv").read_text().splitlines())
+    assert (cells["statement"], cells["note"]) == (f"'{said}", "'@SUM(A1)")
+    assert cells["id"] == "toy.fig1.rises"

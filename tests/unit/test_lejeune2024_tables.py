@@ -35,12 +35,7 @@ def ridge(run, n, errors, *, seed=0):
 
 
 PUBLISHED = {
-    "digits": {
-        "sizes": [10, 100],
-        "full": [0.3, 0.1],
-        "fixed": [0.5, 0.3],
-        "adaptive": [0.4, 0.2],
-    }
+    "digits": {"sizes": [10, 100], "full": [0.3, 0.1], "fixed": [0.5, 0.3], "adaptive": [0.4, 0.2]}
 }
 """What the paper's figure would show."""
 

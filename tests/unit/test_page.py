@@ -3,7 +3,6 @@ import io
 import re
 from importlib import resources
 
-import jinja2
 import pytest
 import tinycss2
 from PIL import Image
@@ -78,7 +77,7 @@ def test_no_text_of_a_claim_is_taken_for_markup_or_a_placeholder(tmp_path, figur
 
 def test_a_row_without_a_field_is_an_error(tmp_path, figure):
     row = {key: value for key, value in ROW.items() if key != "criterion"}
-    with pytest.raises(jinja2.UndefinedError, match="criterion"):
+    with pytest.raises(ValueError, match="'criterion' is a required property"):
         written(tmp_path, figure, [row])
 
 
@@ -110,6 +109,25 @@ def test_the_page_needs_no_other_file(tmp_path, figure):
 
 def test_the_whole_figure_is_named_relative_to_the_page(tmp_path, figure):
     assert 'data-link="../figures/toy/fig1.png"' in written(tmp_path, figure, [ROW])
+
+
+def test_a_link_is_a_relative_address_whatever_folders_are_called(tmp_path, figure):
+    strange = tmp_path / "audit" / "javascript:alert(1)#?%20" / "toy" / "fig1.png"
+    strange.parent.mkdir(parents=True)
+    figure.rename(strange)
+    text = written(tmp_path, strange, [ROW])
+    assert 'data-link="javascript%3Aalert%281%29%23%3F%2520/toy/fig1.png"' in text
+
+
+def test_every_field_of_a_ledger_is_escaped(tmp_path, figure):
+    enemy = "\"'><script>alert(1)</script>"
+    closed = {"estimate", "low", "high", "n", "table", "verdict", "scale", "needs"}
+    fields = set(ROW) - closed
+    row = ROW | {field: f"{enemy}{field}" for field in fields}
+    text = written(tmp_path, figure, [row], title=enemy)
+    assert "<script>alert" not in text
+    assert "'>" not in text
+    assert all(f"&lt;/script&gt;{field}" in text for field in fields)
 
 
 def test_a_figure_without_title_or_image_is_an_error(tmp_path, figure):

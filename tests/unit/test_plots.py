@@ -1,5 +1,8 @@
 """Every figure, drawn from its published table."""
 
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
@@ -245,3 +248,65 @@ def test_the_footer_tells_scale_seeds_and_copies_of_data():
 def test_a_dataset_without_an_entry_shows_its_own_name():
     note = {"datasets": {"mine": {"note": "a copy"}, "svhn": {"note": "whole"}}}
     assert style.footer(META | note).endswith("mine: a copy  ·  SVHN: whole")
+
+
+HOUSE_STYLE = """
+backend: TkAgg
+interactive: True
+text.usetex: True
+text.latex.preamble: \\usepackage{not_installed}
+font.family: serif
+font.size: 30
+axes.facecolor: black
+axes.prop_cycle: cycler(color=["red"])
+axes.formatter.use_locale: True
+lines.antialiased: False
+path.simplify_threshold: 1
+agg.path.chunksize: 100
+savefig.format: svg
+savefig.transparent: True
+savefig.pad_inches: 3
+pdf.compression: 0
+pdf.use14corefonts: True
+image.cmap: gray
+figure.autolayout: True
+timezone: Asia/Tokyo
+"""
+SHOWN_WITH_ARRAYS = "lejeune2024/fig1_kernel_alignment"
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"MPLBACKEND": "module://not_installed.backend_inline", "SOURCE_DATE_EPOCH": "0"},
+        {"MPLBACKEND": "no_such_backend", "SOURCE_DATE_EPOCH": "no date", "TZ": "Asia/Tokyo"},
+        {"MPLCONFIGDIR": "/dev/null", "HOME": "/dev/null", "PYTHONWARNINGS": "error"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+)
+def test_the_surroundings_of_the_program_change_no_byte(environment, tmp_path):
+    name = SHOWN_WITH_ARRAYS
+    (tmp_path / "matplotlibrc").write_text(HOUSE_STYLE)
+    program = [sys.executable, "-m", "feature_alignment.plots.draw", f"--figure={name}"]
+    program += [f"--table={PUBLISHED / name}.csv", f"--arrays={arrays_path(name)}"]
+    program += ["--pdf=drawn.pdf", "--png=drawn.png"]
+    surroundings = os.environ | {"PYTHONPATH": str(ROOT / "src")} | environment
+    done = subprocess.run(program, cwd=tmp_path, env=surroundings, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    drawn = [(tmp_path / f"drawn.{kind}").read_bytes() for kind in ("pdf", "png")]
+    assert drawn == run(tmp_path, name)
+
+
+def test_a_style_in_use_changes_no_byte_and_is_in_use_again_afterwards(tmp_path):
+    name = SHOWN_WITH_ARRAYS
+    plain = run(tmp_path, name)
+    with plt.rc_context():
+        plt.style.use("dark_background")
+        plt.rcParams["savefig.dpi"] = 30
+        chosen = dict(plt.rcParams)
+        figure = draw.draw(name, PUBLISHED / f"{name}.csv", arrays_path(name))
+        plt.rcParams["font.size"] = chosen["font.size"] = 30  # between drawing and saving
+        draw.save(figure, tmp_path / "own.pdf", tmp_path / "own.png")
+        assert dict(plt.rcParams) == chosen
+        plt.close(figure)
+    assert [(tmp_path / f"own.{kind}").read_bytes() for kind in ("pdf", "png")] == plain

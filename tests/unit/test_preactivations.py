@@ -71,7 +71,7 @@ def test_leaves_the_network_alone(covariances):
 
 def test_names_a_module_that_is_no_part_of_a_chain():
     net = nn.Sequential(nn.Linear(4, 4), nn.Softmax(dim=1), nn.Linear(4, 2))
-    with pytest.raises(ValueError, match="'1' is Softmax"):
+    with pytest.raises(ValueError, match="'1' is a Softmax"):
         preactivation_covariances(net, [torch.randn(2, 4)])
 
 

@@ -1,3 +1,6 @@
+import re
+import shutil
+import subprocess
 import textwrap
 
 import pytest
@@ -118,3 +121,95 @@ def test_description_names_code_data_and_packages():
     assert meta["packages"]["torch"]
     assert meta["peak_memory_mib"] > 10
     assert meta["device"] == "cpu"
+
+
+def git(folder, *arguments):
+    command = ["git", "-C", str(folder), "-c", "user.name=A", "-c", "user.email=a@b", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A repository that tracks a package of our name, from which provenance seems to be read."""
+    package = tmp_path / "repository" / "src" / provenance.PACKAGE
+    package.mkdir(parents=True)
+    (package / "provenance.py").write_text("")
+    root = package.parent.parent
+    git(tmp_path, "init", "-q", str(root))
+    git(root, "add", ".")
+    git(root, "commit", "-qm", "First")
+    monkeypatch.setattr(provenance, "SOURCE_ROOT", package.parent)
+    return root
+
+
+def test_the_commit_its_tag_and_changes_since_are_told(repository):
+    commit = git(repository, "rev-parse", "HEAD")
+    assert provenance.git_state() == {"commit": commit, "tag": None, "dirty": False}
+    git(repository, "tag", "v1")
+    (repository / "src" / provenance.PACKAGE / "provenance.py").write_text("changed")
+    assert provenance.git_state() == {"commit": commit, "tag": "v1", "dirty": True}
+
+
+def test_another_repository_s_hook_is_not_asked(repository, tmp_path, monkeypatch):
+    git(tmp_path, "init", "-q", "other")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other" / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "nowhere"))
+    assert provenance.git_state()["commit"]
+
+
+def owned_by_another(repository, monkeypatch):
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+
+
+def without_git(repository, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+
+
+def unpacked(repository, monkeypatch):
+    shutil.rmtree(repository / ".git")
+
+
+def unpacked_in_another(repository, monkeypatch):
+    shutil.rmtree(repository / ".git")
+    git(repository.parent, "init", "-q")
+    git(repository.parent, "commit", "-q", "--allow-empty", "-m", "Another project")
+
+
+def without_a_commit(repository, monkeypatch):
+    shutil.rmtree(repository / ".git")
+    git(repository, "init", "-q")
+    git(repository, "add", ".")
+
+
+def with_a_broken_index(repository, monkeypatch):
+    (repository / ".git" / "index").write_bytes(b"broken")
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (owned_by_another, "belongs to another user, .* --add safe.directory FOLDER"),
+        (without_git, "git is not installed"),
+        (unpacked, "not part of a git repository"),
+        (unpacked_in_another, "not part of a git repository"),
+        (without_a_commit, "git rev-parse: fatal: "),
+        (with_a_broken_index, "git ls-files: .*index"),
+    ],
+)
+def test_no_commit_is_told_with_the_reason(make, words, repository, monkeypatch):
+    make(repository, monkeypatch)
+    state = provenance.git_state()
+    assert {key: state[key] for key in ("commit", "tag", "dirty")} == {
+        "commit": None,
+        "tag": None,
+        "dirty": None,
+    }
+    assert re.search(words, state["note"]), state["note"]
+    assert str(repository.parent) not in state["note"]
+
+
+def test_a_package_whose_files_were_left_half_removed_does_not_matter(tmp_path, monkeypatch):
+    (tmp_path / "broken-1.dist-info").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert provenance.describe(["feature_alignment.storage"], {})["packages"]["torch"]

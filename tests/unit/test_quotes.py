@@ -66,6 +66,18 @@ def test_a_number_is_what_the_table_says(published, number, expected):
     assert found == pytest.approx(expected)
 
 
+def test_an_entry_may_stand_for_several_numbers(published):
+    where = {"epoch": "last", "layer": "{l}"}
+    number = {"where": where, "each": {"l": ["a", "b"]}, "take": ["min", "mean", "max"]}
+    found = quotes.repeated({"table": TABLE, **number})
+    assert [(one["where"]["layer"], one["take"]) for one in found] == [
+        (layer, take) for layer in "ab" for take in ("min", "mean", "max")
+    ]
+    assert quotes.value_of(found[1], published) == pytest.approx(0.4)
+    words = quotes.words_of(quoting(**number) | {"quote": "{:.1f} {} {} {} {:.2f} {}"}, published)
+    assert words.split()[::4] == ["0.3", "0.95"]
+
+
 def test_a_number_may_be_a_field_of_a_claim(published):
     assert quotes.value_of({"claim": "c", "field": "estimate"}, published) == 1.5
 
@@ -116,6 +128,15 @@ def test_placeholders_and_numbers_must_pair_up(published):
     for words in ("is {:.2f} or {:.2f}", "is so"):
         with pytest.raises(ValueError, match=words.partition(" or")[0]):
             quotes.check("", [quoting(where=LAST) | {"quote": words}], published)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["is {0.__class__} here", "is {:>1000000000} here", "is {0} {{", "is {!r}", "{:.2f} {a}"],
+)
+def test_a_placeholder_reaches_nothing_but_a_number(published, words):
+    with pytest.raises(ValueError, match="expected no braces but"):
+        quotes.check("", [quoting(where=LAST) | {"quote": words}], published)
 
 
 def test_one_way_to_write_numbers():

@@ -1,5 +1,4 @@
-import copy
-import re
+import math
 import shutil
 from pathlib import Path
 
@@ -29,14 +28,21 @@ def papers():
     return read_papers(PAPERS, SCHEMAS)
 
 
-def edited(tmp_path: Path, change) -> Path:
-    content = copy.deepcopy(read_yaml(FILE))
-    change(content)
+def edited(tmp_path: Path, changes: str) -> Path:
+    """Write a paper with changes to its file, which leave out what they give null."""
     path = tmp_path / "beaglehole2024" / "paper.yaml"
     path.parent.mkdir()
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    path.write_text(yaml.safe_dump(_with(read_yaml(FILE), yaml.safe_load(changes))))
     shutil.copy(FILE.with_name("settings.yaml"), path.parent)
     return path
+
+
+def _with(content: dict, changes: dict) -> dict:
+    content = content | {
+        key: _with(content.get(key, {}), part) if isinstance(part, dict) else part
+        for key, part in changes.items()
+    }
+    return {key: part for key, part in content.items() if part is not None}
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -75,115 +81,135 @@ def test_merge_goes_key_by_key_and_leaves_its_arguments():
     assert base == {"a": {"x": 1, "y": [1]}, "b": 2}
 
 
-def misspell_setting(content):
-    content["families"]["ansatz_mlp"]["laptop"]["epoch"] = 3
-
-
-def misspell_nested_setting(content):
-    content["runs"]["mlp_mnist"]["settings"]["dataset"]["nam"] = "mnist"
-
-
-def misspell_dataset(content):
-    content["runs"]["mlp_mnist"]["settings"]["dataset"]["name"] = "minst"
-
-
-def forget_setting(content):
-    del content["families"]["ansatz_mlp"]["settings"]["batch_size"]
-
-
-def misspell_architecture(content):
-    content["families"]["ansatz_vgg"]["settings"]["model"]["architecture"] = "vgg12"
-
-
-def give_a_key_of_another_architecture(content):
-    content["families"]["ansatz_vgg"]["settings"]["model"]["bias"] = True
-
-
-def float_for_integer(content):
-    content["families"]["ansatz_mlp"]["settings"]["batch_size"] = 128.0
-
-
-def wrong_type(content):
-    content["families"]["ansatz_mlp"]["settings"]["batch_size"] = "many"
+MLP, MNIST = "families: {ansatz_mlp: ", "runs: {mlp_mnist: "
+VGG_MODEL, B1 = "families: {ansatz_vgg: {settings: {model: ", "figures: {b1_nfa_emergence: "
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    "changes, message",
     [
-        (misspell_setting, r"unknown key 'epoch' \(did you mean 'epochs'\?\); allowed: batch_size"),
-        (misspell_nested_setting, r"dataset: unknown key 'nam' \(did you mean 'name'\?\)"),
-        (misspell_dataset, r"unknown value 'minst' \(did you mean 'mnist'\?\); allowed: mnist"),
-        (forget_setting, "'batch_size' is a required property"),
         (
-            misspell_architecture,
-            r"unknown value 'vgg12' \(did you mean 'vgg1\d'\?\); allowed: vgg11",
+            MLP + "{laptop: {epoch: 3}}}",
+            r"unknown key 'epoch' \(did you mean 'epochs'\?\); allowed",
         ),
-        (give_a_key_of_another_architecture, "model: unknown key 'bias'; allowed: architecture"),
-        (float_for_integer, "batch_size: 128.0 is not of type 'integer'"),
-        (wrong_type, "batch_size: 'many' is not of type 'integer'"),
+        (MNIST + "{settings: {dataset: {nam: mnist}}}}", r"dataset: unknown key 'nam' .*'name'"),
+        (MNIST + "{settings: {dataset: {name: mni}}}}", "unknown value 'mni' .*allowed: mnist"),
+        (MLP + "{settings: {batch_size: null}}}", "'batch_size' is a required property"),
+        (
+            VGG_MODEL + "{architecture: vgg12}}}}",
+            r"'vgg12' \(did you mean 'vgg1\d'\?\); allowed: vgg11",
+        ),
+        (VGG_MODEL + "{bias: true}}}}", "model: unknown key 'bias'; allowed: architecture"),
+        (MLP + "{settings: {batch_size: 128.0}}}", "batch_size: 128.0 is not of type 'integer'"),
+        (MLP + "{settings: {batch_size: many}}}", "batch_size: 'many' is not of type 'integer'"),
+        (MLP + "{settings: {batch_size: 10000000000}}}", "batch_size: 10000000000 is greater than"),
+        (MLP + "{settings: {seeds: 10001}}}", "seeds: 10001 is greater than the maximum of 10000"),
+        (MLP + "{settings: {seeds: true}}}", "seeds: True is not of type 'integer'"),
+        (
+            MLP + "{settings: {learning_rate: {first_epoch: 1e-4}}}}",
+            r"rate\.first_epoch: '1e-4' is not of type 'number'; YAML reads it as text",
+        ),
     ],
 )
-def test_errors_in_settings_say_how_to_fix_them(tmp_path, change, message):
-    with pytest.raises(ValueError, match=message) as error:
-        Paper.read(edited(tmp_path, change), SCHEMAS)
-    assert re.search(
-        r"beaglehole2024/paper\.yaml: run '(mlp|vgg)_\w+' at scale '\w+'", str(error.value)
-    )
-
-
-def misspell_family(content):
-    content["runs"]["mlp_mnist"]["family"] = "ansatz_mpl"
-
-
-def misspell_run_in_figure(content):
-    content["figures"]["b1_nfa_emergence"]["runs"] = ["mlp_minst"]
-
-
-def misspell_setting_in_column(content):
-    content["figures"]["b1_nfa_emergence"]["columns"]["dataset"] = "dataset.nam"
-
-
-def misspell_key_of_figure(content):
-    content["figures"]["b1_nfa_emergence"]["tilte"] = "Emergence"
-
-
-def forget_caption(content):
-    del content["figures"]["b1_nfa_emergence"]["caption"]
-
-
-def misspell_experiment(content):
-    content["families"]["ansatz_mlp"]["experiment"] = "ansats"
-
-
-def misspell_at_another_scale(content):
-    content["runs"]["mlp_gtsrb"]["settings"]["dataset"]["n_trian"] = 1
-
-
-def override_where_it_is_not_defined(content):
-    content["runs"]["mlp_gtsrb"]["smoke"] = {"epochs": 3}
-
-
-def misspell_key_of_run(content):
-    content["runs"]["mlp_mnist"]["setings"] = {}
+def test_errors_in_settings_say_how_to_fix_them(tmp_path, changes, message):
+    place = r"beaglehole2024/paper\.yaml: run '(mlp|vgg)_\w+' at scale '\w+'"
+    with pytest.raises(ValueError, match=f"(?s){place}.*{message}"):
+        Paper.read(edited(tmp_path, changes), SCHEMAS)
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    "changes, message",
     [
-        (misspell_family, r"unknown family 'ansatz_mpl' \(did you mean 'ansatz_mlp'\?\)"),
-        (misspell_run_in_figure, r"unknown run 'mlp_minst' \(did you mean 'mlp_mnist'\?\)"),
-        (misspell_setting_in_column, r"columns.dataset: .*unknown setting 'nam' .*'name'"),
-        (misspell_key_of_figure, r"unknown key 'tilte' \(did you mean 'title'\?\)"),
-        (forget_caption, "'caption' is a required property"),
-        (misspell_experiment, r"unknown experiment 'ansats' \(did you mean 'ansatz'\?\)"),
-        (misspell_at_another_scale, r"'mlp_gtsrb' at scale 'paper'.*\n.*unknown key 'n_trian'"),
-        (override_where_it_is_not_defined, "'mlp_gtsrb' has settings for 'smoke', not in 'at'"),
-        (misspell_key_of_run, r"unknown key 'setings' \(did you mean 'settings'\?\)"),
+        (
+            MLP + "{settings: {learning_rate: {first_epoch: .nan}}}}",
+            r"families\.ansatz_mlp\.settings\.learning_rate\.first_epoch: expected a finite number",
+        ),
+        (
+            MLP + "{settings: {epochs: 1180591620717411303424}}}",
+            r"settings\.epochs: expected a number of at most",
+        ),
+        ("runs: {mlp_gtsrb: {at: [paper, paper]}}", r"runs\.mlp_gtsrb\.at: 'paper' is given twice"),
+        (
+            B1 + "{published: {a: [1]}}}",
+            r"published: expected its schema, 'published', in settings",
+        ),
+        ("figures: []", r"figures: \[\] is not of type 'object'"),
+        ("runs: [a]", r"runs: \['a'\] is not of type 'object'"),
+        (MNIST + "{family: ansatz_mpl}}", r"unknown family 'ansatz_mpl' .*'ansatz_mlp'\?\)"),
+        (B1 + "{runs: [mlp_minst]}}", r"unknown run 'mlp_minst' \(did you mean 'mlp_mnist'\?\)"),
+        (
+            B1 + "{columns: {dataset: dataset.nam}}}",
+            "columns.dataset: .*unknown setting 'nam' .*'name'",
+        ),
+        (B1 + "{tilte: Emergence}}", r"unknown key 'tilte' \(did you mean 'title'\?\)"),
+        (B1 + "{caption: null}}", "'caption' is a required property"),
+        (MLP + "{experiment: ansats}}", r"unknown experiment 'ansats' \(did you mean 'ansatz'\?\)"),
+        (
+            "runs: {mlp_gtsrb: {settings: {dataset: {n: 1}}}}",
+            "'mlp_gtsrb' at .*'paper'.*\n.*key 'n'",
+        ),
+        (
+            "runs: {mlp_gtsrb: {smoke: {epochs: 3}}}",
+            "'mlp_gtsrb' has settings for 'smoke', not in 'at'",
+        ),
+        (MNIST + "{setings: {}}}", r"unknown key 'setings' \(did you mean 'settings'\?\)"),
     ],
 )
-def test_errors_in_the_file_are_found_on_reading(tmp_path, change, message):
+def test_errors_in_the_file_are_found_on_reading(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
-        Paper.read(edited(tmp_path, change), SCHEMAS)
+        Paper.read(edited(tmp_path, changes), SCHEMAS)
+
+
+PUBLISHED = [
+    (["mnist", "full", 0], -0.1, r"mnist\.full\.0: -0.1 is less than the minimum of 0"),
+    (["mnist", "fixed", 1], 17.5, r"mnist\.fixed\.1: 17.5 is greater than the maximum of 1"),
+    (["mnist", "sizes", 0], 250, r"mnist\.sizes: 250 is given twice"),
+    (["mnist", "sizes", 0], 0, r"mnist\.sizes\.0: 0 is less than the minimum of 1"),
+    (["mnist", "fixd"], [0.1], r"mnist: unknown key 'fixd' \(did you mean 'fixed'"),
+    (["mnist", "full"], {}, r"mnist\.full: \{\} is not of type 'array'"),
+    (["mnist"], None, "mnist: None is not of type 'object'"),
+    (["mnist", "full", 0], math.nan, r"mnist\.full\.0: expected a finite number, got nan"),
+]
+
+
+@pytest.mark.parametrize("path, value, message", PUBLISHED, ids=range(len(PUBLISHED)))
+def test_numbers_that_no_paper_can_have_published_are_an_error(tmp_path, path, value, message):
+    shutil.copytree(PAPERS / "lejeune2024", tmp_path / "lejeune2024")
+    file = tmp_path / "lejeune2024" / "paper.yaml"
+    content = read_yaml(file)
+    *parents, last = path
+    part = content["figures"]["fig4_sample_complexity"]["published"]
+    for name in parents:
+        part = part[name]
+    part[last] = value
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    with pytest.raises(ValueError, match=message) as error:
+        Paper.read(file, SCHEMAS)
+    assert "lejeune2024/paper.yaml" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("figures: []", r"figures: \[\] is not of type 'object'"),
+        ("[]", r"top level: \[\] is not of type 'object'"),
+        ("runs: {}", "top level: 'figures' is a required property"),
+        ("figures: {a: [1]}", r"figures\.a: \[1\] is not of type 'object'"),
+        ("figures: {a: {caption: b}}", r"figures\.a: 'title' is a required property"),
+        ("figures: {a: {title: [b]}}", r"figures\.a\.title: \['b'\] is not of type 'string'"),
+    ],
+)
+def test_titles_are_those_of_figures_by_name(tmp_path, text, message):
+    (tmp_path / "paper.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        figure_titles([tmp_path / "paper.yaml"])
+
+
+def test_a_folder_without_papers_is_an_error_that_says_where_to_start(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"/<key>/paper\.yaml in .*, found none; start in the root"
+    ):
+        read_papers(tmp_path, SCHEMAS)
 
 
 def test_a_key_given_twice_is_an_error_with_its_line(tmp_path):

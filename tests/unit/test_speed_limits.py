@@ -3,16 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny_runs import (
-    MLP,
-    Killed,
-    changed,
-    complete,
-    kill_at,
-    make_run,
-    perform_run,
-    random_dataset,
-)
+from tiny_runs import MLP, Killed, changed, complete, kill_at, make_run, perform_run, random_dataset
 from torch import nn
 
 from feature_alignment.data.monomials import chain_monomials, gaussian_chain

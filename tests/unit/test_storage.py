@@ -1,4 +1,5 @@
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,22 @@ def test_json_errors_name_the_file(tmp_path):
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(ValueError, match=r"a\.json is not valid JSON"):
         storage.read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("mask, mode", [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_others_may_read_and_write_what_the_user_lets_them(mask, mode, tmp_path):
+    before = os.umask(mask)
+    try:
+        write(tmp_path / "file", "text")
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == mode
+
+
+def test_the_home_folder_is_meant_by_its_sign(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/My Drive")
+    assert storage.at_home("~/out") == Path("/home/My Drive/out")
+    assert storage.at_home("a/~") == Path("a/~")
+    with pytest.raises(ValueError, match="~nobody_here/out: ~ means no folder here; write"):
+        storage.at_home("~nobody_here/out")

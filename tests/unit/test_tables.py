@@ -3,7 +3,16 @@ import math
 import pandas as pd
 import pytest
 
-from feature_alignment.tables import COLUMNS, meta_path, read_meta, read_table, tidy, write_table
+from feature_alignment.tables import (
+    COLUMNS,
+    guarded,
+    meta_path,
+    read_meta,
+    read_table,
+    tidy,
+    unguarded,
+    write_table,
+)
 
 ROW = {"paper": "p", "run": "r", "seed": 0, "step": 3, "epoch": 0.5, "measure": "m"}
 
@@ -74,3 +83,26 @@ def test_text_in_place_of_a_number_is_an_error(tmp_path):
 def test_provenance_holds_no_nan(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_table(tmp_path / "t.csv", tidy([]), {"a": math.nan})
+
+
+FORMULAS = ["=cmd|' /C calc'!A0", "+1+1", "-a", "@SUM(A1)", "\t=1", "'=1", "''@x", "=1\n=2"]
+WORDS = ["", "a=b", "1-2", "'quoted'", "'", "-0.5", "+1e-3", "-inf", "conv1", "\N{MINUS SIGN}1"]
+
+
+def test_no_cell_is_a_formula_and_all_come_back(tmp_path):
+    texts = [*FORMULAS, *filter(None, WORDS)]
+    rows = [{**ROW, "run": text, "layer": text, "said": text, "value": -1.0} for text in texts]
+    table = tidy(rows, conditions=["said"])
+    write_table(tmp_path / "t.csv", table, {})
+    written = pd.read_csv(tmp_path / "t.csv", dtype=str)
+    for column in ("run", "layer", "said"):
+        cells = list(written[column])
+        assert cells == [f"'{text}" for text in FORMULAS] + texts[len(FORMULAS) :]
+    assert list(written["value"]) == ["-1.0"] * len(texts)
+    assert list(read_table(tmp_path / "t.csv")["said"]) == texts
+
+
+def test_a_table_without_formulas_stays_as_it_is():
+    table = pd.DataFrame({"text": WORDS, "value": -1.0, "mixed": [1, "a", None, True, -2.5] * 2})
+    assert guarded(table) is table
+    assert unguarded(table) is table

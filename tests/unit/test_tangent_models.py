@@ -7,12 +7,7 @@ from torch import nn
 from torch.func import functional_call, jvp
 
 from feature_alignment.tangents.adaptive import AdaptiveLinear, AdaptiveModel, adaptive_kernel
-from feature_alignment.tangents.features import (
-    Explicit,
-    Factored,
-    stored_values,
-    tangent_features,
-)
+from feature_alignment.tangents.features import Explicit, Factored, stored_values, tangent_features
 from feature_alignment.tangents.kernels import tangent_kernel
 from feature_alignment.tangents.linearized import LinearizedModel, row_space
 

@@ -33,23 +33,32 @@ class Repository:
         shutil.copytree(self.path, target, symlinks=True)
         return Repository(target)
 
-    def snakemake(self, *arguments: str, cores: int = 2, **environment: str) -> "Outcome":
-        """Run Snakemake with this interpreter's programs, without any data folder by default."""
+    def snakemake(
+        self, *arguments: str, cores: int = 2, at: Path | None = None, **environment: str
+    ) -> "Outcome":
+        """Run Snakemake with this interpreter's programs, without any data folder by default.
+
+        It is started in the folder ``at``, or else in the repository.
+        """
         program = [sys.executable, "-m", "snakemake", "--cores", str(cores)]
-        return self._run([*program, *arguments], environment)
+        if at:
+            program += ["--snakefile", str(self.path / "Snakefile")]
+        return self._run([*program, *arguments], environment, at)
 
     def shell(self, commands: str) -> "Outcome":
         """Run commands as typed in the repository's root, where its environment is active."""
         program = ["bash", "-e", "-o", "pipefail", "-c", commands]
         return self._run(program, {"PYTHONPATH": str(self.path / "src")})
 
-    def _run(self, command: list[str], environment: dict[str, str]) -> "Outcome":
+    def _run(
+        self, command: list[str], environment: dict[str, str], at: Path | None = None
+    ) -> "Outcome":
         programs = str(Path(sys.executable).parent)
         kept = {k: v for k, v in os.environ.items() if k != "FEATURE_ALIGNMENT_DATA"}
         path = f"{programs}{os.pathsep}{kept['PATH']}"
         done = subprocess.run(
             command,
-            cwd=self.path,
+            cwd=at or self.path,
             env=kept | {"PATH": path} | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -57,9 +66,9 @@ class Repository:
         )
         return Outcome(done.returncode, done.stdout)
 
-    def planned(self, *arguments: str) -> dict[str, int]:
+    def planned(self, *arguments: str, at: Path | None = None, **environment: str) -> dict:
         """Return how many jobs of each rule a dry run plans; none when nothing is to be done."""
-        outcome = self.snakemake("--dry-run", *arguments)
+        outcome = self.snakemake("--dry-run", *arguments, at=at, **environment)
         assert outcome.status == 0, outcome.text
         rows = re.findall(r"^([a-z0-9_]+) +(\d+)$", outcome.text, re.M)
         jobs = {name: int(count) for name, count in rows}

@@ -19,8 +19,7 @@ DRIVER = shutil.which("chromedriver")
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(
-        not (BROWSER and DRIVER),
-        reason="needs Chromium or Chrome and its chromedriver on the PATH",
+        not (BROWSER and DRIVER), reason="needs Chromium or Chrome and its chromedriver on the PATH"
     ),
 ]
 

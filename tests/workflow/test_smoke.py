@@ -92,7 +92,7 @@ def test_a_plot_module_re_runs_that_plot(edited):
 
 def test_an_instrument_re_runs_what_it_measures(edited):
     path = "src/feature_alignment/tangents/preactivations.py"
-    edited.edit(path, "covariances[names[-2]] *= readout.T @ readout", "pass")
+    edited.edit(path, "covariances[names[-1]] *= chain.readout.T @ chain.readout", "pass")
     jobs = edited.planned(*SMOKE)
     # Two networks of B1, B4, B5, B7 twice, two networks of the joint figure; two seeds each
     assert jobs.pop("compute_run") == 2 * 8
@@ -129,7 +129,7 @@ def test_another_seed_keeps_those_that_are_there(finished):
 
 def test_device_and_data_folder_re_run_nothing(finished):
     assert finished.planned(*SMOKE, "--set-resources", "compute_run:device=cuda") == {}
-    assert finished.planned(*SMOKE, "data_dir=/elsewhere") == {}
+    assert finished.planned(*SMOKE, "data_dir=docs") == {}
 
 
 def plot_rule(name):

@@ -9,8 +9,9 @@ rule audit:
 rule judge_claims:
     input:
         claims=CLAIMS_FILES,
-        schema="workflow/schemas/claims.schema.yaml",
+        schema=repository("workflow/schemas/claims.schema.yaml"),
         tables=tables_of(figures_under_audit(), "audit of published tables"),
+        metas=metas_of(figures_under_audit()),
     output:
         json="<results>/audit/ledger.json",
         csv="<results>/audit/ledger.csv",
@@ -40,8 +41,9 @@ for paper, figure in figures_under_audit():
             f"audit_{rule_name(paper, figure)}"
         input:
             claims=CLAIMS_FILES,
-            schema="workflow/schemas/claims.schema.yaml",
+            schema=repository("workflow/schemas/claims.schema.yaml"),
             table=tables_of([(paper, figure)], f"audit of {paper}/{figure}"),
+            meta=metas_of([(paper, figure)]),
         output:
             json=f"<results>/audit/{paper}/{figure}.json",
             csv=f"<results>/audit/{paper}/{figure}.csv",
@@ -71,7 +73,7 @@ rule write_ledger_page:
         figures=figure_files(figures_under_audit(), "png"),
         papers=PAPER_FILES,
         templates=[
-            f"src/feature_alignment/publish/templates/ledger.{ending}"
+            repository(f"src/feature_alignment/publish/templates/ledger.{ending}")
             for ending in ("html", "css", "js")
         ],
     output:
@@ -121,9 +123,11 @@ rule write_captions:
         runtime=10,
     params:
         scale=config["scale"],
+        all_papers=lambda wildcards, input: Path(input.papers[0]).parents[1],
+        schemas=repository("workflow/schemas"),
         folder=lambda wildcards, output: Path(output.captions[0]).parent,
         code=code_hash("feature_alignment.publish.captions"),
     shell:
         "python -m feature_alignment.publish.captions --ledger {input.ledger:q}"
-        " --tables {input.tables:q} --papers papers --schemas workflow/schemas"
+        " --tables {input.tables:q} --papers {params.all_papers:q} --schemas {params.schemas:q}"
         " --scale {params.scale} --out {params.folder:q} 2> {log:q}"

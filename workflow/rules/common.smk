@@ -1,5 +1,8 @@
 import hashlib
 import json
+import os
+import re
+import shlex
 import sys
 from functools import cache
 from pathlib import Path
@@ -13,31 +16,73 @@ sys.path.insert(0, str(ROOT / "src"))
 from feature_alignment.audit.claims import read_claims
 from feature_alignment.data.registry import BUNDLED, read_registry
 from feature_alignment.models.architectures import model_modules
-from feature_alignment.provenance import code_hash, existing
-from feature_alignment.run.spec import SCALES, read_papers, read_yaml, validate
+from feature_alignment.provenance import code_hash, existing, git_state
+from feature_alignment.run.configuration import check
+from feature_alignment.run.spec import SCALES, read_papers
+from feature_alignment.schema import read_schema, read_yaml
+from feature_alignment.storage import at_home
+
+IS_HERE = Path.cwd() == ROOT.resolve()
+
+
+def repository(path):
+    """A file of the repository as seen from the working directory, which may be elsewhere."""
+    return path if IS_HERE else str(ROOT / path)
+
+
+if not os.access(Path.cwd(), os.W_OK):
+    raise WorkflowError(
+        f"expected a working directory to write to, got {Path.cwd()}; name one with --directory"
+        " FOLDER: results, figures and data go there, all else is read from the repository"
+    )
 
 SCHEMAS = ROOT / "workflow" / "schemas"
 
 try:
-    read_yaml(ROOT / "config" / "config.yaml")  # finds keys given twice
-    validate(config, read_yaml(SCHEMAS / "config.schema.yaml"), "configuration")
+    for path in workflow.configfiles:
+        read_yaml(path)  # finds keys given twice
+    check(config, read_schema(SCHEMAS / "config.schema.yaml"), ROOT)
+    RESULTS_FOLDER = at_home(config["results"])
+    DATA_FOLDER = at_home(config["data_dir"]) if config["data_dir"] else ""
     DATASETS = read_registry(ROOT / "data" / "datasets.csv")
-    PAPERS = read_papers(Path("papers"), SCHEMAS)
+    PAPERS = read_papers(Path(repository("papers")), SCHEMAS)
     SPECS = {
         (key, run): paper.resolve(run, config["scale"])
         for key, paper in PAPERS.items()
         for run in paper.runs_at(config["scale"])
     }
-    PAPER_FILES = [f"papers/{key}/paper.yaml" for key in PAPERS]
-    CLAIMS_FILES = [f"papers/{key}/claims.yaml" for key in PAPERS]
+    PAPER_FILES = [repository(f"papers/{key}/paper.yaml") for key in PAPERS]
+    CLAIMS_FILES = [repository(f"papers/{key}/claims.yaml") for key in PAPERS]
     CLAIMS = read_claims(map(Path, CLAIMS_FILES), SCHEMAS / "claims.schema.yaml")
 except (ValueError, OSError) as error:
     raise WorkflowError(str(error)) from None
 
-REDRAWS = Path(config["results"]).resolve() == Path("reference").resolve()
-RESULTS = f"{'results/reference' if REDRAWS else config['results']}/{config['scale']}"
+REFERENCE = ROOT / "reference"
+REDRAWS = RESULTS_FOLDER == Path("reference") or RESULTS_FOLDER.resolve() == REFERENCE.resolve()
+RESULTS = f"{'results/reference' if REDRAWS else RESULTS_FOLDER}/{config['scale']}"
+PUBLISHED = repository(f"reference/{config['scale']}")
 
-shell.prefix(f"set -euo pipefail; export PYTHONPATH={str(ROOT / 'src')!r}; ")
+for name, folder in {"the repository": str(ROOT), "results": RESULTS}.items():
+    if set(folder) & set("{}<>"):
+        raise WorkflowError(
+            f"expected a folder of {name} without {{, }}, < and >, which Snakemake takes for"
+            f" variables; got {folder}; give it another name"
+        )
+
+
+def prefix_of_shells():
+    """What every rule's commands begin with: strict mode, our package, and our interpreter.
+
+    A rule's ``python`` is the one that runs the workflow, whether or not its environment is
+    active, unless the rule has an environment of its own.
+    """
+    parts = ["set -euo pipefail", f"export PYTHONPATH={shlex.quote(str(ROOT / 'src'))}"]
+    if not workflow.deployment_settings.deployment_method:
+        parts.append(f'python() {{ {shlex.quote(sys.executable)} "$@"; }}')
+    return "; ".join(parts).replace("{", "{{").replace("}", "}}") + "; "
+
+
+shell.prefix(prefix_of_shells())
 
 
 wildcard_constraints:
@@ -102,7 +147,8 @@ def tables_of(figures, what):
 def published_files(paper, figure, scale=config["scale"]):
     """Where the table of a figure is published, with what belongs to it."""
     endings = ["csv", "meta.json", *(["npz"] if has_arrays(paper, figure) else [])]
-    return [f"reference/{scale}/tables/{paper}/{figure}.{ending}" for ending in endings]
+    folder = repository(f"reference/{scale}/tables")
+    return [f"{folder}/{paper}/{figure}.{ending}" for ending in endings]
 
 
 def published_figures(scale=config["scale"]):
@@ -129,7 +175,7 @@ def require_published(figures, what):
             ways.append(f"choose a scale that has some: {', '.join(scales) or 'there is none'}")
         raise WorkflowError(
             f"{what}: expected published tables <paper>/<figure>.csv with their .meta.json, and .npz"
-            f" where there are arrays, in reference/{config['scale']}/tables; found none of"
+            f" where there are arrays, in {PUBLISHED}/tables; found none of"
             f" {', '.join(missing) if known else 'any figure'}; {', or '.join(ways)}"
         )
 
@@ -151,8 +197,14 @@ def tell_unpublished(done):
     if others:
         logger.warning(
             f"{len(known)} of {len(known) + len(others)} figures are {done}; there is no published"
-            f" table in reference/{config['scale']}/tables of {', '.join(others)}."
+            f" table in {PUBLISHED}/tables of {', '.join(others)}."
         )
+
+
+def tell_unversioned():
+    """Say that the provenance of results will have no commit, and why."""
+    if note := git_state().get("note"):
+        logger.warning(f"What is made now is recorded without the commit of its code: {note}.")
 
 
 def official_files(wildcards):
@@ -214,11 +266,23 @@ def measurements_of(paper, figure):
 
 
 def record_of(paper, figure):
-    """What a table takes from the figure's record and from the labels of its runs, as JSON."""
+    """A function for what a table takes from the figure's record and from the labels of its runs.
+
+    Of the JSON that a function returns no braces are taken for wildcards.
+    """
     known = PAPERS[paper].figures[figure]
     record = {key: known[key] for key in ("columns", "published") if key in known}
     runs = PAPERS[paper].runs_of(figure, config["scale"])
-    return json.dumps(record | {"labels": {run: PAPERS[paper].labels(run) for run in runs}})
+    text = json.dumps(record | {"labels": {run: PAPERS[paper].labels(run) for run in runs}})
+    return lambda wildcards: text
+
+
+def shown_title(paper, figure):
+    """A figure's title for the report, which would take ``{a}`` for a wildcard and ``</`` for HTML.
+
+    An invisible character after a brace or an angle bracket keeps it from that.
+    """
+    return re.sub("(?<=[{<])", "\u2060", PAPERS[paper].figures[figure]["title"])
 
 
 def caption_of(paper, figure):
@@ -239,6 +303,11 @@ def drawn_files(wildcards):
 def ledger_to_publish(wildcards):
     """The ledger of a run."""
     refuse_published("publish")
+    if not os.access(ROOT, os.W_OK):
+        raise WorkflowError(
+            f"publish: expected a repository to write reference/{config['scale']}, README.md and"
+            f" the pages of the papers to, got {ROOT}, which is read-only; publish from a clone"
+        )
     return "<results>/audit/ledger.json"
 
 

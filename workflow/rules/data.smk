@@ -1,6 +1,6 @@
 rule prepare_dataset:
     input:
-        registry=ancient("data/datasets.csv"),
+        registry=ancient(repository("data/datasets.csv")),
     output:
         arrays="data/prepared/{dataset}.safetensors",
         manifest="data/prepared/{dataset}.json",
@@ -14,7 +14,7 @@ rule prepare_dataset:
     resources:
         mem_mb=2000,
         runtime=60,
-        data_dir=config["data_dir"] or "",
+        data_dir=str(DATA_FOLDER),
         raw="data/raw",
     params:
         files=official_files,

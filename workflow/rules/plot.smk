@@ -13,7 +13,7 @@ for paper, figure in every_figure():
                 f"<figures>/{paper}/{figure}.png",
                 caption=caption_of(paper, figure),
                 category=paper,
-                labels={"figure": figure, "shows": PAPERS[paper].figures[figure]["title"]},
+                labels={"figure": figure, "shows": shown_title(paper, figure)},
             ),
         log:
             f"<logs>/plot/{paper}.{figure}.log",

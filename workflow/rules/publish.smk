@@ -46,9 +46,9 @@ rule publish:
             "tables/{paper}/{figure}.npz", [pair for pair in every_figure() if has_arrays(*pair)]
         ),
         thumbnails=published("thumbnails/{paper}/{figure}.png", every_figure()),
-        readme=update("README.md"),
-        costs_page=update("docs/costs.md"),
-        pages=[update(f"papers/{paper}/README.md") for paper in PAPERS],
+        readme=update(repository("README.md")),
+        costs_page=update(repository("docs/costs.md")),
+        pages=[update(repository(f"papers/{paper}/README.md")) for paper in PAPERS],
     log:
         "<logs>/publish.log",
     benchmark:
@@ -60,11 +60,12 @@ rule publish:
         mem_mb=1000,
         runtime=10,
     params:
+        all_papers=lambda wildcards, input: Path(input.papers[0]).parents[1],
         folder=lambda wildcards, output: Path(output.ledger).parent,
         code=code_hash("feature_alignment.publish.documents"),
     shell:
         "python -m feature_alignment.publish.documents --ledger {input.ledger:q}"
-        " --figures {input.figures:q} --tables {input.tables:q} --papers {input.papers:q}"
+        " --figures {input.figures:q} --tables {input.tables:q} --papers {params.all_papers:q}"
         " --costs {input.costs:q} --jobs {input.jobs:q} --published {params.folder:q}"
         " --documents {output.readme:q} {output.costs_page:q} {output.pages:q} > {log:q} 2>&1"
 
@@ -87,7 +88,7 @@ rule compare:
         mem_mb=1000,
         runtime=10,
     params:
-        published=f"reference/{config['scale']}/tables",  # no input, or it would be published first
+        published=f"{PUBLISHED}/tables",  # no input, or it would be published first
         checksum=checksum_of_published,
         code=code_hash("feature_alignment.publish.compare"),
     shell:

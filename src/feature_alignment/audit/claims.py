@@ -5,8 +5,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from feature_alignment.audit.condition import read_condition
 from feature_alignment.audit.criteria import schema_of_tests
-from feature_alignment.run.spec import read_yaml, validate
+from feature_alignment.schema import read_schema, read_yaml, validate
 from feature_alignment.sweep import combinations, filled
 
 
@@ -21,14 +22,17 @@ def read_claims(paths: Iterable[Path], schema: Path) -> list[dict]:
         schema: Schema of a claims file; that of ``test`` is added, from the criteria.
 
     Returns:
-        Claims without ``each`` and with their ``paper``, the name of the file's folder.
+        Claims without ``each``, with what they ``need`` and their ``paper``, the file's folder.
 
     Raises:
         ValueError: If a file does not fit the schema, names and values of an ``each`` do not fit
-            the entry, or an id is given twice.
+            the entry, a condition on rows cannot be read, an id is given twice, or the schema is
+            that of something else.
     """
-    form = read_yaml(schema)
-    entry = form["items"]
+    form = read_schema(schema)
+    entry = form.get("items", {})
+    if "evidence" not in entry.get("properties", {}):
+        raise ValueError(f"{schema} is not the schema of claims; name claims.schema.yaml")
     entry["properties"]["test"] = schema_of_tests()
     claims = []
     for path in paths:
@@ -39,12 +43,23 @@ def read_claims(paths: Iterable[Path], schema: Path) -> list[dict]:
             if "each" in template:
                 validate(template["each"], entry["properties"]["each"], f"{where}: each")
             for claim in _repeated(template, where):
-                validate(claim, entry, f"{path}: claim {claim.get('id')}")
-                claims.append({**claim, "paper": path.parent.name})
+                _validate(claim, entry, f"{path}: claim {claim.get('id')}")
+                default = {"needs": entry["properties"]["needs"]["default"]}
+                claims.append({**default, **claim, "paper": path.parent.name})
     repeated = [name for name, n in Counter(claim["id"] for claim in claims).items() if n > 1]
     if repeated:
         raise ValueError(f"claim id {repeated[0]!r} is given twice")
     return claims
+
+
+def _validate(claim: Mapping, entry: Mapping, where: str) -> None:
+    """Check a claim, and that the condition on its rows can be read."""
+    validate(claim, entry, where)
+    if "where" in claim["evidence"]:
+        try:
+            read_condition(claim["evidence"]["where"])
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
 
 
 def _repeated(template: Mapping, where: str) -> list[Mapping]:

@@ -149,7 +149,7 @@ def _schema_of(kind: Any) -> dict:
     if origin is Literal:
         return {"enum": list(parts)}
     if origin is Sequence:
-        return {"type": "array", "items": _schema_of(parts[0])}
+        return {"type": "array", "items": _schema_of(parts[0]), "uniqueItems": True}
     if origin is tuple and len(set(parts)) == 1:
         count = {"minItems": len(parts), "maxItems": len(parts)}
         return {"type": "array", "items": _schema_of(parts[0]), **count}

@@ -10,12 +10,15 @@ import pandas as pd
 
 from feature_alignment import command
 from feature_alignment.audit.claims import read_claims
+from feature_alignment.audit.condition import select
 from feature_alignment.audit.criteria import CRITERIA
 from feature_alignment.audit.criterion import CONTRADICTED, INCONCLUSIVE, SUPPORTED
 from feature_alignment.audit.judging import Rows
+from feature_alignment.evidence import read_evidence
 from feature_alignment.run.spec import SCALES
-from feature_alignment.storage import replacing, sha256, write_json
-from feature_alignment.tables import read_table
+from feature_alignment.schema import validate
+from feature_alignment.storage import read_json, replacing, sha256, write_json
+from feature_alignment.tables import guarded
 
 NOT_RUN = "not run"
 VERDICTS = (SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_RUN)
@@ -39,9 +42,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = [judge(claim, tables, arguments.scale) for claim in claims]
     write_json(arguments.json, rows)
     with replacing(arguments.csv) as temporary:
-        pd.DataFrame(rows).astype({"n": "Int64"}).to_csv(
-            temporary, index=False, lineterminator="\n"
-        )
+        table = guarded(pd.DataFrame(rows).astype({"n": "Int64"}))
+        table.to_csv(temporary, index=False, lineterminator="\n")
     if arguments.only is not None:
         print(*map(line, rows), sep="\n")
     noun = "claim" if len(rows) == 1 else "claims"
@@ -72,7 +74,8 @@ def judge(claim: Mapping, tables: Mapping[str, Path], scale: str) -> dict:
         scale: The scale of the tables.
 
     Raises:
-        ValueError: If the claim's table is missing, lacks a column, or has no fitting rows.
+        ValueError: If the claim's table is missing, lacks a column, is not what its provenance
+            says, or has no fitting rows.
     """
     name = claim["evidence"]["table"]
     path = tables.get(name)
@@ -101,9 +104,11 @@ def judge(claim: Mapping, tables: Mapping[str, Path], scale: str) -> dict:
         "note": claim.get("note"),
     }
     try:
-        table = read_table(path)
+        table, _ = read_evidence(path, figure=name, scale=scale)
         Rows(table).check(criterion.names(options))
-        chosen = _selected(table, claim["evidence"].get("where"))
+        chosen = table
+        if "where" in claim["evidence"]:
+            chosen = select(table, claim["evidence"]["where"])
         if SCALES.index(scale) >= SCALES.index(claim["needs"]):
             outcome = criterion(chosen, **options)
             numbers = {key: _finite(getattr(outcome, key)) for key in ("estimate", "low", "high")}
@@ -114,13 +119,45 @@ def judge(claim: Mapping, tables: Mapping[str, Path], scale: str) -> dict:
     return row
 
 
-def _selected(table: pd.DataFrame, where: str | None) -> pd.DataFrame:
-    if where is None:
-        return table
-    try:
-        return table.query(where, engine="python")
-    except (pd.errors.UndefinedVariableError, SyntaxError, TypeError) as error:
-        raise ValueError(f"cannot select rows where {where!r}: {error}") from error
+def read_ledger(path: Path) -> list[dict]:
+    """Read a ledger.
+
+    Raises:
+        ValueError: If the file is not a list of rows, or a row lacks a key or has another value
+            than :func:`judge` gives it.
+    """
+    rows = read_json(path)
+    validate(rows, {"type": "array", "items": _ROW}, f"{path}, a ledger,")
+    return rows
+
+
+_TEXT, _NUMBER = {"type": "string"}, {"type": ["number", "null"]}
+_VALUES = {
+    "id": _TEXT,
+    "verdict": {"enum": list(VERDICTS)},
+    "estimate": _NUMBER,
+    "low": _NUMBER,
+    "high": _NUMBER,
+    "n": {"type": ["integer", "null"], "minimum": 0},
+    "group": {"type": ["string", "null"]},
+    "scale": {"enum": list(SCALES)},
+    "table": {"type": "string", "pattern": "^[^/]+/[^/]+$"},
+    "table_sha256": _TEXT,
+    "paper": _TEXT,
+    "figure": _TEXT,
+    "certainty": _TEXT,
+    "kind": _TEXT,
+    "needs": {"enum": list(SCALES)},
+    "criterion": _TEXT,
+    "statement": _TEXT,
+    "note": {"type": ["string", "null"]},
+}
+_ROW = {
+    "type": "object",
+    "required": list(_VALUES),
+    "properties": _VALUES,
+    "additionalProperties": False,
+}
 
 
 def _finite(value: float) -> float | None:

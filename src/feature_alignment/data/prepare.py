@@ -14,7 +14,7 @@ from feature_alignment.data import stand_ins
 from feature_alignment.data.readers import Arrays, read
 from feature_alignment.data.registry import BUNDLED, LOCAL, Dataset, read_registry
 from feature_alignment.data.sources import CLASS_FOLDERS, locate
-from feature_alignment.storage import replacing, sha256, write_json
+from feature_alignment.storage import at_home, replacing, sha256, write_json
 
 VARIABLE = "FEATURE_ALIGNMENT_DATA"
 
@@ -40,13 +40,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     elif arguments.dataset in registry:
         dataset = registry[arguments.dataset]
         located = locate(
-            dataset, Path(given).expanduser() if given else None, arguments.raw, arguments.mirror
+            dataset, at_home(given) if given else None, arguments.raw, arguments.mirror
         )
-        arrays = read(dataset, located, scratch=arguments.out.parent)
+        arrays = read(dataset, located, arguments.out.parent, {*registry} - {dataset.name})
         identity = _identity(dataset, located.edition, list(located.files))
-        found = len(np.unique(arrays["train_labels"]))
-        if found != dataset.classes:
-            raise ValueError(f"{dataset.name}: expected {dataset.classes} classes, got {found}")
+        check_declared(arrays, dataset)
     else:
         known = ", ".join([*registry, *BUNDLED])
         raise ValueError(f"unknown dataset {arguments.dataset!r}; expected one of {known}")
@@ -57,7 +55,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         save_file({key: np.ascontiguousarray(x) for key, x in arrays.items()}, temporary)
     manifest = {"name": arguments.dataset, **identity, **summary(arrays)}
     write_json(arguments.manifest, {**manifest, "sha256": sha256(arguments.out)})
-    log.info("%s: %s", arguments.dataset, manifest["shape"])
+    log.info(
+        "%s: %d training and %d test images of shape %s in %d classes",
+        *(manifest[key] for key in ("name", "n_train", "n_test", "shape", "classes")),
+    )
 
 
 def _bundled(name: str) -> tuple[Arrays, dict]:
@@ -85,7 +86,8 @@ def check(arrays: Arrays, name: str) -> None:
     """Check that images and labels fit together.
 
     Raises:
-        ValueError: If counts or shapes differ, a split is empty, or labels are not 0…C−1.
+        ValueError: If counts or shapes differ, a split is empty, labels are not 0…C−1, or there
+            is nothing to see: all pixels of a channel, or of every image, are the same.
     """
     for split in ("train", "test"):
         images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
@@ -93,11 +95,38 @@ def check(arrays: Arrays, name: str) -> None:
             raise ValueError(f"{name}: {split}: {len(images)} images but {len(labels)} labels")
         if images.shape[1:] != arrays["train_images"].shape[1:]:
             raise ValueError(f"{name}: train and test images differ in shape")
+        if (images.min(axis=(2, 3)) == images.max(axis=(2, 3))).all():
+            raise ValueError(f"{name}: {split}: expected pictures, got {len(images)} plain areas")
+    for channel in range(arrays["train_images"].shape[1]):
+        values = arrays["train_images"][:, channel]
+        if values.min() == values.max():
+            raise ValueError(
+                f"{name}: every training pixel of channel {channel} is {values.min()}; expected "
+                "some that differ, since inputs are divided by their standard deviation"
+            )
     labels = np.unique(arrays["train_labels"])
     if not np.array_equal(labels, np.arange(len(labels))):
         raise ValueError(f"{name}: expected labels 0…C-1, got {labels.tolist()}")
     if not np.isin(arrays["test_labels"], labels).all():
         raise ValueError(f"{name}: the test set has a label that the training set lacks")
+
+
+def check_declared(arrays: Arrays, dataset: Dataset) -> None:
+    """Check that there is what the dataset declares.
+
+    Raises:
+        ValueError: If the number of classes or images or the shape is another.
+    """
+    found = {
+        "classes": len(np.unique(arrays["train_labels"])),
+        "training images": len(arrays["train_images"]),
+        "test images": len(arrays["test_images"]),
+        "as the shape of an image": arrays["train_images"].shape[1:],
+    }
+    declared = (dataset.classes, dataset.train, dataset.test, dataset.shape)
+    for (what, got), expected in zip(found.items(), declared, strict=True):
+        if expected not in (None, got):
+            raise ValueError(f"{dataset.name}: expected {expected} {what}, got {got}")
 
 
 def summary(arrays: Arrays) -> dict:

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
 
-from feature_alignment.data.readers import Arrays
+from feature_alignment.data.class_folders import Arrays
 
 _STRIPS_PER_PHOTO = 5
 _BANDS = 7

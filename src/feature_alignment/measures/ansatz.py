@@ -58,8 +58,8 @@ def ansatz_correlations(weight: Tensor, covariance: Tensor) -> Correlations:
         Both correlations, computed in float64.
 
     Raises:
-        ValueError: If the shapes do not fit, or the weight or the covariance is zero, for which
-            no correlation is defined.
+        ValueError: If the shapes do not fit, a value is complex or not finite, or no correlation is
+            defined: the weight or the covariance is zero, or all entries of a matrix are the same.
 
     References:
         Beaglehole et al. (2024), uncentred and centred neural feature ansatz.
@@ -82,7 +82,11 @@ def unnormalised_alignment(weight: Tensor, covariance: Tensor) -> float:
     Args:
         weight: W, (out, in).
         covariance: K, (out, out).
+
+    Raises:
+        ValueError: If the shapes do not fit, or a value is complex or not finite.
     """
+    _check(weight, covariance)
     gram = weight.double() @ weight.double().T
     return (covariance.double() @ gram * gram).sum().item()
 
@@ -109,7 +113,7 @@ def power_correlations(
     Raises:
         ValueError: As in :func:`ansatz_correlations`, or if an exponent is not positive.
     """
-    if min(exponents) <= 0:
+    if not all(exponent > 0 for exponent in exponents):
         raise ValueError(f"expected exponents above 0, got {min(exponents)}")
     weight, covariance = _checked(weight, covariance)
     inputs = weight.shape[1]
@@ -164,31 +168,64 @@ def _correlations(
     """Return the correlations of two matrices from sums of products and of their own entries."""
     cosine = inner / (squares[0] * squares[1]).sqrt()
     variances = [s - total**2 / entries for s, total in zip(squares, sums, strict=True)]
+    for name, variance, square in zip(("NFM", "AGOP"), variances, squares, strict=True):
+        _check_spread(variance, square, f"the {name}")
     pearson = (inner - sums[0] * sums[1] / entries) / (variances[0] * variances[1]).sqrt()
     return Correlations(pearson.item(), cosine.item())
 
 
+def _check_spread(variance: Tensor, square: Tensor, what: str) -> None:
+    """Check that the entries of a matrix, in float64, differ by more than rounding."""
+    if not variance > 1e-13 * square:
+        raise ValueError(
+            f"all entries of {what} are the same, so that no Pearson correlation is defined; a "
+            "layer needs two inputs or more, with different weights"
+        )
+
+
+def _check(weight: Tensor, covariance: Tensor) -> None:
+    if weight.ndim != 2 or covariance.shape != (len(weight), len(weight)):
+        raise ValueError(
+            f"expected a weight (out, in) and, for one of {tuple(weight.shape)}, a covariance "
+            f"of shape {(len(weight), len(weight))}, got {tuple(covariance.shape)}; flatten the "
+            "kernel positions of a convolution"
+        )
+    for name, matrix in (("weight", weight), ("covariance", covariance)):
+        if matrix.is_complex() or not torch.isfinite(matrix).all():
+            raise ValueError(f"the {name} is complex or not finite; look whether training diverged")
+
+
 def _checked(weight: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
     """Return both in float64 and on one scale, so that squares of tiny changes do not underflow."""
-    if covariance.shape != (len(weight), len(weight)):
-        raise ValueError(
-            f"expected a covariance of shape {(len(weight), len(weight))} for a weight of shape "
-            f"{tuple(weight.shape)}, got {tuple(covariance.shape)}"
-        )
+    _check(weight, covariance)
     return _on_unit_scale(weight, "weight"), _on_unit_scale(covariance, "covariance")
 
 
 def _on_unit_scale(matrix: Tensor, name: str) -> Tensor:
-    largest = matrix.abs().max().double()
-    if not torch.isfinite(largest) or largest == 0:
-        raise ValueError(f"the {name} is zero or not finite; no correlation is defined")
-    return matrix.double() / largest
+    if not matrix.any():
+        raise ValueError(f"the {name} is zero or has no entries; no correlation is defined")
+    return matrix.double() / matrix.abs().max().double()
 
 
 def matrix_correlations(first: Tensor, second: Tensor) -> Correlations:
-    """Correlate the entries of two matrices of one shape; see :class:`Correlations`."""
+    """Correlate the entries of two matrices of one shape; see :class:`Correlations`.
+
+    Raises:
+        ValueError: If the shapes differ, a value is complex or not finite, or all entries of a
+            matrix are the same.
+    """
+    if first.shape != second.shape:
+        raise ValueError(
+            f"expected two matrices of one shape, got {tuple(first.shape)} and "
+            f"{tuple(second.shape)}"
+        )
+    for name, matrix in (("first", first), ("second", second)):
+        if matrix.is_complex() or not torch.isfinite(matrix).all():
+            raise ValueError(f"the {name} matrix is complex or not finite")
     first, second = first.double().flatten(), second.double().flatten()
     cosine = torch.nn.functional.cosine_similarity(first, second, dim=0, eps=0)
     centred = first - first.mean(), second - second.mean()
+    for name, own, whole in zip(("first", "second"), centred, (first, second), strict=True):
+        _check_spread(own.square().sum(), whole.square().sum(), f"the {name} matrix")
     pearson = torch.nn.functional.cosine_similarity(*centred, dim=0, eps=0)
     return Correlations(pearson.item(), cosine.item())

@@ -39,6 +39,8 @@ ARCHITECTURES: dict[str, Builder] = {
 def builder_of(architecture: str) -> Builder:
     """Return where an architecture is built: one of ours, or ``module:function`` of the user's.
 
+    The user's module is code that a run imports, see :func:`feature_alignment.models.build.build`.
+
     Raises:
         ValueError: If the architecture is unknown.
     """

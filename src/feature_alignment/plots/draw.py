@@ -3,9 +3,16 @@
 import argparse
 import difflib
 import importlib
-from collections.abc import Sequence
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+
+# A notebook names a backend of its own, which need not be installed here; a builder a date
+os.environ["MPLBACKEND"] = "agg"
+os.environ.pop("SOURCE_DATE_EPOCH", None)
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,9 +20,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from feature_alignment import command
+from feature_alignment.evidence import read_evidence
 from feature_alignment.plots import style
 from feature_alignment.storage import replacing
-from feature_alignment.tables import read_meta, read_table
 
 PAPERS = Path(__file__).resolve().parents[1] / "papers"
 
@@ -43,17 +50,19 @@ def draw(name: str, table: Path | str, arrays: Path | str = "") -> Figure:
         arrays: The arrays behind it (NPZ); not read where the figure shows none.
 
     Raises:
-        ValueError: If there is no such figure, or the table lacks a column, or the figure an array.
+        ValueError: If there is no such figure, the table lacks a column or is not what its
+            provenance says, or arrays are missing or others than the figure declares.
     """
     module = find_figure(name)
-    inputs = [read_table(table, module.COLUMNS)]
-    wanted = getattr(module, "ARRAYS", ())
+    values, meta = read_evidence(table, module.COLUMNS, name)
+    inputs = [values]
+    wanted = getattr(module, "ARRAYS", {})
     if wanted:
         inputs.append(read_arrays(arrays, wanted))
-    style.use_style()
-    figure = module.figure(*inputs)
-    text = style.footer(read_meta(table))
-    figure.text(0.995, -0.005, text, ha="right", va="top", fontsize=6.5, color="0.35")
+    with style.own_style():
+        figure = module.figure(*inputs)
+        text = style.footer(meta)
+        figure.text(0.995, -0.005, text, ha="right", va="top", fontsize=6.5, color="0.35")
     return figure
 
 
@@ -76,28 +85,60 @@ def find_figure(name: str) -> ModuleType:
     )
 
 
-def read_arrays(path: Path | str, names: Sequence[str]) -> dict[str, NDArray]:
+def read_arrays(path: Path | str, axes: Mapping[str, Sequence[str]]) -> dict[str, NDArray]:
     """Return the named arrays of an NPZ file.
 
+    Args:
+        path: The file.
+        axes: What each array's axes are, by its name; axes of one name are equally long.
+
     Raises:
-        ValueError: If no file is given, or it lacks an array.
+        ValueError: If no file is given, it is damaged or lacks an array, or an array has other
+            axes, is not of numbers or names, or holds what is not finite.
     """
     if not path:
-        raise ValueError(
-            f"this figure shows arrays ({', '.join(names)}); name their file: --arrays"
-        )
-    with np.load(path, allow_pickle=False) as file:
-        missing = [name for name in names if name not in file]
-        if missing:
-            raise ValueError(f"{path} lacks the array {missing[0]!r}; it has: {', '.join(file)}")
-        return {name: file[name] for name in names}
+        raise ValueError(f"this figure shows arrays ({', '.join(axes)}); name their file: --arrays")
+    try:
+        with Path(path).open("rb") as stream:
+            held = dict(np.load(stream, allow_pickle=False))
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is not a file of named arrays: {error}; make it again") from error
+    missing = [name for name in axes if name not in held]
+    if missing:
+        raise ValueError(f"{path} lacks the array {missing[0]!r}; it has: {', '.join(held)}")
+    lengths: dict[str, tuple[int, str]] = {}
+    for name, along in axes.items():
+        array = held[name]
+        where = f"{path}: {name}"
+        if array.ndim != len(along):
+            known = ", ".join(along)
+            raise ValueError(f"{where}: expected the axes ({known}), got the shape {array.shape}")
+        for axis, length in zip(along, array.shape, strict=True):
+            first, of = lengths.setdefault(axis, (length, name))
+            if length != first or length == 0:
+                raise ValueError(
+                    f"{where}: expected {first or 'some'} along {axis!r}, as in {of}, got {length}"
+                )
+        if array.dtype.kind not in "iufU":
+            raise ValueError(f"{where}: expected numbers or names, got the type {array.dtype}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            count = int((~np.isfinite(array)).sum())
+            raise ValueError(f"{where}: expected finite numbers, got {count} that are not")
+    return {name: held[name] for name in axes}
 
 
 def save(figure: Figure, pdf: Path, png: Path) -> None:
     """Save a figure as PDF and PNG, without a date, so that the same figure is the same bytes."""
-    for path, kind, undated in ((pdf, "pdf", "CreationDate"), (png, "png", "Software")):
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format=kind, metadata={undated: None}, bbox_inches="tight")
+    kinds = ((pdf, "pdf", "pdf", "CreationDate"), (png, "png", "agg", "Software"))
+    for path, kind, backend, undated in kinds:
+        with replacing(path) as temporary, style.own_style():
+            figure.savefig(
+                temporary,
+                format=kind,
+                backend=backend,
+                metadata={undated: None},
+                bbox_inches="tight",
+            )
 
 
 if __name__ == "__main__":

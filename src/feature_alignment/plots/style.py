@@ -1,6 +1,7 @@
 """One look for every figure: sizes, colours, names of datasets, and how seeds are shown."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import matplotlib
 
@@ -35,23 +36,30 @@ DATASET_NAMES = {
 }
 
 
-def use_style() -> None:
-    """Set the project's matplotlib defaults."""
-    sns.set_theme(context="paper", style="ticks", palette="colorblind", font_scale=0.85)
-    plt.rcParams.update(
-        {
-            "axes.grid": True,
-            "axes.spines.right": False,
-            "axes.spines.top": False,
-            "figure.constrained_layout.use": True,
-            "font.family": "DejaVu Sans",
-            "grid.linewidth": 0.4,
-            "legend.frameon": False,
-            "lines.linewidth": 1.2,
-            "pdf.fonttype": 42,
-            "savefig.dpi": 150,
-        }
-    )
+@contextmanager
+def own_style() -> Iterator[None]:
+    """Draw and save with the project's settings of matplotlib alone, then with the old ones again.
+
+    Nothing is taken over from a ``matplotlibrc``, a style in use, or a notebook.
+    """
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        sns.set_theme(context="paper", style="ticks", palette="colorblind", font_scale=0.85)
+        plt.rcParams.update(
+            {
+                "axes.grid": True,
+                "axes.spines.right": False,
+                "axes.spines.top": False,
+                "figure.constrained_layout.use": True,
+                "font.family": "DejaVu Sans",
+                "grid.linewidth": 0.4,
+                "legend.frameon": False,
+                "lines.linewidth": 1.2,
+                "pdf.fonttype": 42,
+                "savefig.dpi": 150,
+            }
+        )
+        yield
 
 
 def panels(rows: int, columns: int, **options: object) -> tuple[Figure, list]:

@@ -63,16 +63,27 @@ def ansatz_probe(
     Args:
         network: Its present weights are taken as W(0).
         inputs: Examples that the pre-activation covariance is summed over.
-        layers: Which, by module name; ``None`` for all linear layers but the last.
+        layers: Which, by module name; ``None`` for :func:`hidden_layers`.
         covariances: Computes K of these layers from batches of inputs.
         batch_size: Examples per batch.
         questions: What to ask further of each layer that is not dead.
+
+    Raises:
+        ValueError: If there are no layers to read, or, at a measurement, one of them has no
+            covariance.
     """
     names = hidden_layers(network) if layers is None else layers
+    if not names:
+        raise ValueError("no layers to correlate; name some, or use a network that has hidden ones")
     initial = {name: weight.clone() for name, weight in _weights(network, names)}
 
     def read(network: nn.Module) -> Iterator[Reading]:
         found = covariances(network, inputs.split(batch_size))
+        if missing := [name for name in names if name not in found]:
+            raise ValueError(
+                f"there is no covariance of {', '.join(missing)}, only of {', '.join(found)}; name "
+                "layers that outputs depend on, and covariances that know them"
+            )
         for name, weight in _weights(network, names):
             moved = weight - initial[name]
             yield Reading("weight_change", _norm(moved) / _norm(weight), name, "train")
@@ -94,8 +105,29 @@ def ansatz_probe(
 
 
 def hidden_layers(network: nn.Module) -> list[str]:
-    """Return the names of all linear layers but the last."""
-    names = [name for name, child in network.named_children() if isinstance(child, nn.Linear)]
+    """Return the names of all linear layers but the last, in the order of their calls.
+
+    Args:
+        network: A :class:`torch.nn.Sequential`, which may hold others: elsewhere the order of the
+            modules need not be that of their calls.
+
+    Raises:
+        ValueError: If a linear layer is inside another kind of module, or none is hidden.
+    """
+    names = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    above = {
+        name.rsplit(".", depth)[0] for name in names for depth in range(1, name.count(".") + 1)
+    }
+    for parent in ["", *sorted(above)]:
+        module = network.get_submodule(parent)
+        if type(module).forward is not nn.Sequential.forward:
+            raise ValueError(
+                f"which linear layers are hidden cannot be told: {parent or 'the network'!r} is a "
+                f"{type(module).__name__}, which may call its modules in any order; name the "
+                "layers with layers=[…]"
+            )
+    if len(names) < 2:
+        raise ValueError("the network has no hidden linear layer; name its layers with layers=[…]")
     return names[:-1]
 
 
@@ -190,4 +222,8 @@ def _correlations(measure: str, layer: str, weight: Tensor, covariance: Tensor) 
 
 
 def _weights(network: nn.Module, names: Sequence[str]) -> list[tuple[str, Tensor]]:
-    return [(name, network.get_submodule(name).weight.detach().flatten(1)) for name in names]
+    known = dict(network.named_modules())
+    for name in names:
+        if not isinstance(getattr(known.get(name), "weight", None), Tensor):
+            raise ValueError(f"{name!r} is not a layer with a weight of this network")
+    return [(name, known[name].weight.detach().flatten(1)) for name in names]

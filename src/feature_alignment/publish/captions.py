@@ -6,16 +6,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from feature_alignment import command
-from feature_alignment.audit.ledger import counts, interval, number
+from feature_alignment.audit.ledger import counts, interval, number, read_ledger
+from feature_alignment.evidence import read_evidence
 from feature_alignment.run.spec import SCALES, Paper, read_papers
-from feature_alignment.storage import read_json, write_text
-from feature_alignment.tables import read_meta, read_table
+from feature_alignment.schema import unknown
+from feature_alignment.storage import write_text
 
 ALIKE = 3
 """How many values of one setting are listed."""
 
-_MARKUP = re.compile(r"^(?=\W|\w+[.)])|(?=[\\`*_|{}]|::)|(?<={)(?=[%#])")
-"""Where reStructuredText or Jinja could see more than words: a backslash goes there."""
+_START = re.compile(r"^(?=\W|\w+[.)])")
+_MARKUP = re.compile(r"(?=[\\`*|{}@]|_(?![^\W_])|:\S)|(?<={)(?=[%#])")
+"""Where reStructuredText or Jinja could see more than words: a backslash goes there. A line may
+start as a list does; references end in ``_``; addresses, which become links, have ``:`` or ``@``.
+"""
+_BLANK = re.compile(r"[\s\x00-\x1f\x7f]+")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -29,9 +34,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     arguments = parser.parse_args(argv)
     papers = read_papers(arguments.papers, arguments.schemas)
-    ledger = read_json(arguments.ledger)
+    ledger = read_ledger(arguments.ledger)
     for table in arguments.tables:
-        paper, figure = papers[table.parent.name], table.stem
+        paper, figure = _record_of(table, papers)
         claims = [row for row in ledger if row["table"] == f"{paper.key}/{figure}"]
         parts = (
             plain(paper.figures[figure]["caption"]),
@@ -43,17 +48,38 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_text(arguments.out / f"{paper.key}.{figure}.rst", caption)
 
 
+def _record_of(table: Path, papers: Mapping[str, Paper]) -> tuple[Paper, str]:
+    """Return the paper and the figure that a table ``<paper>/<figure>.csv`` is of."""
+    key, figure = table.parent.name, table.stem
+    if key not in papers:
+        raise ValueError(f"{table}: {unknown(key, papers, 'paper')}")
+    if figure not in papers[key].figures:
+        raise ValueError(f"{table}: {unknown(figure, papers[key].figures, 'figure')}")
+    return papers[key], figure
+
+
 def plain(text: str) -> str:
     """Return words, on one line, for a report that reads reStructuredText and Jinja in them."""
-    return _MARKUP.sub(r"\\", " ".join(text.split()))
+    found = inside(text)
+    return found if found.startswith("\\") else _START.sub(r"\\", found)
+
+
+def inside(text: str) -> str:
+    """Return such words for the inside of a line."""
+    return _MARKUP.sub(r"\\", _BLANK.sub(" ", text).strip())
 
 
 def made(table: Path, scale: str) -> str:
-    """Return a sentence on the scale, the seeds and the data of a table."""
-    seeds = read_table(table)["seed"].dropna().nunique()
+    """Return a sentence on the scale, the seeds and the data of a table.
+
+    Raises:
+        ValueError: If the table is malformed, of another scale, or not what its provenance says.
+    """
+    values, meta = read_evidence(table, figure=f"{table.parent.name}/{table.stem}", scale=scale)
+    seeds = values["seed"].dropna().nunique()
     datasets = [
         plain(f"{name} ({dataset['note']})" if dataset["note"] else name)
-        for name, dataset in read_meta(table)["datasets"].items()
+        for name, dataset in meta["datasets"].items()
     ]
     parts = [f"**Scale** {scale}", f"{seeds} seeds" if seeds > 1 else f"{seeds or 'no'} seed"]
     if datasets:
@@ -85,13 +111,13 @@ def departures(paper: Paper, figure: str, scale: str) -> str:
                 if pair[0] != pair[1]:
                     changed.setdefault(key, {})[pair] = None
     items = [
-        f"{key} " + _listed([f"{here} instead of {full}" for here, full in pairs])
+        inside(f"{key} " + _listed([f"{here} instead of {full}" for here, full in pairs]))
         for key, pairs in changed.items()
     ]
     for runs, others, what in ((whole, there, "left out"), (there, whole, "at this scale alone")):
         names = [run for run in runs if run not in others]
         if names:
-            items.append(f"runs {what}: {_listed(names)}")
+            items.append(inside(f"runs {what}: {_listed(names)}"))
     return f"**Departs from the full scale:** {'; '.join(items)}." if items else ""
 
 
@@ -116,7 +142,7 @@ def verdicts(claims: Sequence[Mapping]) -> str:
         return "**Claims:** none is stated about this figure."
     lines = [f"**Claims:** {counts(claims)}.", ""]
     for row in claims:
-        line = f"- *{row['verdict']}*: {plain(row['statement'])} {number(row['estimate'])}"
+        line = f"- *{inside(row['verdict'])}*: {plain(row['statement'])} {number(row['estimate'])}"
         if row["low"] != row["high"]:  # the same where a value is exact
             line += f" ({interval(row)}; n = {row['n']})"
         if row["group"] is not None:

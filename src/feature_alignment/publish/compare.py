@@ -8,7 +8,8 @@ value that differs there counts as ``without_spread``. Of few seeds a spread can
 chance, so look at the median as well as at the largest difference.
 
 Arrays beside a table (.npz) are compared entry by entry, without a spread. That values differ is no
-error; that a table is missing or malformed is one, raised when all others have been compared.
+error; that one is not a number, infinite say, or that a table is missing, malformed or not what its
+provenance says, is one, raised when all others have been compared.
 """
 
 import argparse
@@ -22,14 +23,16 @@ import pandas as pd
 
 from feature_alignment import command
 from feature_alignment.audit.ledger import number
+from feature_alignment.evidence import check_evidence
+from feature_alignment.publish.markdown import code, words
 from feature_alignment.storage import replacing, sha256, write_text
-from feature_alignment.tables import read_table
+from feature_alignment.tables import guarded, read_table, where
 
 ROUNDING = 1e-12
 """A spread below this share of the values is rounding: a sum of a few thousand terms in float64."""
 
 FRESH, PUBLISHED = "fresh", "published"
-COUNTS = ("values", "differing", "without_spread", "only_fresh", "only_published")
+COUNTS = ("values", "differing", "without_spread", "only_fresh", "only_published", "not_numbers")
 COLUMNS = (
     "table",
     "measure",
@@ -42,6 +45,7 @@ COLUMNS = (
     "without_spread",
     "only_fresh",
     "only_published",
+    "not_numbers",
     "problem",
 )
 
@@ -50,9 +54,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Write the comparison and print a summary of it; see ``--help`` for the arguments.
 
     Raises:
-        ValueError: If a table is missing or malformed, once everything else has been written.
+        ValueError: If a table is missing or malformed, or a value is not a number, once everything
+            else has been written.
     """
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--fresh", type=Path, nargs="+", required=True, help="tables (CSV) of a run"
     )
@@ -64,17 +69,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     table = compare(arguments.fresh, arguments.published)
     with replacing(arguments.csv) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
+        guarded(table).to_csv(temporary, index=False, lineterminator="\n")
     lines = summary(table)
     if arguments.page is not None:
         write_text(arguments.page, page(table))
     print("\n".join(lines))
-    problems = table["problem"].dropna()
-    if len(problems):
-        raise ValueError(
-            f"{len(problems)} of {table['table'].nunique()} files could not be compared:\n  "
-            + "\n  ".join(problems)
+    files = table["table"].nunique()
+    told = table.drop_duplicates(["table", "problem"])
+    told = told[told["problem"].notna()]
+    compared = told["values"].notna()
+    sentences = [
+        f"{len(part)} of {files} files {what}:\n  " + "\n  ".join(part["problem"])
+        for part, what in (
+            (told[~compared], "could not be compared"),
+            (told[compared], "hold values that are not numbers"),
         )
+        if len(part)
+    ]
+    if sentences:
+        raise ValueError("\n".join(sentences))
 
 
 def compare(fresh: Sequence[Path], published: Path) -> pd.DataFrame:
@@ -89,8 +102,9 @@ def compare(fresh: Sequence[Path], published: Path) -> pd.DataFrame:
         array, with the columns of :data:`COLUMNS`: whether the files have the same bytes, how many
         ``values`` both have and how many of them differ, the largest difference, the largest and
         the median one in units of the spread (over the values that have a spread), how many values
-        differ where there is no spread, and how many values only one of the two has. A file that
-        cannot be compared has one row that says so under ``problem``.
+        differ where there is no spread, how many values only one of the two has, and how many are
+        NaN or infinite in either, which are in none of the differences; ``problem`` names the first
+        of these. A file that cannot be compared has one row that says so there.
     """
     rows = []
     for table in fresh:
@@ -118,11 +132,15 @@ def _compared(
         return [{"table": name, "problem": f"{name}: {error}"}]
     common = {"table": name, "same_bytes": sha256(fresh) == sha256(published)}
     groups = found.groupby("measure", sort=False, dropna=False)
-    return [{**common, "measure": measure, **_summed(rows)} for measure, rows in groups]
+    return [{**common, "measure": measure, **_summed(name, rows)} for measure, rows in groups]
 
 
 def _measures(fresh: Path, published: Path) -> pd.DataFrame:
-    return differences(read_table(fresh), read_table(published))
+    tables = [read_table(path, finite=False) for path in (fresh, published)]
+    found = differences(*tables)
+    for path, table in zip((fresh, published), tables, strict=True):
+        check_evidence(path, table, f"{path.parent.name}/{path.stem}")
+    return found
 
 
 def differences(fresh: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
@@ -134,9 +152,10 @@ def differences(fresh: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per place and seed: ``measure``; ``in``: which table has the value, ``fresh``,
-        ``published`` or ``both``; ``difference``: how far apart the two are, 0 where both are NaN
-        or the same infinity, infinite where only one is, NaN where only one table has a value;
-        ``spread``: of the published values over seeds, NaN where there is none.
+        ``published`` or ``both``; ``difference``: how far apart the two are, NaN where only one
+        table has a value or one of the two is not a finite number; ``spread``: of the published
+        values over seeds, NaN where there is none; ``wrong``: what and where the value is if it is
+        not a finite number in either table, else nothing.
 
     Raises:
         ValueError: If a table has no rows, the columns are not the same, or they do not tell two
@@ -177,8 +196,17 @@ def differences(fresh: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
             "in": np.select([in_both, is_fresh[first]], ["both", FRESH], PUBLISHED),
             "difference": np.where(in_both, apart, np.nan),
             "spread": place[first].map(_spreads(rows[~is_fresh], place[~is_fresh])).to_numpy(),
+            "wrong": pd.Series(numbers).map(_not_numbers(rows, value, is_fresh)).to_numpy(),
         }
     )
+
+
+def _not_numbers(rows: pd.DataFrame, value: pd.Series, is_fresh: np.ndarray) -> dict[int, str]:
+    """Say, by the number of the value, what and where those are that are not finite."""
+    wrong = rows[~np.isfinite(rows["value"])]
+    kinds = np.where(is_fresh, FRESH, PUBLISHED)
+    told = {row: f"{where(wrong.loc[[row]])} in the {kinds[row]} table" for row in wrong.index}
+    return {value[row]: words for row, words in reversed(told.items())}  # the fresh one last
 
 
 def _spreads(rows: pd.DataFrame, place: pd.Series) -> pd.Series:
@@ -189,15 +217,15 @@ def _spreads(rows: pd.DataFrame, place: pd.Series) -> pd.Series:
 
 
 def _distance(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Return how far apart numbers are; those that are both NaN or the same infinity are not."""
-    same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
+    """Return how far apart numbers are; NaN where one of the two is not finite."""
     with np.errstate(invalid="ignore"):
         apart = np.abs(ours - theirs)
-    return np.where(same, 0.0, np.where(np.isnan(apart), np.inf, apart))
+    return np.where(np.isfinite(ours) & np.isfinite(theirs), apart, np.nan)
 
 
-def _summed(rows: pd.DataFrame) -> dict:
+def _summed(name: str, rows: pd.DataFrame) -> dict:
     """Return the counts and differences of one measure."""
+    wrong = rows["wrong"].dropna()
     both = rows[rows["in"] == "both"]
     differing = both["difference"] > 0
     measured = both[both["spread"].notna()]
@@ -211,6 +239,8 @@ def _summed(rows: pd.DataFrame) -> dict:
         "without_spread": int((differing & both["spread"].isna()).sum()),
         "only_fresh": int((rows["in"] == FRESH).sum()),
         "only_published": int((rows["in"] == PUBLISHED).sum()),
+        "not_numbers": len(wrong),
+        "problem": f"{name}: {len(wrong)}, the first {wrong.iloc[0]}" if len(wrong) else None,
     }
 
 
@@ -244,12 +274,28 @@ def _entries(name: str, ours: np.ndarray | None, theirs: np.ndarray | None) -> p
         where = [
             side for side, array in sides.items() if array is not None for _ in range(array.size)
         ]
-        return pd.DataFrame({"measure": name, "in": where, "difference": np.nan, "spread": np.nan})
+        parts = [array for array in sides.values() if array is not None]
+        wrong = [words for array in parts for words in _wrong(name, array, array)]
+        return pd.DataFrame(
+            {"measure": name, "in": where, "difference": np.nan, "spread": np.nan, "wrong": wrong}
+        )
     if _kind(ours) == "numbers":
         apart = _distance(ours.astype(float).ravel(), theirs.astype(float).ravel())
     else:
-        apart = np.where(ours == theirs, 0.0, np.inf).ravel()
-    return pd.DataFrame({"measure": name, "in": "both", "difference": apart, "spread": np.nan})
+        apart = (ours != theirs).astype(float).ravel()  # 1 where a name is another
+    return pd.DataFrame(
+        {"measure": name, "in": "both", "difference": apart, "spread": np.nan}
+        | {"wrong": _wrong(name, ours, theirs)}
+    )
+
+
+def _wrong(name: str, ours: np.ndarray, theirs: np.ndarray) -> list[str | None]:
+    """Say of every entry of an array that is not finite on either side where it is."""
+    if _kind(ours) != "numbers":
+        return [None] * ours.size
+    finite = np.isfinite(ours) & np.isfinite(theirs)
+    places = zip(np.ndindex(finite.shape), finite.ravel(), strict=True)
+    return [None if fine else f"entry {list(place)} of {name}" for place, fine in places]
 
 
 def _kind(array: np.ndarray) -> str:
@@ -261,7 +307,7 @@ def summary(table: pd.DataFrame) -> list[str]:
     lines = [
         _line(str(name), rows)
         for name, rows in table.groupby("table", sort=False)
-        if not rows["same_bytes"].fillna(False).all()
+        if not rows["same_bytes"].fillna(False).all() or rows["not_numbers"].fillna(0).any()
     ]
     same = table["table"].nunique() - len(lines)
     return [f"{same} of {table['table'].nunique()} files are the same, byte by byte", *lines]
@@ -269,7 +315,7 @@ def summary(table: pd.DataFrame) -> list[str]:
 
 def _line(name: str, rows: pd.DataFrame) -> str:
     """Say in a line what differs in a file."""
-    if rows["problem"].notna().any():
+    if rows["values"].isna().any():
         return f"not compared: {rows['problem'].iloc[0]}"
     parts = [f"{rows['differing'].sum()} of {rows['values'].sum()} values differ"]
     if rows["differing"].sum():
@@ -287,14 +333,17 @@ def _line(name: str, rows: pd.DataFrame) -> str:
         )
         if rows[column].sum()
     ]
+    if rows["not_numbers"].sum():
+        parts.insert(0, f"{rows['not_numbers'].sum()} values are NOT NUMBERS")
     return f"{name}: {'; '.join(parts)}"
 
 
 def page(table: pd.DataFrame) -> str:
     """Return the comparison as Markdown: the summary, and every measure that differs."""
-    different = table[(table[["differing", "only_fresh", "only_published"]] > 0).any(axis=1)]
+    counts = ["differing", "only_fresh", "only_published", "not_numbers"]
+    different = table[(table[counts] > 0).any(axis=1)]
     lines = ["# The tables of a run beside the published ones", ""]
-    lines += [f"- {line}" for line in summary(table)]
+    lines += [f"- {words(line)}" for line in summary(table)]
     if not different.empty:
         lines += ["", *_markdown(different)]
     lines += ["", _EXPLANATION]
@@ -304,13 +353,15 @@ def page(table: pd.DataFrame) -> str:
 def _markdown(table: pd.DataFrame) -> Iterator[str]:
     """Yield a Markdown table of the measures that differ."""
     head = ("table", "measure", "values", "differ", "by at most", "in spreads", "their median")
-    yield f"| {' | '.join((*head, 'only in the run', 'only published'))} |"
-    yield "|---" * (len(head) + 2) + "|"
+    ends = ("only in the run", "only published", "not numbers")
+    yield f"| {' | '.join((*head, *ends))} |"
+    yield "|---" * (len(head) + len(ends)) + "|"
     for row in table.itertuples():
         sizes = (row.largest_difference, row.largest_in_spreads, row.median_in_spreads)
         told = [number(None if pd.isna(size) else size) for size in sizes]
-        cells = (row.table, f"`{row.measure}`", row.values, row.differing, *told)
-        yield f"| {' | '.join(map(str, (*cells, row.only_fresh, row.only_published)))} |"
+        cells = (words(row.table), code(str(row.measure)), row.values, row.differing, *told)
+        cells += (row.only_fresh, row.only_published, row.not_numbers)
+        yield f"| {' | '.join(map(str, cells))} |"
 
 
 _EXPLANATION = """A spread is the standard deviation over seeds of the published values at the same

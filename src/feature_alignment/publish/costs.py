@@ -4,11 +4,13 @@ import argparse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from feature_alignment import command
+from feature_alignment.evidence import read_evidence
 from feature_alignment.storage import replacing
-from feature_alignment.tables import read_meta
+from feature_alignment.tables import guarded, unguarded
 
 TOTAL = "total"
 _MOMENT_S = 0.5
@@ -24,15 +26,63 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--jobs", type=Path, required=True, help="costs per job (TSV)")
     arguments = parser.parse_args(argv)
     found = {
-        arguments.out: costs({table: read_meta(table) for table in arguments.tables}),
+        arguments.out: costs({table: _provenance(table) for table in arguments.tables}),
         arguments.jobs: jobs(arguments.benchmarks),
     }
     for path, table in found.items():
         with replacing(path) as temporary:
-            table.to_csv(temporary, sep="\t", index=False, lineterminator="\n")
+            guarded(table).to_csv(temporary, sep="\t", index=False, lineterminator="\n")
     print("core-minutes per figure; a run that feeds several figures counts in each")
     print(found[arguments.out].to_string(index=False))
     print(", ".join(f"{name}: {value}" for name, value in summary(found[arguments.jobs]).items()))
+
+
+def _provenance(table: Path) -> dict:
+    _, meta = read_evidence(table, figure=f"{table.parent.name}/{table.stem}")
+    return meta
+
+
+def read_costs(path: Path) -> pd.DataFrame:
+    """Read the costs per figure, as :func:`main` writes them.
+
+    Raises:
+        ValueError: If the file is something else.
+    """
+    return _read(path, {"paper": str, "figure": str, "jobs": int, "core_minutes": float})
+
+
+def read_jobs(path: Path) -> pd.DataFrame:
+    """Read the costs per job, as :func:`main` writes them.
+
+    Raises:
+        ValueError: If the file is something else.
+    """
+    numbers = ("start_s", "seconds", "cpu_seconds", "memory_mib")
+    return _read(path, {"job": str, **dict.fromkeys(numbers, float)})
+
+
+def _read(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
+    """Read tab-separated costs, none of which is negative or missing."""
+    try:
+        table = unguarded(pd.read_csv(path, sep="\t"))
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a table of costs: {error}") from error
+    if list(table.columns) != list(columns) or table.empty:
+        raise ValueError(
+            f"{path}: expected rows with the columns {', '.join(columns)}, got {len(table)} with"
+            f" {', '.join(table.columns)}; write it again: snakemake tell_costs"
+        )
+    for name, kind in columns.items():
+        numbers = pd.to_numeric(table[name], errors="coerce")
+        wrong = table[name].isna() if kind is str else ~(np.isfinite(numbers) & (numbers >= 0))
+        if wrong.any():
+            line, got = int(wrong.to_numpy().argmax()) + 2, str(table.loc[wrong, name].iloc[0])
+            expected = "a name" if kind is str else "a number of at least 0"
+            raise ValueError(
+                f"{path}, line {line}: expected {expected} in the column {name!r}, got {got!r};"
+                " write it again: snakemake tell_costs"
+            )
+    return table
 
 
 def costs(metas: Mapping[Path, Mapping]) -> pd.DataFrame:
@@ -85,7 +135,10 @@ def jobs(benchmarks: Path) -> pd.DataFrame:
     """
     rows = []
     for path in sorted(benchmarks.rglob("*.tsv")):
-        table = pd.read_csv(path, sep="\t")
+        try:
+            table = pd.read_csv(path, sep="\t")
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is no benchmark file: {error}") from error
         missing = {"s", "cpu_time", "max_rss"} - set(table)
         if missing or table.empty:
             raise ValueError(f"{path} is no benchmark file; it has: {', '.join(table)}")

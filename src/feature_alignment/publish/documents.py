@@ -7,21 +7,25 @@ run``, ``slowest jobs`` and ``figure costs`` for what the run cost.
 """
 
 import argparse
+import html
 import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 
 from feature_alignment import command
-from feature_alignment.audit.ledger import NOT_RUN, VERDICTS, counts, interval, number
-from feature_alignment.publish.costs import TOTAL, slowest, summary
+from feature_alignment.audit.ledger import NOT_RUN, VERDICTS, counts, interval, number, read_ledger
+from feature_alignment.evidence import read_evidence
+from feature_alignment.publish.costs import TOTAL, read_costs, read_jobs, slowest, summary
+from feature_alignment.publish.markdown import code, words
 from feature_alignment.publish.thumbnails import thumbnail
 from feature_alignment.run.spec import figure_titles
-from feature_alignment.storage import read_json, replacing, write_json, write_text
-from feature_alignment.tables import meta_path, read_meta
+from feature_alignment.storage import replacing, write_json, write_text
+from feature_alignment.tables import meta_path
 
 THUMBNAIL_WIDTH = 480
 SLOWEST = 10
@@ -43,9 +47,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--published", type=Path, required=True, help="folder to publish in")
     parser.add_argument("--documents", type=Path, nargs="+", required=True, help="to be filled")
     arguments = parser.parse_args(argv)
-    ledger = read_json(arguments.ledger)
+    ledger = read_ledger(arguments.ledger)
     if any(row["scale"] == "smoke" for row in ledger):
         raise ValueError("expected results at scale laptop or paper; smoke is only a rehearsal")
+    for table in arguments.tables:  # before anything is published
+        read_evidence(table, figure=f"{table.parent.name}/{table.stem}")
     folder = arguments.published
     for table in arguments.tables:
         for source in (table, meta_path(table), table.with_suffix(".npz")):
@@ -89,15 +95,20 @@ class Published:
 
     @classmethod
     def read(cls, folder: Path, papers: Path) -> "Published":
-        """Read what is published in a folder ``…/reference/<scale>``."""
-        tables = sorted((folder / "tables").glob("*/*.csv"))
+        """Read what is published in a folder ``…/reference/<scale>``.
+
+        Raises:
+            ValueError: If a file is malformed, or a table is not what its provenance says.
+        """
+        paths = sorted((folder / "tables").glob("*/*.csv"))
+        tables = {f"{path.parent.name}/{path.stem}": path for path in paths}
         return cls(
             folder="/".join(folder.parts[-2:]),
             titles=figure_titles(sorted(papers.glob("*/paper.yaml"))),
-            ledger=read_json(folder / "ledger.json"),
-            costs=pd.read_csv(folder / "costs.tsv", sep="\t"),
-            jobs=pd.read_csv(folder / "jobs.tsv", sep="\t"),
-            made={f"{table.parent.name}/{table.stem}": read_meta(table) for table in tables},
+            ledger=read_ledger(folder / "ledger.json"),
+            costs=read_costs(folder / "costs.tsv"),
+            jobs=read_jobs(folder / "jobs.tsv"),
+            made={name: read_evidence(table, figure=name)[1] for name, table in tables.items()},
         )
 
 
@@ -140,12 +151,15 @@ def run_line(published: Published) -> str:
     made = ", ".join([*sorted(packages, reverse=True), *sorted(systems)])
     origin = "commit " if len(commits) == 1 else f"{len(commits)} commits: "
     origin += ", ".join(sorted(commits))
-    return f"The {len(metas)} tables in `{published.folder}` were made by {origin}; {made}.\n"
+    tables = f"The {len(metas)} tables in {code(published.folder)}"
+    return f"{tables} were made by {origin}; {words(made)}.\n"
 
 
 def _commit(state: Mapping) -> str:
-    tag = f" ({state['tag']})" if state.get("tag") else ""
-    return f"`{state['commit'][:12]}`{tag}" + (" with changes" if state["dirty"] else "")
+    if state["commit"] is None:
+        return f"unknown ({words(state.get('note', 'git told nothing of the source'))})"
+    tag = f" ({words(state['tag'])})" if state.get("tag") else ""
+    return code(state["commit"][:12]) + tag + (" with changes" if state["dirty"] else "")
 
 
 def verdict_table(published: Published) -> str:
@@ -153,7 +167,7 @@ def verdict_table(published: Published) -> str:
     lines = [f"| | {' | '.join(VERDICTS)} | claims |", "|---|" + "---|" * (len(VERDICTS) + 1)]
     for paper in published.titles:
         rows = [row for row in published.ledger if row["paper"] == paper]
-        lines.append(f"| [`{paper}`](papers/{paper}/README.md) {_counted(rows)}")
+        lines.append(f"| [{code(paper)}](papers/{quote(paper)}/README.md) {_counted(rows)}")
     lines.append(f"| all {_counted(published.ledger)}")
     return "\n".join(lines) + "\n"
 
@@ -170,12 +184,12 @@ def figure_table(published: Published) -> str:
     for paper, figures in published.titles.items():
         for figure, title in figures.items():
             rows = [row for row in published.ledger if row["table"] == f"{paper}/{figure}"]
-            source = f"{published.folder}/thumbnails/{paper}/{figure}.png"
-            image = f'<img src="{source}" width="240" alt="{figure}">'
+            source = quote(f"{published.folder}/thumbnails/{paper}/{figure}.png")
+            image = f'<img src="{source}" width="240" alt="{html.escape(figure)}">'
             verdicts = counts(rows).replace(", ", "<br>")
-            page = f"[`{paper}/{figure}`](papers/{paper}/README.md)"
+            page = f"[{code(f'{paper}/{figure}')}](papers/{quote(paper)}/README.md)"
             cost = f"{costs[paper, figure]:.1f}" if (paper, figure) in costs else ""
-            lines.append(f"| {image} | {page}<br>{title} | {verdicts} | {cost} |")
+            lines.append(f"| {image} | {page}<br>{words(title)} | {verdicts} | {cost} |")
     scales = sorted({row["scale"] for row in published.ledger})
     lines += ["", f"Scale: {', '.join(scales)}. All claims: {counts(published.ledger)}."]
     return "\n".join(lines) + "\n"
@@ -202,7 +216,7 @@ def slowest_jobs(published: Published) -> str:
     lines = ["| job | seconds | CPU seconds | memory (MiB) |", "|---|---|---|---|"]
     for job in slowest(published.jobs, SLOWEST):
         cells = (f"{job[name]:.0f}" for name in ("seconds", "cpu_seconds", "memory_mib"))
-        lines.append(f"| `{job['job']}` | {' | '.join(cells)} |")
+        lines.append(f"| {code(job['job'])} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -210,7 +224,8 @@ def figure_costs(published: Published) -> str:
     """Return the table of what each figure and paper cost."""
     lines = ["| figure | jobs | core-minutes |", "|---|---|---|"]
     for row in published.costs.itertuples():
-        name = f"`{row.paper}/{row.figure}`" if row.figure != TOTAL else f"**{row.paper}**"
+        total = row.figure == TOTAL
+        name = f"**{words(row.paper)}**" if total else code(f"{row.paper}/{row.figure}")
         lines.append(f"| {name} | {row.jobs} | {row.core_minutes:.1f} |")
     return "\n".join(lines) + "\n"
 
@@ -223,8 +238,8 @@ def claim_table(rows: Sequence[Mapping]) -> str:
         needs = f" (needs scale {row['needs']})" if row["verdict"] == NOT_RUN else ""
         cells = (
             row["verdict"] + needs,
-            f"`{row['id']}`<br>{row['statement']}",
-            "<br>".join(filter(None, (number(row["estimate"]), row["group"]))),
+            f"{code(row['id'])}<br>{words(row['statement'])}",
+            "<br>".join(filter(None, (number(row["estimate"]), words(row["group"] or "")))),
             interval(row),
             str(row["n"] or ""),
         )

@@ -8,14 +8,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from urllib.parse import quote
 
 import jinja2
 
 from feature_alignment import command
-from feature_alignment.audit.ledger import VERDICTS, interval, number
+from feature_alignment.audit.ledger import VERDICTS, interval, number, read_ledger
 from feature_alignment.publish.thumbnails import thumbnail
 from feature_alignment.run.spec import figure_titles
-from feature_alignment.storage import read_json, write_text
+from feature_alignment.storage import write_text
 
 FIGURE_WIDTH = 640
 
@@ -31,11 +32,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     figures = {f"{path.parent.name}/{path.stem}": path for path in arguments.figures}
     titles = figure_titles(arguments.papers)
     links = {
-        name: Path(os.path.relpath(path, arguments.out.parent)).as_posix()
+        name: quote(Path(os.path.relpath(path, arguments.out.parent)).as_posix())
         for name, path in figures.items()
     }
     images = {name: _data_uri(path) for name, path in figures.items()}
-    write_text(arguments.out, page(read_json(arguments.ledger), titles, images, links))
+    write_text(arguments.out, page(read_ledger(arguments.ledger), titles, images, links))
 
 
 def _data_uri(figure: Path) -> str:
@@ -56,7 +57,7 @@ def page(
         ledger: Rows of a ledger.
         titles: Titles by paper and figure.
         images: What to show of a figure, as a URI, by ``paper/figure``.
-        links: Where the whole figure lies, relative to the page, by the same name.
+        links: Where the whole figure lies, as a URL relative to the page, by the same name.
 
     Raises:
         ValueError: If a claim's figure has no title or image.

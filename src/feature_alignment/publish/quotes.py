@@ -15,12 +15,15 @@ from pathlib import Path
 import pandas as pd
 
 from feature_alignment import command
+from feature_alignment.audit import condition
 from feature_alignment.run.spec import read_yaml, validate
 from feature_alignment.storage import read_json
+from feature_alignment.sweep import combinations, filled
 from feature_alignment.tables import read_table
 
 _GENERATED = re.compile(r"<!-- generated: (?P<name>[^\n]+?) -->\n.*?<!-- end: (?P=name) -->", re.S)
 _CODE = re.compile(r"`[^`]*`|\]\([^)]*\)")
+_PLACEHOLDER = re.compile(r"\{(?::((?:\.\d)?[efg]))?\}")
 _FIGURES = re.compile(r"(?<![\w.])-?\d*\.\d+(?![\w.]*\d)|(?<![\w.])\d+(?= ?%)")
 
 
@@ -83,13 +86,37 @@ def words_of(entry: Mapping, published: Path) -> str:
     if "source" in entry:
         return entry["quote"]
     try:
-        values = [value_of(number, published) for number in entry["numbers"]]
-        words = entry["quote"].format(*values)
-        if len(re.findall(r"\{[^}]*\}", entry["quote"])) != len(values):
-            raise IndexError("there are fewer placeholders than numbers")
-    except (ValueError, IndexError, OSError) as error:
+        numbers = [one for number in entry["numbers"] for one in repeated(number)]
+        values = [value_of(number, published) for number in numbers]
+        return _filled(entry["quote"], values)
+    except (ValueError, OSError) as error:
         raise ValueError(f"quote {entry['quote']!r}: {error}") from error
-    return words
+
+
+def _filled(quote: str, values: Sequence[float]) -> str:
+    """Return a quote with values put in, as its placeholders ``{}`` and ``{:.2f}`` say."""
+    between = _PLACEHOLDER.split(quote)
+    texts, formats = between[::2], between[1::2]
+    if any(brace in text for text in texts for brace in "{}"):
+        raise ValueError("expected no braces but {} and such as {:.2f}")
+    if len(formats) != len(values):
+        raise ValueError(f"expected as many placeholders as numbers, {len(values)}")
+    told = [format(value, how or "") for value, how in zip(values, formats, strict=True)]
+    return texts[0] + "".join(map("".join, zip(told, texts[1:], strict=True)))
+
+
+def repeated(number: Mapping) -> list[Mapping]:
+    """Return the numbers that an entry stands for: one for each of its values, and statistics.
+
+    Raises:
+        ValueError: If the values of ``each`` do not go together.
+    """
+    body = {key: part for key, part in number.items() if key != "each"}
+    chosen = combinations(number["each"], "each") if "each" in number else [{}]
+    takes = body.get("take")
+    if not isinstance(takes, list):
+        return [filled(body, values) for values in chosen]
+    return [filled({**body, "take": take}, values) for values in chosen for take in takes]
 
 
 def value_of(number: Mapping, published: Path) -> float:
@@ -139,19 +166,18 @@ def _selected(operand: Mapping, number: Mapping, results: Path) -> pd.Series:
 
 
 def select(table: pd.DataFrame, where: str | Mapping) -> pd.DataFrame:
-    """Return the rows of a table that a query or a mapping from column to value selects.
+    """Return the rows of a table that a condition or a mapping from column to value selects.
+
+    A condition is a string, in the form of :mod:`feature_alignment.audit.condition`.
 
     In a mapping a list allows several values, ``null`` selects empty cells, and ``first`` or
     ``last`` of ``epoch`` or ``step`` selects those of every run and seed among the other rows.
 
     Raises:
-        ValueError: If there is no such column, or the query is none.
+        ValueError: If there is no such column, or the condition is none.
     """
     if isinstance(where, str):
-        try:
-            return table.query(where, engine="python")
-        except (pd.errors.UndefinedVariableError, SyntaxError, TypeError) as error:
-            raise ValueError(f"cannot select rows where {where!r}: {error}") from error
+        return condition.select(table, where)
     unknown = sorted(set(where) - set(table))
     if unknown:
         raise ValueError(f"no column {unknown[0]!r}; the table has: {', '.join(table)}")

@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--figure", required=True, help="name of the figure")
-    parser.add_argument("--record", type=json.loads, default={}, help="of the figure (JSON)")
+    parser.add_argument("--record", type=_record, required=True, help="of the figure (JSON)")
     parser.add_argument("--specs", type=Path, nargs="+", required=True, help="specs (JSON)")
     parser.add_argument("--measurements", type=Path, nargs="+", required=True, help="tables (CSV)")
     parser.add_argument("--out", type=Path, required=True, help="table (CSV)")
@@ -86,6 +86,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         table = table.drop(columns="at")
     meta = provenance.describe(modules, {"figure": arguments.figure, "scale": scale})
     write_table(arguments.out, table, meta | _origin(table, arguments.measurements))
+
+
+def _record(text: str) -> Mapping:
+    record = json.loads(text)
+    if not isinstance(record, Mapping):
+        raise argparse.ArgumentTypeError(f"expected a JSON object, got {text!r}")
+    return record
 
 
 def _one(specs: Mapping[str, Mapping], key: str) -> list[str]:

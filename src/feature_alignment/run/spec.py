@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from feature_alignment.run.schema import read_settings, read_yaml, unknown, validate
+from feature_alignment.run.schema import read_published_form, read_settings
+from feature_alignment.schema import read_schema, read_yaml, unknown, validate
 from feature_alignment.sweep import combinations, filled
 
 SCALES = ("smoke", "laptop", "paper")
@@ -62,15 +63,22 @@ class Paper:
             schemas: The folder of the schemas that papers share.
 
         Raises:
-            ValueError: If the file does not fit its schema, a family names an unknown
-                experiment, a run an unknown family or a figure an unknown run or setting, two runs
-                share a name, or a run's settings do not fit the schema of its experiment or
-                override those of a scale at which it is not defined.
+            ValueError: If the folder's name is not one of a module, the file does not fit its
+                schema, a family names an unknown experiment, a run an unknown family or a figure an
+                unknown run or setting, two runs share a name, a run's settings do not fit the
+                schema of its experiment or override those of a scale at which it is not defined,
+                or published numbers do not fit the schema ``published`` in ``settings.yaml``.
         """
+        if not re.fullmatch("[a-z0-9_]+", path.parent.name):
+            raise ValueError(
+                f"{path}: expected a folder named in lower-case letters, digits and _, got "
+                f"{path.parent.name!r}"
+            )
         content = read_yaml(path)
-        validate(content, read_yaml(schemas / "paper.schema.yaml"), str(path))
+        validate(content, read_schema(schemas / "paper.schema.yaml"), str(path))
         families = content["families"]
         experiments = read_settings(path.with_name("settings.yaml"), schemas)
+        transcribed = read_published_form(path.with_name("settings.yaml"), schemas)
         for name, family in families.items():
             where = f"{path}: families.{name}"
             _expect(family["experiment"], experiments, where, "experiment")
@@ -87,6 +95,12 @@ class Paper:
                 where = f"{path}: run {run!r} at scale {scale!r}"
                 validate(found, experiments[family["experiment"]], where)
                 settings[run, scale] = found
+        for figure, record in content["figures"].items():
+            if "published" in record:
+                where = f"{path}: figures.{figure}.published"
+                if transcribed is None:
+                    raise ValueError(f"{where}: expected its schema, 'published', in settings.yaml")
+                validate(record["published"], transcribed, where)
         figures = {
             figure: _record(record, grids, settings, f"{path}: figures.{figure}")
             for figure, record in content["figures"].items()
@@ -249,16 +263,46 @@ def _expect(name: str, known: Iterable[str], where: str, kind: str) -> None:
 
 
 def read_papers(folder: Path, schemas: Path) -> dict[str, Paper]:
-    """Read the file of every paper in ``folder``; the result is keyed by paper."""
+    """Read the file of every paper in ``folder``; the result is keyed by paper.
+
+    Raises:
+        ValueError: If there is none, or one does not fit; see :meth:`Paper.read`.
+    """
     papers = [Paper.read(path, schemas) for path in sorted(folder.glob("*/paper.yaml"))]
+    if not papers:
+        raise ValueError(
+            f"expected {folder}/<key>/paper.yaml in {Path.cwd()}, found none; start in the root of"
+            " the repository, or leave out --directory"
+        )
     return {paper.key: paper for paper in papers}
 
 
 def figure_titles(paths: Iterable[Path]) -> dict[str, dict[str, str]]:
-    """Return the titles of figures by paper and figure, from files ``papers/<key>/paper.yaml``."""
-    return {
-        path.parent.name: {
-            figure: record["title"] for figure, record in read_yaml(path)["figures"].items()
+    """Return the titles of figures by paper and figure, from files ``papers/<key>/paper.yaml``.
+
+    Raises:
+        ValueError: If a file does not have figures by name, each with its title.
+    """
+    titles = {}
+    for path in paths:
+        content = read_yaml(path)
+        validate(content, _TITLED, str(path))
+        figures = content["figures"].items()
+        titles[path.parent.name] = {figure: record["title"] for figure, record in figures}
+    return titles
+
+
+_TITLED = {
+    "type": "object",
+    "required": ["figures"],
+    "properties": {
+        "figures": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "required": ["title"],
+                "properties": {"title": {"type": "string"}},
+            },
         }
-        for path in paths
-    }
+    },
+}

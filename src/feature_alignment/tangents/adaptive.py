@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from feature_alignment.tangents.capture import layer_passes
 from feature_alignment.tangents.linearized import TangentModel
+from feature_alignment.tangents.verify import undisturbed
 
 
 class AdaptiveLinear(nn.Module):
@@ -127,7 +128,6 @@ class AdaptiveModel(TangentModel):
     kinds: ClassVar = {nn.Linear: AdaptiveLinear, nn.Conv2d: AdaptiveConv2d}
 
 
-@torch.no_grad()
 def adaptive_kernel(model: AdaptiveModel, inputs: Tensor) -> Tensor:
     """Compute the kernel of the adapted tangent features, those of W and b for the M as they are.
 
@@ -142,8 +142,14 @@ def adaptive_kernel(model: AdaptiveModel, inputs: Tensor) -> Tensor:
         (n, C, n, C). At the start it is the base's tangent kernel.
 
     Raises:
-        ValueError: If a layer is not linear.
+        ValueError: If a layer is not linear, or the inputs do not suit the model.
     """
+    model.check_inputs(inputs)
+    with undisturbed(model.base):
+        return _adaptive_kernel(model, inputs)
+
+
+def _adaptive_kernel(model: AdaptiveModel, inputs: Tensor) -> Tensor:
     passes, outputs = layer_passes(model.base, inputs)
     n, classes = outputs.shape
     total = outputs.new_zeros(classes * n, classes * n)

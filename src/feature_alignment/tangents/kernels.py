@@ -56,11 +56,7 @@ def layer_kernels(
         ValueError: If the network is none of these, or a kernel is too large for its type; see
             :func:`feature_alignment.tangents.capture.layer_passes`.
     """
-    options = {
-        "centered": centered,
-        "trainable_only": trainable_only,
-        "budget_mib": budget_mib,
-    }
+    options = {"centered": centered, "trainable_only": trainable_only, "budget_mib": budget_mib}
     return dict(iterate_layer_kernels(model, inputs, **options))
 
 
@@ -98,11 +94,7 @@ def tangent_kernel(
 
     Arguments and errors as in :func:`layer_kernels`.
     """
-    options = {
-        "centered": centered,
-        "trainable_only": trainable_only,
-        "budget_mib": budget_mib,
-    }
+    options = {"centered": centered, "trainable_only": trainable_only, "budget_mib": budget_mib}
     return sum(kernel for _, kernel in iterate_layer_kernels(model, inputs, **options))
 
 

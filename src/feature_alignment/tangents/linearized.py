@@ -19,15 +19,24 @@ References:
 import copy
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from feature_alignment.tangents.chain import chain_of, has_hooks, verify_walk, walk
 from feature_alignment.tangents.dense import dense_tangent, where_active
 from feature_alignment.tangents.features import TangentFeatures
 from feature_alignment.tangents.layers import RULES
+from feature_alignment.tangents.verify import (
+    Account,
+    check_finite,
+    check_inputs,
+    check_outputs,
+    undisturbed,
+)
 
 BATCH = 1000
 """Examples per forward pass of the base."""
@@ -38,7 +47,7 @@ class BasePass:
     """What a base network made of n examples; indexed like a tensor of examples.
 
     ``outputs`` (n, C) is f(x; θ0); ``inputs`` is what the first layer saw and ``activations`` what
-    each ReLU returned, both (n, …), images with channels last.
+    each ReLU after it returned, both (n, …), images with channels last.
     """
 
     outputs: Tensor
@@ -64,7 +73,8 @@ class TangentModel(nn.Module):
 
     One *displacement* for each layer of the base says how the layer's weights and bias move: a
     module that maps what the layer saw to h D + d. The base stays as it is. At the start
-    displacements are zero, and the model equals its base.
+    displacements are zero, and the model equals its base. All layers are displaced, those that the
+    network has frozen (``requires_grad=False``) too: freeze their displacements instead.
     """
 
     kinds: ClassVar[dict[type[nn.Module], Callable[[nn.Module], nn.Module]]]
@@ -74,7 +84,8 @@ class TangentModel(nn.Module):
         """Freeze a copy of ``network`` and set all displacements to zero.
 
         Args:
-            network: Of layers of these ``kinds`` and ReLU, AvgPool2d and Flatten modules.
+            network: Of layers of these ``kinds`` and ReLU, AvgPool2d and Flatten modules, with a
+                ReLU between two layers; modules without parameters may be called repeatedly.
             basis: Q, (inputs, r) with orthonormal columns, in whose coordinates the first layer,
                 which must be linear, is displaced: D_1 = Q D, r rows instead of one per input.
                 With the row space of the training inputs, gradient descent takes the same way
@@ -82,9 +93,11 @@ class TangentModel(nn.Module):
                 not. ``None`` for all inputs.
 
         Raises:
-            ValueError: If the network has another kind of module, or the basis does not fit.
+            ValueError: If the network is not a sequence of such modules (see
+                :func:`feature_alignment.tangents.chain.chain_of`), or the basis does not fit.
         """
         super().__init__()
+        _layers(network, self.kinds)  # a network that is not a chain may not even be copied
         self.base = copy.deepcopy(network).requires_grad_(requires_grad=False)
         self.register_buffer("basis", basis)
         layers = _layers(self.base, self.kinds)
@@ -101,54 +114,115 @@ class TangentModel(nn.Module):
             shape = {"in_features": basis.shape[1], "out_features": first.out_features}
             narrow = skip_init(nn.Linear, **shape, bias=first.bias is not None)
             self.displacements[name] = self.kinds[nn.Linear](narrow.to(first.weight))
+        kinds = [type(module) for _, module in self._moving()]
+        self.dense = kinds == [nn.Linear, *[nn.ReLU, nn.Linear] * (len(kinds) // 2)]
 
-        ends_linear = isinstance(list(self.base)[-1], nn.Linear)
-        self.dense = ends_linear and all(isinstance(part, nn.Linear) for part in layers.values())
+    def _moving(self) -> list[tuple[str, nn.Module]]:
+        """Return the modules of the base that displacements reach, in the order of their calls."""
+        chain = list(self.base._modules.items())
+        first = [name for name, _ in chain].index(next(iter(self.displacements)))
+        return chain[first:]
 
+    def check_inputs(self, inputs: Tensor) -> None:
+        """Check that inputs (n, …) suit the model.
+
+        Raises:
+            ValueError: See :func:`feature_alignment.tangents.verify.check_inputs`; or if the
+                precision is not single or double, the same everywhere.
+        """
+        dtype = check_inputs(self.base, inputs)
+        if {inputs.dtype, *(parameter.dtype for parameter in self.parameters())} != {dtype}:
+            raise ValueError(
+                "a tangent model has one precision, single or double; call .float() or .double() "
+                "on model and inputs"
+            )
+
+    @torch.inference_mode(mode=False)
     @torch.no_grad()
     def base_pass(self, inputs: Tensor) -> BasePass:
-        """Run the base on inputs (n, …), as the network takes them."""
-        parts = [self._base_pass(part) for part in inputs.split(BATCH)]
+        """Run the base on inputs (n, …), as the network takes them.
+
+        Raises:
+            ValueError: If there is no example, an input or a layer's output is not finite, a layer
+                sees or the network returns something of another shape, the precision is not single
+                or double, or hooks make outputs or gradients differ from those of the sequence.
+        """
+        self.check_inputs(inputs)
+        hooked = has_hooks(self.base)
+        passes = []
+        for part in inputs.split(BATCH):
+            with undisturbed(self.base):
+                found = self._base_pass(part, self.basis)
+                if hooked or not passes:  # without hooks one batch speaks for all
+                    account = self._account(part, found.outputs)
+                    verify_walk(self.base, part, account, partial(self._in_double, part))
+            passes.append(found)
         return BasePass(
-            torch.cat([part.outputs for part in parts]),
-            torch.cat([part.inputs for part in parts]),
-            tuple(map(torch.cat, zip(*(part.activations for part in parts), strict=True))),
+            torch.cat([part.outputs for part in passes]),
+            torch.cat([part.inputs for part in passes]),
+            tuple(map(torch.cat, zip(*(part.activations for part in passes), strict=True))),
         )
 
-    def _base_pass(self, inputs: Tensor) -> BasePass:
+    def _base_pass(self, inputs: Tensor, basis: Tensor | None) -> BasePass:
         first, activations = None, []
         values = inputs
-        for module in self.base:
-            if first is None and type(module) in self.kinds:
-                first = values if self.basis is None else values @ self.basis
-            values = module(values)
-            if isinstance(module, nn.ReLU):
+        for name, module in self.base._modules.items():
+            if name in self.displacements:
+                _check_seen(name, module, values, len(inputs))
+                if first is None:
+                    first = values if basis is None else values @ basis
+            values = walk(module, values)
+            if name in self.displacements:
+                check_finite(values, f"the outputs of layer {name!r}")
+            if isinstance(module, nn.ReLU) and first is not None:
                 activations.append(_channels_last(values))
+        check_outputs(values, len(inputs), values.dtype)
         return BasePass(values, _channels_last(first), tuple(activations))
+
+    def _account(self, inputs: Tensor, outputs: Tensor) -> Account:
+        """Return outputs, and gradients as those of free displacements, for verification."""
+
+        def gradients(place: int, weights: Tensor) -> dict[str, Tensor]:
+            found = self._base_pass(inputs[place : place + 1], None)
+            free = nn.ModuleDict()
+            for name in self.displacements:
+                layer = self.base.get_submodule(name)
+                free[name] = LinearizedModel.kinds[type(layer)](layer)
+            with torch.enable_grad():
+                tangent = self._tangent(found, free)[0]
+            names, parameters = zip(*free.named_parameters(), strict=True)
+            return dict(zip(names, torch.autograd.grad(tangent, parameters, weights), strict=True))
+
+        return Account(outputs, gradients)
+
+    def _in_double(self, inputs: Tensor) -> Account:
+        model = copy.deepcopy(self).double()
+        return model._account(inputs.double(), model._base_pass(inputs.double(), None).outputs)
 
     def forward(self, examples: BasePass | TangentFeatures) -> Tensor:
         """Return f(x; θ0) + J(x) δ, (n, C), from what is stored of these examples."""
-        if isinstance(examples, TangentFeatures):
-            return examples.outputs + examples.tangent(self.displacements)
-        return examples.outputs + self._tangent(examples)
+        with torch.autocast(examples.outputs.device.type, enabled=False):
+            if isinstance(examples, TangentFeatures):
+                return examples.outputs + examples.tangent(self.displacements)
+            return examples.outputs + self._tangent(examples, self.displacements)
 
-    def _tangent(self, base: BasePass) -> Tensor:
+    def _tangent(self, base: BasePass, displacements: nn.ModuleDict) -> Tensor:
         if self.dense:
-            weights = [module.weight for module in self.base if isinstance(module, nn.Linear)]
+            weights = [part.weight for _, part in self._moving() if isinstance(part, nn.Linear)]
             seen = [base.inputs, *base.activations]
-            return dense_tangent(list(self.displacements.values()), weights, seen)
+            return dense_tangent(list(displacements.values()), weights, seen)
         seen, tangent = _channels_first(base.inputs), None
         activations = map(_channels_first, base.activations)
-        for name, module in self.base.named_children():
-            if name in self.displacements:
-                moved = self.displacements[name](seen)
+        for name, module in self._moving():
+            if name in displacements:
+                moved = displacements[name](seen)
                 rule = RULES[type(module)]
                 tangent = moved if tangent is None else rule.add(moved, module, tangent)
             elif isinstance(module, nn.ReLU):
                 seen = next(activations)
-                tangent = tangent if tangent is None else where_active(tangent, seen)
-            elif tangent is not None:
-                seen, tangent = module(seen), module(tangent)
+                tangent = where_active(tangent, seen)
+            else:
+                seen, tangent = walk(module, seen), walk(module, tangent)
         return tangent
 
     @torch.no_grad()
@@ -232,23 +306,33 @@ def row_space(inputs: Tensor) -> Tensor:
 
 
 def _layers(network: nn.Sequential, kinds: Collection[type[nn.Module]]) -> dict[str, nn.Module]:
+    """Return the layers of a chain by name, after checking that it is one."""
     known = (*kinds, nn.ReLU, nn.AvgPool2d, nn.Flatten)
-    for name, module in network.named_children():
-        if type(module) not in known:
-            listed = ", ".join(kind.__name__ for kind in known)
-            raise ValueError(
-                f"{name!r} is a {type(module).__name__}; tangent models are known for a sequence "
-                f"of {listed}"
-            )
-    layers = {name: part for name, part in network.named_children() if type(part) in kinds}
+    instead = "write the network as one nn.Sequential of these"
+    chain = chain_of(network, known, what="tangent models", otherwise=instead)
+    layers = {name: part for name, part in chain if type(part) in kinds}
     if not layers:
         raise ValueError("the network has no layer with parameters")
     seen_again = True
-    for name, module in network.named_children():
+    for name, module in chain:
         if name in layers and not seen_again:
             raise ValueError(f"expected a ReLU between {name!r} and the layer before it")
         seen_again = isinstance(module, nn.ReLU) or (seen_again and name not in layers)
     return layers
+
+
+def _check_seen(name: str, layer: nn.Module, values: Tensor, count: int) -> None:
+    """Check that a layer sees rows (n, in), or images (n, channels, height, width)."""
+    if isinstance(layer, nn.Linear):
+        fits, expected = values.shape == (count, layer.in_features), f"({layer.in_features},)"
+    else:
+        fits = values.ndim == 4 and values.shape[:2] == (count, layer.in_channels)
+        expected = f"({layer.in_channels}, height, width)"
+    if not fits:
+        raise ValueError(
+            f"expected layer {name!r} to see {expected} for each of {count} examples, got "
+            f"{tuple(values.shape)}; give inputs of that size, or put nn.Flatten() before the layer"
+        )
 
 
 def _channels_last(values: Tensor) -> Tensor:

@@ -378,11 +378,7 @@ def _places(count: int) -> list[int]:
 
 
 def _truth(
-    model: nn.Module,
-    examples: Tensor,
-    dtype: torch.dtype,
-    weights: Tensor,
-    wanted: Collection[str],
+    model: nn.Module, examples: Tensor, dtype: torch.dtype, weights: Tensor, wanted: Collection[str]
 ) -> tuple[Tensor, dict[str, Tensor], float]:
     """Return f, (k, C), the gradients of Σ_ic v_ic f_c(x_i), and the length of the parameters."""
     with torch.enable_grad():

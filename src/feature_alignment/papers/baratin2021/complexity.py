@@ -61,11 +61,7 @@ def measure_complexity(run: Run, checkpointing: Checkpointing) -> list[Measureme
         train_set,
         Recipe.of(settings, network, len(train_set), run, fused=False, stop=stop),
         schedule=SCHEDULE,
-        probes=[
-            accuracy_probe(loss, train=train_set, test=test_set),
-            path,
-            baselines(network),
-        ],
+        probes=[accuracy_probe(loss, train=train_set, test=test_set), path, baselines(network)],
         observers=[path],
         checkpointing=checkpointing,
     )

@@ -69,11 +69,7 @@ def descend(run: Run, recorder: "Eigenfunctions") -> list[Measurement]:
         yield Reading("accuracy", _accuracy(outputs, labels), split="train")
 
     return train(
-        network,
-        Examples(points, labels),
-        recipe,
-        schedule=AtSteps(steps),
-        probes=[fit, recorder],
+        network, Examples(points, labels), recipe, schedule=AtSteps(steps), probes=[fit, recorder]
     )
 
 

@@ -7,11 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from feature_alignment.measures.ansatz import (
-    Correlations,
-    ansatz_correlations,
-    matrix_correlations,
-)
+from feature_alignment.measures.ansatz import Correlations, ansatz_correlations, matrix_correlations
 from feature_alignment.measures.early_alignment import (
     early_feature_matrices,
     expected_matrices,

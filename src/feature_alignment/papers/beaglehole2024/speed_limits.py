@@ -9,10 +9,7 @@ from torch import Tensor, nn
 
 from feature_alignment.data.loading import Examples
 from feature_alignment.data.monomials import gaussian_chain
-from feature_alignment.measures.ansatz import (
-    average_gradient_outer_product,
-    neural_feature_matrix,
-)
+from feature_alignment.measures.ansatz import average_gradient_outer_product, neural_feature_matrix
 from feature_alignment.models.build import build
 from feature_alignment.papers.beaglehole2024.limits import make_method
 from feature_alignment.probes.ansatz import LayerState, Question, ansatz_probe
@@ -90,10 +87,7 @@ def train_by(
         examples["train"],
         recipe,
         schedule=EveryEpochs(settings["measure_every"]),
-        probes=[
-            losses(examples),
-            ansatz_probe(network, inputs, questions=[relevant_shares(rank)]),
-        ],
+        probes=[losses(examples), ansatz_probe(network, inputs, questions=[relevant_shares(rank)])],
         checkpointing=checkpointing,
     )
     return network, inputs, measurements

@@ -91,10 +91,7 @@ def speed_limits(collection: Collection) -> Table:
     measured = _of(collection.measurements, *kept)
     conditions = ["rank", "dimension"]
     equal = matched(measured, conditions, "relative_loss")
-    compared = {
-        f"{MATCHED}uc_nfa_pearson": "uc_nfa_gain",
-        f"{MATCHED}nfm_share": "nfm_share_gain",
-    }
+    compared = {f"{MATCHED}uc_nfa_pearson": "uc_nfa_gain", f"{MATCHED}nfm_share": "nfm_share_gain"}
     gains = [
         row
         for other, suffix in (("sgd", ""), ("equal", "_over_equal"))

@@ -10,11 +10,7 @@ from torch import Tensor, nn
 from feature_alignment.data.loading import Examples
 from feature_alignment.models.build import build
 from feature_alignment.run.context import Run
-from feature_alignment.tangents.features import (
-    TangentFeatures,
-    stored_values,
-    tangent_features,
-)
+from feature_alignment.tangents.features import TangentFeatures, stored_values, tangent_features
 from feature_alignment.tangents.linearized import BasePass, LinearizedModel, row_space
 
 Stored = Tensor | BasePass | TangentFeatures

@@ -79,9 +79,24 @@ def published(collection: Collection, run: str) -> Mapping | None:
     """Return the paper's curves that a run repeats, ``None`` for a run that repeats none.
 
     They are test errors as its figure shows them, by model, one for each of ``sizes``.
+
+    Raises:
+        ValueError: If there are none by the name that the run's label gives, or not one for each.
     """
     label = collection.record["labels"][run].get("published")
-    return None if label is None else collection.record["published"][label]
+    if label is None:
+        return None
+    known = collection.record.get("published", {})
+    if label not in known:
+        raise ValueError(
+            f"run {run!r} repeats the published curves {label!r}; expected one of "
+            f"{', '.join(known) or 'none'}: add them to the figure's record, or change the label"
+        )
+    shown = known[label]
+    counts = {name: len(values) for name, values in shown.items()}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"published.{label}: expected an error for each of sizes, got {counts}")
+    return shown
 
 
 def published_error(collection: Collection, identity: Mapping, model: str) -> float | None:

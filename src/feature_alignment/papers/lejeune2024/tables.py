@@ -129,11 +129,7 @@ def sample_ratios(collection: Collection) -> Table:
     trained, solved = by_kind(collection)
     rows = [*selected(trained), *ridge_errors(solved)]
     return table(
-        [
-            *ratios(rows, ""),
-            *published_ratios(collection),
-            *ratios(rows, "exact_", fixed="ridge"),
-        ]
+        [*ratios(rows, ""), *published_ratios(collection), *ratios(rows, "exact_", fixed="ridge")]
     )
 
 

@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 from feature_alignment.plots import style
 
 COLUMNS = ("radius",)
-ARRAYS = ("ranks", "steps", "eigenfunctions", "outputs")
+ARRAYS = {
+    "ranks": ("rank",),
+    "steps": ("step",),
+    "eigenfunctions": ("step", "rank", "y", "x"),
+    "outputs": ("step", "y", "x"),
+}
 SHOWN = 4
 """Rows of images: the first and the last time of measurement, and two between."""
 KINDS = {"centered": ("centred", "blue"), "uncentered": ("not centred", "orange")}

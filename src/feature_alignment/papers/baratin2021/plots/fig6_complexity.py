@@ -82,13 +82,7 @@ def _scale(axes: Axes, rows: pd.DataFrame, sweep: str) -> None:
 
 
 def _draw(
-    axes: Axes,
-    rows: pd.DataFrame,
-    measure: str,
-    x: str,
-    colour: str,
-    label: str,
-    **options: object,
+    axes: Axes, rows: pd.DataFrame, measure: str, x: str, colour: str, label: str, **options: object
 ) -> None:
     chosen = style.select(rows, measure=measure)
     style.draw_band(

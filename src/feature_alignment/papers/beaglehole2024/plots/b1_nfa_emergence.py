@@ -4,11 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from feature_alignment.papers.beaglehole2024.plots.layers import (
-    ANSATZ,
-    layer_names,
-    layer_number,
-)
+from feature_alignment.papers.beaglehole2024.plots.layers import ANSATZ, layer_names, layer_number
 from feature_alignment.plots import style
 
 COLUMNS = ("dataset",)

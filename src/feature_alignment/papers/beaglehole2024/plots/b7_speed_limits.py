@@ -10,7 +10,11 @@ from feature_alignment.papers.beaglehole2024.plots.layers import layer_names, la
 from feature_alignment.plots import style
 
 COLUMNS = ("rank", "dimension", "method")
-ARRAYS = ("methods", "nfm", "agop")
+ARRAYS = {
+    "methods": ("method",),
+    "nfm": ("method", "row", "column"),
+    "agop": ("method", "row", "column"),
+}
 METHODS = {
     "sgd": ("SGD", "grey"),
     "favoured": ("layer 1 favoured", "blue"),

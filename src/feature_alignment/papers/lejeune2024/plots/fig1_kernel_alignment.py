@@ -10,7 +10,12 @@ from feature_alignment.papers.lejeune2024.plots.kernels import KERNELS, TARGETS
 from feature_alignment.plots import style
 
 COLUMNS = ("target",)
-ARRAYS = ("targets", "change", "kernel_averaged", "kernel_final")
+ARRAYS = {
+    "targets": ("target",),
+    "change": ("target", "image"),
+    "kernel_averaged": ("target", "image", "image"),
+    "kernel_final": ("target", "image", "image"),
+}
 
 
 def figure(table: pd.DataFrame, arrays: dict[str, NDArray]) -> Figure:

@@ -8,7 +8,12 @@ from feature_alignment.papers.lejeune2024.plots.kernels import TARGETS
 from feature_alignment.plots import style
 
 COLUMNS = ("target",)
-ARRAYS = ("targets", "y", "diagonal_averaged", "diagonal_initial")
+ARRAYS = {
+    "targets": ("target",),
+    "y": ("image",),
+    "diagonal_averaged": ("target", "image"),
+    "diagonal_initial": ("image",),
+}
 KINDS = {"averaged": (r"$\bar K$", "blue"), "initial": ("$K_0$", "grey")}
 
 
