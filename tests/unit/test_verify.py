@@ -1,7 +1,9 @@
 """What instruments refuse, so that nothing is answered wrongly in silence."""
 
 import copy
+import gc
 import random
+import weakref
 from functools import partial
 
 import numpy as np
@@ -493,6 +495,75 @@ def test_one_wrong_example_in_four_is_enough(count):
         verify(network, inputs, Account(right.outputs, gradients), lambda: right)
     with pytest.raises(ValueError, match="the outputs for examples"):
         verify(network, inputs, Account(1.001 * right.outputs, right.gradients), lambda: right)
+
+
+def doubling(_, __, output):
+    return output.roll(1, 0)
+
+
+CHANGES = {
+    "a hook": lambda network: network.linear2.register_forward_hook(doubling),
+    "a forward": lambda network: setattr(network.linear2, "forward", torch.tanh),
+    "a forward hook of all modules": lambda network: nn.modules.module.register_module_forward_hook(
+        lambda module, _, output: output.roll(1, 0) if module is network.linear2 else None
+    ),
+    "a module": lambda network: setattr(network, "activation1", Rolling()),
+}
+
+
+class Rolling(nn.Module):
+    def forward(self, x):
+        return x.roll(1, 0)
+
+
+def test_networks_measured_again_and_again_are_verified_now_and_then():
+    network, inputs, seen = perceptron(), points(5, 12), []
+    network.linear2.register_forward_hook(lambda *_: seen.append("forward"))
+    for _ in range(21):
+        layer_kernels(network, inputs)
+    assert len(seen) == 21 + 3
+    layer_kernels(network, points(6, 12))
+    assert len(seen) == 26
+    layer_kernels(network.train(), inputs)
+    assert len(seen) == 28
+    layer_kernels(network, inputs, trainable_only=True)  # all are trainable: nothing changes
+    assert len(seen) == 29
+    network.linear1.requires_grad_(False)
+    layer_kernels(network, inputs, trainable_only=True)
+    assert len(seen) == 31
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_changes_is_verified_again_until_it_is_right(change):
+    network, inputs = perceptron(width=7), points(5, 12)
+    layer_kernels(network, inputs)
+    handle = CHANGES[change](network)
+    try:
+        for _ in range(2):
+            with pytest.raises(ValueError, match=APART):
+                layer_kernels(network, inputs)
+    finally:
+        if handle is not None:
+            handle.remove()
+
+
+def test_a_flag_that_a_network_obeys_is_noticed():
+    network = two(lambda m, x: m.head(m.first(x.roll(m.shift, 0)).tanh()))().double()
+    network.shift = 0
+    inputs = points(5, 4)
+    layer_kernels(network, inputs)
+    network.shift = 1
+    with pytest.raises(ValueError, match=APART):
+        layer_kernels(network, inputs)
+
+
+def test_verification_keeps_no_network_alive():
+    network = perceptron()
+    layer_kernels(network, points(5, 12))
+    reference_to = weakref.ref(network)
+    del network
+    gc.collect()
+    assert reference_to() is None
 
 
 def test_paths_are_between_states_of_one_network():

@@ -11,6 +11,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from feature_alignment.tangents.layers import LAYERS, LayerPass
 from feature_alignment.tangents.verify import (
     Account,
+    Turns,
     check_finite,
     check_inputs,
     check_outputs,
@@ -18,6 +19,8 @@ from feature_alignment.tangents.verify import (
     undisturbed,
     verify,
 )
+
+_TURNS = Turns()
 
 
 @dataclass
@@ -41,7 +44,9 @@ def layer_passes(
 
     That is verified: a few examples are run without the others, and their outputs and their
     gradients with respect to the parameters must be those that follow from what is returned
-    (:func:`feature_alignment.tangents.verify.verify`).
+    (:func:`feature_alignment.tangents.verify.verify`). Of calls with the same network and inputs
+    of one shape, that is done for the first and every tenth, and again as soon as a hook, a mode,
+    a setting or a module changes.
 
     Float16 and bfloat16 networks are computed in float32, on the weights as they are; autocast is
     switched off.
@@ -70,14 +75,20 @@ def layer_passes(
     dtype = check_inputs(model, inputs)
     counted = _counted(model, trainable_only=trainable_only)
     layers = _layers(model, counted)
-    with undisturbed(model):
-        passes, outputs = _captured(model, inputs, dtype, layers)
+
+    def check() -> None:
+        account = _account(passes, outputs)
         verify(
             model,
             inputs,
-            _account(passes, outputs),
+            account,
             lambda: _account(*_captured(model, inputs, torch.float64, layers)),
         )
+
+    with undisturbed(model):
+        passes, outputs = _captured(model, inputs, dtype, layers)
+        counts = tuple((name, own) for name, (_, own) in layers.items())
+        _TURNS.take(model, inputs, counts, check=check)
     return passes, outputs
 
 

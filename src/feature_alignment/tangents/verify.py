@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from math import inf, prod, sqrt
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -29,6 +30,8 @@ DISAGREEMENT = {torch.float32: 1e-3, torch.float64: 1e-6}
 in float64, where nothing but a fault is that large."""
 EXAMPLES = 4
 """How many examples are run again."""
+EVERY = 10
+"""Of calls with one network and inputs alike, the first is verified and then every tenth."""
 NEGLIGIBLE = {torch.float32: 1e-8, torch.float64: 1e-12}
 """The same, of the length of the whole gradient: a layer with less of it holds only rounding."""
 
@@ -257,6 +260,40 @@ def _own(value: Tensor, dtype: torch.dtype, *, copy: bool = False) -> Tensor:
     if copy or cast.is_inference():  # which cannot require gradients
         return cast.clone()
     return cast
+
+
+class Turns:
+    """Whose turn it is to be verified: what training measures again and again, now and then.
+
+    Networks are known by weak reference, and their state by all that decides which function they
+    are of inputs and parameters, as far as it is to be seen: modules with their types, numbers,
+    flags and own ``forward``, hooks, and the form of the inputs. Whatever changes of it, the next
+    call is verified.
+    """
+
+    def __init__(self):
+        self._counts: WeakKeyDictionary[nn.Module, dict[tuple, int]] = WeakKeyDictionary()
+
+    def take(self, model: nn.Module, inputs: Tensor, *options: object, check: Callable) -> None:
+        """Call ``check`` if it is the turn of this model, inputs and options."""
+        counts = self._counts.setdefault(model, {})
+        state = (_structure(model), inputs.shape, inputs.dtype, inputs.device, *options)
+        if counts.get(state, 0) % EVERY == 0:
+            check()
+        if len(counts) > EVERY:  # a module counts its calls, so that no state comes again
+            counts.clear()
+        counts[state] = counts.get(state, 0) + 1  # only now: what failed is checked again
+
+
+def _structure(model: nn.Module) -> tuple:
+    kinds = ("forward_hooks", "forward_pre_hooks", "backward_hooks", "backward_pre_hooks")
+    found = [tuple(getattr(nn.modules.module, f"_global_{kind}")) for kind in kinds]
+    for name, module in model.named_modules(remove_duplicate=False):
+        own = vars(module)
+        plain = [(key, own[key]) for key in own if isinstance(own[key], int | float | str)]
+        hooks = [tuple(own.get(f"_{kind}", ())) for kind in kinds]  # numbers that are given once
+        found.append((name, type(module), id(own.get("forward")), *plain, *hooks))
+    return tuple(found)
 
 
 def verify(
