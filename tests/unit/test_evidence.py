@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import ledger_row, provenance
+from made_up import ledger_row, provenance, write_unvouched
 
 from conftest import ROOT
 from feature_alignment.audit.ledger import read_ledger
@@ -48,7 +48,7 @@ def path(tmp_path):
     rows += [common | {"measure": "exact", "value": 1.0}]
     rows += [common | {"seed": seed, "measure": "b_minus_a", "value": 0.0} for seed in range(2)]
     table, path = tidy(rows, ["noise"]), tmp_path / "toy" / "fig1.csv"
-    write_table(path, table, provenance(table, "fig1", mnist="a copy"))
+    write_unvouched(path, table, provenance(table, "fig1", mnist="a copy"))
     return path
 
 
