@@ -12,6 +12,8 @@ from typing import Any
 import jsonschema
 import yaml
 
+from feature_alignment.storage import is_regular
+
 DEEPEST = 60
 """Levels of nesting that a file may have; one that refers to itself has no end."""
 MOST = 1_000_000
@@ -54,6 +56,7 @@ def read_yaml(path: Path | str) -> Any:
             itself, or holds a value that :func:`refuse_unfit` refuses; the message has the file,
             and the line or the key.
     """
+    is_regular(Path(path))
     with Path(path).open(encoding="utf-8") as file:
         try:
             content = yaml.load(file, _UniqueKeyLoader)

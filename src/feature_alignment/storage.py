@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -176,13 +177,36 @@ def at_home(path: Path | str) -> Path:
         raise ValueError(f"{path}: ~ means no folder here; write the whole path") from error
 
 
+def is_regular(path: Path) -> bool:
+    """Return whether there is a file at ``path``, perhaps through a link.
+
+    Raises:
+        ValueError: If there is something else, which may never end when it is read: a folder, a
+            pipe, a socket, a device, or a link that leads nowhere.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        if path.is_symlink():
+            raise ValueError(
+                f"{path} is a link that leads nowhere (to {path.readlink()}); mend or delete it"
+            ) from None
+        return False
+    if stat.S_ISREG(mode):
+        return True
+    kinds = {"d": "a folder", "p": "a pipe (FIFO)", "s": "a socket"}
+    kind = kinds.get(stat.filemode(mode)[0], "a device")
+    raise ValueError(f"{path}: expected a regular file, found {kind}; put the file in its place")
+
+
 def read_json(path: Path | str) -> Any:
     """Read a JSON file.
 
     Raises:
-        ValueError: If the file is not JSON.
+        ValueError: If the file is not JSON, or is none.
         FileNotFoundError: If there is no such file.
     """
+    is_regular(Path(path))
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -191,5 +215,6 @@ def read_json(path: Path | str) -> Any:
 
 def sha256(path: Path | str) -> str:
     """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
+    is_regular(Path(path))
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from feature_alignment.integrity import meta_path, read_sealed, sealed, verify
-from feature_alignment.storage import replacing, sha256, write_json
+from feature_alignment.storage import is_regular, replacing, sha256, write_json
 
 COLUMNS = ("paper", "run", "seed", "step", "epoch", "layer", "split", "at", "measure", "value")
 _NAME = re.compile("[a-z][a-z0-9_]*")
@@ -88,6 +88,7 @@ def read_table(
             a cell holds something else than its column.
         FileNotFoundError: If there is no such file.
     """
+    is_regular(Path(path))
     verify(path)
     try:
         table = pd.read_csv(path, dtype={"layer": "string", "split": "string", "measure": "string"})
@@ -188,6 +189,7 @@ def read_arrays(path: Path | str) -> dict[str, NDArray]:
             arrays of objects or none by name.
         FileNotFoundError: If there is no such file.
     """
+    is_regular(Path(path))
     verify(path)
     try:
         with Path(path).open("rb") as stream:

@@ -113,6 +113,14 @@ def test_resizing_is_bilinear_with_antialiasing(tmp_path):
     assert np.unique(found, axis=2).ravel().tolist() == [*[0] * 15, 20, 10, *[0] * 15] * 3
 
 
+@pytest.mark.parametrize("damage", [lambda raw: raw + b"more", lambda raw: raw[:-20]])
+def test_a_gzip_file_with_more_or_less_than_one_stream_is_an_error(tmp_path, damage):
+    files = gz(raw_files.mnist("MNIST", *GREY))
+    name = next(iter(files))
+    with pytest.raises(ValueError, match=f"{name} is not one whole gzip file"):
+        read_files(tmp_path, "MNIST", files | {name: damage(files[name])})
+
+
 def test_a_source_without_reader_is_an_error_that_lists_the_known(tmp_path):
     with pytest.raises(ValueError, match="no reader for torchvision's 'ImageNet'.*SVHN"):
         read_files(tmp_path, "ImageNet", {"images": b""})

@@ -110,6 +110,15 @@ def test_the_arrays_matter(name):
         assert not all(same(one, other) for pair in pairs for one, other in pair), key
 
 
+def test_arrays_of_something_else_are_an_error_that_names_them(tmp_path):
+    name = "lejeune2024/fig1_kernel_alignment"
+    arrays = tables.read_arrays(arrays_path(name))
+    other = {"targets": np.asarray([f"no {target}" for target in arrays["targets"]])}
+    np.savez(tmp_path / "other.npz", **arrays | other)
+    with pytest.raises(ValueError, match=rf"csv and .*other\.npz: {name} cannot be drawn of them"):
+        draw.draw(name, PUBLISHED / f"{name}.csv", tmp_path / "other.npz")
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_missing_column_is_an_error(name, tmp_path):
     rows = pd.read_csv(PUBLISHED / f"{name}.csv", nrows=1)

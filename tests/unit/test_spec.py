@@ -205,6 +205,17 @@ def test_titles_are_those_of_figures_by_name(tmp_path, text, message):
         figure_titles([tmp_path / "paper.yaml"])
 
 
+def test_a_paper_without_its_file_does_not_vanish(tmp_path):
+    shutil.copytree(PAPERS, tmp_path / "papers")
+    path = tmp_path / "papers" / "lou2022" / "paper.yaml"
+    path.unlink()
+    with pytest.raises(ValueError, match=r"papers/lou2022 has no paper\.yaml"):
+        read_papers(tmp_path / "papers", SCHEMAS)
+    path.symlink_to(path)
+    with pytest.raises(ValueError, match=r"papers/lou2022 has no paper\.yaml"):
+        read_papers(tmp_path / "papers", SCHEMAS)
+
+
 def test_a_folder_without_papers_is_an_error_that_says_where_to_start(tmp_path):
     with pytest.raises(
         ValueError, match=r"/<key>/paper\.yaml in .*, found none; start in the root"

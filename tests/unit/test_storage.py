@@ -15,7 +15,8 @@ from safetensors.numpy import save_file
 from feature_alignment import storage
 from feature_alignment.integrity import read_sealed, sealed, verify
 from feature_alignment.plots import draw
-from feature_alignment.tables import tidy, write_table
+from feature_alignment.schema import read_yaml
+from feature_alignment.tables import read_arrays, read_table, tidy, write_table
 
 WRITER = Path(__file__).with_name("killed_writes.py")
 
@@ -211,3 +212,17 @@ def test_the_home_folder_is_meant_by_its_sign(monkeypatch):
     assert storage.at_home("a/~") == Path("a/~")
     with pytest.raises(ValueError, match="~nobody_here/out: ~ means no folder here; write"):
         storage.at_home("~nobody_here/out")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [storage.read_json, read_yaml, read_table, read_arrays, storage.sha256],
+    ids=lambda read: read.__name__,
+)
+def test_what_is_no_file_is_an_error_at_once(tmp_path, read):
+    os.mkfifo(tmp_path / "a.csv")
+    with pytest.raises(ValueError, match=r"a\.csv: expected a regular file, found a pipe"):
+        read(tmp_path / "a.csv")
+    (tmp_path / "b.csv").symlink_to("nowhere")
+    with pytest.raises(ValueError, match=r"b\.csv is a link that leads nowhere"):
+        read(tmp_path / "b.csv")

@@ -2,6 +2,7 @@
 
 import gzip
 import shutil
+import zlib
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,12 +69,19 @@ def _torchvision_layout(located: Located, scratch: Path) -> Iterator[Path]:
             if name.endswith((".tar.gz", ".zip")):
                 shutil.unpack_archive(source, target.parent, **_tar_filter(name))
             elif name.endswith(".gz"):
-                with gzip.open(source) as packed_file, target.with_suffix("").open("wb") as plain:
-                    shutil.copyfileobj(packed_file, plain)
+                _unpack(source, target.with_suffix(""))
             else:
                 # Not located.root itself: torchvision prefers an unchecked MNIST/processed there
                 target.symlink_to(source.resolve())
         yield folder
+
+
+def _unpack(source: Path, target: Path) -> None:
+    try:
+        with gzip.open(source) as packed_file, target.open("wb") as plain:
+            shutil.copyfileobj(packed_file, plain)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{source} is not one whole gzip file: {error}") from error
 
 
 def _tar_filter(name: str) -> dict[str, str]:

@@ -7,7 +7,6 @@ import hashlib
 import logging
 import os
 import re
-import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import pooch
 import requests
 
 from feature_alignment.data.registry import LOCAL, Dataset, RawFile
-from feature_alignment.storage import sha256
+from feature_alignment.storage import is_regular, sha256
 
 CLASS_FOLDERS = "class folders"
 RETRIES = 2
@@ -132,28 +131,6 @@ def _same_content(file: RawFile, there: Mapping[str, RawFile]) -> RawFile | None
     """Return the file that is there with the content of ``file``: itself, packed or unpacked."""
     plain = file.path.removesuffix(".gz")
     return next((there[path] for path in (file.path, plain, f"{plain}.gz") if path in there), None)
-
-
-def is_regular(path: Path) -> bool:
-    """Return whether there is a file at ``path``, perhaps through a link.
-
-    Raises:
-        ValueError: If there is something else, which may never end when it is read: a folder, a
-            pipe, a socket, a device, or a link that leads nowhere.
-    """
-    try:
-        mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        if path.is_symlink():
-            raise ValueError(
-                f"{path} is a link that leads nowhere (to {path.readlink()}); mend or delete it"
-            ) from None
-        return False
-    if stat.S_ISREG(mode):
-        return True
-    kinds = {"d": "a folder", "p": "a pipe (FIFO)", "s": "a socket"}
-    kind = kinds.get(stat.filemode(mode)[0], "a device")
-    raise ValueError(f"{path}: expected a regular file, found {kind}; put the file in its place")
 
 
 def walk(folder: Path) -> Iterator[Path]:

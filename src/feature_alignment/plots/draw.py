@@ -59,7 +59,11 @@ def draw(name: str, table: Path | str, arrays: Path | str = "") -> Figure:
     if wanted:
         inputs.append(read_arrays(arrays, wanted))
     with style.own_style():
-        figure = module.figure(*inputs)
+        try:
+            figure = module.figure(*inputs)
+        except (ValueError, KeyError, IndexError) as error:
+            given = f"{table} and {arrays}" if wanted else str(table)
+            raise ValueError(f"{given}: {name} cannot be drawn of them: {error!r}") from error
         text = style.footer(meta)
         figure.text(0.995, -0.005, text, ha="right", va="top", fontsize=6.5, color="0.35")
     return figure

@@ -266,9 +266,13 @@ def read_papers(folder: Path, schemas: Path) -> dict[str, Paper]:
     """Read the file of every paper in ``folder``; the result is keyed by paper.
 
     Raises:
-        ValueError: If there is none, or one does not fit; see :meth:`Paper.read`.
+        ValueError: If there is none, a folder has other files of a paper alone, or one does not
+            fit; see :meth:`Paper.read`.
     """
-    papers = [Paper.read(path, schemas) for path in sorted(folder.glob("*/paper.yaml"))]
+    folders = {path.parent for path in folder.glob("*/*.yaml")}
+    for lacking in sorted(path for path in folders if not (path / "paper.yaml").exists()):
+        raise ValueError(f"{lacking} has no paper.yaml, or a link that leads nowhere; restore it")
+    papers = [Paper.read(path / "paper.yaml", schemas) for path in sorted(folders)]
     if not papers:
         raise ValueError(
             f"expected {folder}/<key>/paper.yaml in {Path.cwd()}, found none; start in the root of"
