@@ -1,4 +1,4 @@
-# Everything here sets itself up in .venv; it needs Python ≥ 3.11, make and git.
+# Everything here sets itself up in .venv; it needs Python ≥ 3.11.4, make and git.
 PYTHON ?= python3
 CORES ?= 2
 

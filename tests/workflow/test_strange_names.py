@@ -30,7 +30,7 @@ def test_a_workflow_runs_under_strange_names_and_runs_none_of_them(strange):
     targets = ["plot_lejeune2024_fig2", "audit_lejeune2024_fig2"]
     done = strange.snakemake(*targets, "--config", "scale=smoke", f"results={RESULTS}")
     assert done.status == 0, done.text
-    [ledger] = strange.path.glob("results/*/smoke/audit/lejeune2024/*.json")
+    [ledger] = strange.path.glob(f"results/*/smoke/audit/lejeune2024/{FIGURE}.json")
     assert ledger.relative_to(strange.path).parts[1] == RESULTS.partition("/")[2]
     assert json.loads(ledger.read_text())
     assert not list(strange.path.parent.rglob("pwned*"))
@@ -60,5 +60,5 @@ def test_a_folder_that_snakemake_takes_for_a_variable_is_refused(config, tmp_pat
     copy = Repository.copy(tmp_path / ("plain" if config else "{x}"))
     done = copy.snakemake("--dry-run", "--config", "scale=smoke", *config)
     assert done.status != 0
-    assert "expected a folder of " in done.text
-    assert "give it another name" in done.text
+    assert "expected a folder" in done.text
+    assert ("meaning of its own" if config else "give it another name") in done.text

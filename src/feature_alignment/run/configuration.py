@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from feature_alignment.schema import validate
+from feature_alignment.storage import at_home
 
 SOURCES = (
     "benchmarks",
@@ -47,8 +48,8 @@ def check(config: Mapping, schema: Mapping, root: Path, environment: Mapping = o
     validate(config, schema, "configuration")
     named = config["data_dir"] or environment.get("FEATURE_ALIGNMENT_DATA")
     key = "data_dir" if config["data_dir"] else "$FEATURE_ALIGNMENT_DATA"
-    if named and not Path(named).expanduser().is_dir():
-        there = "a file" if Path(named).expanduser().exists() else "nothing there"
+    if named and not at_home(named).is_dir():
+        there = "a file" if at_home(named).exists() else "nothing there"
         raise ValueError(
             f"configuration: {key}: expected a folder of raw data, got {named!r}, {there}; make the"
             " folder, correct its name, or leave it out to download what is missing"
@@ -67,7 +68,7 @@ def _problem(results: str, root: Path) -> str:
         return f"with {found[0]!r}, which has a meaning of its own in rules"
     if results != results.strip():
         return "with a blank at an end"
-    folder = Path(results).expanduser().resolve()
+    folder = at_home(results).resolve()
     if folder in (PUBLISHED.resolve(), root / PUBLISHED):
         return ""
     if folder == REDRAWN.resolve():
