@@ -263,7 +263,7 @@ def damage_command(rng: Random) -> Damage:
     else:
         bad = rng.choice(BAD_VALUES[4 if value.startswith("out") else 0 :])  # else a name as good
         arguments[at] = f"{option}={bad}" if value else bad
-        told += [bad[:100], bad.rpartition("/")[0]] if bad else ["''", "'.'"]
+        told += [bad[:100], bad.rpartition("/")[0]] if bad else ["''", "'.'", ".: expected"]
     way = REAL if rng.random() < 0.1 else HERE
     what = f"{name}, {way}: {kind} {option} {bad!r}"
     return Damage(what, tuple(told), arguments=(way, name, *arguments))

@@ -126,6 +126,17 @@ def test_a_gpu_computes_in_full_single_precision_and_deterministically(tmp_path,
     assert words == ["ieee", "highest", "2", "1"]
 
 
+@pytest.mark.parametrize("manifest", [[], "text", {"name": "plain", "sha256": "a"}])
+def test_a_manifest_of_something_else_is_an_error_that_names_it(tmp_path, dataset, manifest):
+    spec = make_run("difficulty", EASY_DIFFICULT, tmp_path).spec
+    write_json(tmp_path / "spec.json", spec)
+    write_json(tmp_path / "other.json", manifest)
+    arguments = [f"--spec={tmp_path / 'spec.json'}", "--seed=0", f"--out={tmp_path / 'out.csv'}"]
+    arguments += [f"--checkpoint={tmp_path / 'c.safetensors'}", f"--data={dataset.arrays}"]
+    with pytest.raises(ValueError, match=r"other\.json is no manifest .*it has no 'n"):
+        perform.parse([*arguments, f"--manifest={tmp_path / 'other.json'}"])
+
+
 def test_settings_know_what_was_read():
     settings = Settings({"a": 1, "part": {"b": 2, "c": [3], "inner": {"d": None}}, "e": {}})
     assert len(settings) == 3

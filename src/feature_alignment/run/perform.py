@@ -60,7 +60,7 @@ def parse(argv: Sequence[str] | None) -> Run:
             f"{len(arguments.data)}"
         )
     given = [
-        Dataset(arrays, read_sealed(manifest))
+        Dataset(arrays, _read_manifest(manifest))
         for arrays, manifest in zip(arguments.data, arguments.manifest, strict=True)
     ]
     spec = read_sealed(arguments.spec)
@@ -81,6 +81,19 @@ def parse(argv: Sequence[str] | None) -> Run:
         threads=arguments.threads,
         dtype=getattr(importlib.import_module(module), "DTYPE", "float32"),
     )
+
+
+def _read_manifest(path: Path) -> dict:
+    """Read what ``prepare`` wrote beside an array file."""
+    manifest = read_sealed(path)
+    needed = ("name", "sha256", "n_train", "classes", "mean", "std", "note")
+    missing = [key for key in needed if not isinstance(manifest, dict) or key not in manifest]
+    if missing:
+        raise ValueError(
+            f"{path} is no manifest of a prepared dataset: it has no {missing[0]!r}; delete it and"
+            " run snakemake again, whose rule prepare_dataset makes it anew"
+        )
+    return manifest
 
 
 def experiment_module(spec: dict) -> str:
