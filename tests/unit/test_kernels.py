@@ -600,6 +600,8 @@ def test_the_spectrum_is_that_of_the_fisher_matrix_of_nngeometry():
 @pytest.mark.parametrize("case", ["mlp", "vgg11", "residual block that reshapes"])
 def test_alignments_are_those_of_the_routine_of_the_paper(case):
     network, inputs = build(case)
+    if case == "vgg11":  # as initialised: centring leaves 2e-4 of a random one's kernels
+        network = convolutional("vgg11").eval()
     network, inputs = network.float(), inputs.float()
     targets = centered_one_hot(torch.arange(len(inputs)) % 3, 3)
     summaries, _ = summarise_kernels(network, inputs, targets, centered=True)
@@ -612,8 +614,7 @@ def test_alignments_are_those_of_the_routine_of_the_paper(case):
         scale = kernel.frobenius_norm() * targets.norm() ** 2
         expected = (kernel.vTMv(vector) / scale).item()
         found = alignment_of(summaries[name].form, summaries[name].norm, targets)
-        # both in float32, where centring leaves as little as 2e-4 of a kernel
-        assert found == pytest.approx(expected, abs=5e-5)
+        assert found == pytest.approx(expected, abs=1e-5)  # both in float32
 
 
 def shared():
