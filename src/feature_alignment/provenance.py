@@ -115,11 +115,17 @@ def _executable_source(path: Path) -> str:
     return ast.unparse(tree)
 
 
-_STARTED = time.monotonic()
+STARTED = time.monotonic()
+"""When this process began its work."""
 
 
 def describe(
-    modules: Sequence[str], spec: Mapping, datasets: Iterable[Mapping] = (), **conditions: object
+    modules: Sequence[str],
+    spec: Mapping,
+    datasets: Iterable[Mapping] = (),
+    *,
+    started: float = STARTED,
+    **conditions: object,
 ) -> dict:
     """Describe how a result came about, for the ``.meta.json`` beside it.
 
@@ -127,12 +133,13 @@ def describe(
         modules: The module that made the result, and others that it depends on by name.
         spec: The resolved spec, or whatever identifies the result's settings.
         datasets: Manifests of the datasets that were read.
+        started: When the work on the result began, by :func:`time.monotonic`.
         **conditions: Further facts, such as ``device`` and ``threads``.
 
     Returns:
         A JSON-ready mapping with the spec, code hash, git commit, package versions, dataset
-        checksums, wall time in seconds since this process started (not counting what a resumed
-        run did before) and peak memory in MiB.
+        checksums, wall time in seconds since the work began (not counting what a resumed run did
+        before) and peak memory of this process so far in MiB.
     """
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
@@ -147,7 +154,7 @@ def describe(
         "packages": _versions(RECORDED_PACKAGES),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "wall_time_s": round(time.monotonic() - _STARTED, 3),
+        "wall_time_s": round(time.monotonic() - started, 3),
         "peak_memory_mib": round(peak / (1024 if sys.platform != "darwin" else 1024**2), 1),
         **conditions,
     }

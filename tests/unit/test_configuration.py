@@ -11,7 +11,7 @@ from feature_alignment.run import configuration
 from feature_alignment.schema import read_schema
 
 SCHEMA = read_schema(ROOT / "workflow" / "schemas" / "config.schema.yaml")
-USUAL = {"scale": "smoke", "seeds": None, "data_dir": None, "results": "results"}
+USUAL = {"scale": "smoke", "seeds": None, "together": None, "data_dir": None, "results": "results"}
 
 
 @pytest.fixture
@@ -32,6 +32,7 @@ def check(tmp_path, monkeypatch):
     [
         {"seeds": 1},
         {"seeds": 10000},
+        {"together": 100},
         {"results": "results/mine"},
         {"results": "out"},
         {"results": "../my results"},
@@ -54,6 +55,12 @@ SEEDS = [0, -1, 10001, 2**70, True, 1.0, "3", [3], math.nan, math.inf]
 def test_the_number_of_seeds_is_bounded(check, seeds):
     with pytest.raises(ValueError, match="configuration is not valid:\n  seeds: "):
         check(seeds=seeds)
+
+
+@pytest.mark.parametrize("count", [0, 101, "2", 1.5])
+def test_the_number_of_seeds_that_share_a_process_is_bounded(check, count):
+    with pytest.raises(ValueError, match="configuration is not valid:\n  together: "):
+        check(together=count)
 
 
 RESULTS = {

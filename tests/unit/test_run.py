@@ -84,7 +84,8 @@ def test_an_experiment_says_what_it_computes_in(tmp_path):
 def parsed(folder, spec, *arguments) -> Run:
     write_json(folder / "spec.json", spec)
     places = [f"--{name}={folder / name}" for name in ("out", "checkpoint")]
-    return perform.parse([f"--spec={folder / 'spec.json'}", "--seed=3", *places, *arguments])
+    [run] = perform.parse([f"--spec={folder / 'spec.json'}", "--seed=3", *places, *arguments])
+    return run
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_an_instrument_re_runs_what_it_measures(edited):
     edited.edit(path, "covariances[names[-1]] *= chain.readout.T @ chain.readout", "pass")
     jobs = edited.planned(*SMOKE)
     # Two networks of B1, B4, B5, B7 twice, two networks of the joint figure; two seeds each
-    assert jobs.pop("compute_run") == 2 * 8
+    assert jobs.pop("compute_run_0_1") == 8
     figures = [f"beaglehole2024_{b}" for b in ("b1", "b2", "b3", "b4", "b5", "b7", "b7c", "c1")]
     assert set(jobs) == {
         *(
@@ -115,7 +115,7 @@ def test_a_setting_re_runs_that_run_and_what_reads_it(edited):
     edited.edit("papers/beaglehole2024/paper.yaml", "value: 0.05}", "value: 0.06}")
     jobs = edited.planned(*SMOKE)
     assert jobs.pop("write_spec") == 1
-    assert jobs.pop("compute_run") == 2
+    assert jobs.pop("compute_run_0_1") == 1
     assert {name for name in jobs if name.startswith("plot")} == {
         f"plot_beaglehole2024_{name}" for name in ("b1", "b2", "b3")
     }
@@ -125,6 +125,7 @@ def test_a_setting_re_runs_that_run_and_what_reads_it(edited):
 def test_another_seed_keeps_those_that_are_there(finished):
     jobs = finished.planned(*SMOKE, "seeds=3")
     assert jobs["compute_run"] == len(SEEDED)
+    assert "compute_run_0_1" not in jobs
 
 
 def test_device_and_data_folder_re_run_nothing(finished):
@@ -169,9 +170,10 @@ def one_run_of_each_experiment():
     return list(runs.values())
 
 
-def test_cores_do_not_change_a_byte(finished, tmp_path):
+def test_neither_cores_nor_processes_change_a_byte(finished, tmp_path):
     other = Repository.copy(tmp_path / "copy")
-    outcome = other.snakemake(*one_run_of_each_experiment(), *SMOKE[1:], cores=1)
+    alone = (*SMOKE[1:], "together=1")
+    outcome = other.snakemake(*one_run_of_each_experiment(), *alone, cores=1)
     assert outcome.status == 0, outcome.text
     made = other.files("results/smoke/runs/*/*/*.csv") | other.files("results/smoke/runs/*/*/*.npz")
     assert len(made) == 2 * len(one_run_of_each_experiment())
@@ -197,12 +199,11 @@ def test_a_profile_reaches_every_training(finished):
     outcome = finished.snakemake("--dry-run", "--forceall", *GPU, *SMOKE)
     assert outcome.status == 0, outcome.text
     jobs = re.findall(r"^rule (\w+):.*?^    resources: ([^\n]*)", outcome.text, re.M | re.S)
-    computed = [resources for rule, resources in jobs if rule == "compute_run"]
-    runs = [(paper, run) for paper in PAPERS.values() for run in paper.runs_at("smoke")]
-    assert len(computed) == sum(max(1, paper.seeds(run, "smoke")) for paper, run in runs)
+    computed = [resources for rule, resources in jobs if rule.startswith("compute_run")]
+    assert len(computed) == sum(len(paper.runs_at("smoke")) for paper in PAPERS.values())
     assert all("device=cuda" in resources and "gpu=1" in resources for resources in computed)
     others = {rule for rule, resources in jobs if "device=" in resources}
-    assert others == {"compute_run"}
+    assert others == {"compute_run", "compute_run_0_1"}
 
 
 def test_a_published_value_is_no_setting(edited):

@@ -229,6 +229,16 @@ def datasets_of_run(wildcards):
     return list(dict.fromkeys(named))
 
 
+def prepared_of_run(wildcards):
+    """The prepared datasets that a run reads."""
+    return [ancient(f"data/prepared/{name}.safetensors") for name in datasets_of_run(wildcards)]
+
+
+def manifests_of_run(wildcards):
+    """The manifests of those datasets."""
+    return [f"data/prepared/{name}.json" for name in datasets_of_run(wildcards)]
+
+
 def code_of_run(wildcards):
     """A hash of the code that a run depends on: its experiment's and its networks'."""
     spec = SPECS[wildcards.paper, wildcards.run]
@@ -255,6 +265,51 @@ def seeds_of(paper, run):
     """The seeds of a run; one that has nothing random is made once."""
     own = PAPERS[paper].seeds(run, config["scale"])
     return range(config["seeds"] or own if own else 1)
+
+
+def groups_of(paper, run):
+    """The seeds of a run in groups that share a process."""
+    seeds = seeds_of(paper, run)
+    size = config["together"] or PAPERS[paper].together(run, config["scale"])
+    return [tuple(seeds[start : start + size]) for start in range(0, len(seeds), size)]
+
+
+def runs_by_group():
+    """The runs, ``paper/run``, that have each group of more than one seed."""
+    runs = {}
+    for paper, run in SPECS:
+        for seeds in groups_of(paper, run):
+            if len(seeds) > 1:
+                runs.setdefault(seeds, []).append(f"{paper}/{run}")
+    return runs
+
+
+def grouped_measurements():
+    """A pattern for measurements, ``paper/run/seed``, that are made in a group."""
+    return "|".join(
+        f"{run}/(?:{'|'.join(map(str, seeds))})"
+        for seeds, runs in runs_by_group().items()
+        for run in runs
+    )
+
+
+def rule_of_group(seeds):
+    """The name of the rule that computes a group of seeds."""
+    return f"compute_run_{seeds[0]}_{seeds[-1]}"
+
+
+def tell_groups_what_is_said_of_runs():
+    """Let what a profile or the command line says of the rule compute_run hold for its groups.
+
+    Snakemake finds that by a rule's name, when the rule is defined.
+    """
+    settings = workflow.resource_settings
+    for said in (settings.overwrite_resources, settings.overwrite_threads):
+        if "compute_run" in said:
+            said.update({rule_of_group(seeds): said["compute_run"] for seeds in runs_by_group()})
+
+
+tell_groups_what_is_said_of_runs()
 
 
 def measurements_of(paper, figure):

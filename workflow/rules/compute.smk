@@ -21,8 +21,8 @@ rule compute_run:
     input:
         spec="<results>/specs/{paper}/{run}.json",
         # Large files are compared by their times; the manifests, by content, have their checksums
-        data=lambda w: [ancient(f"data/prepared/{name}.safetensors") for name in datasets_of_run(w)],
-        manifests=lambda w: [f"data/prepared/{name}.json" for name in datasets_of_run(w)],
+        data=prepared_of_run,
+        manifests=manifests_of_run,
     output:
         measurements="<results>/runs/{paper}/{run}/{seed}.csv",
         meta="<results>/runs/{paper}/{run}/{seed}.meta.json",
@@ -31,6 +31,8 @@ rule compute_run:
         "<logs>/compute_run/{paper}.{run}.{seed}.log",
     benchmark:
         "<benchmarks>/compute_run/{paper}.{run}.{seed}.tsv"
+    wildcard_constraints:
+        paper=f"(?!(?:{grouped_measurements()})[.])(?:{'|'.join(PAPERS)})",
     conda:
         "../../environment.yml"
     threads: 1
@@ -46,3 +48,42 @@ rule compute_run:
         " --data {input.data:q} --manifest {input.manifests:q}"
         " --out {output.measurements:q} --checkpoint {params.checkpoint:q}"
         " --device {resources.device:q} --threads {threads} > {log:q} 2>&1"
+
+
+for seeds, runs in runs_by_group().items():
+
+    rule:
+        name:
+            rule_of_group(seeds)
+        input:
+            spec="<results>/specs/{paper}/{run}.json",
+            data=prepared_of_run,
+            manifests=manifests_of_run,
+        output:
+            measurements=expand("<results>/runs/{{paper}}/{{run}}/{seed}.csv", seed=seeds),
+            meta=expand("<results>/runs/{{paper}}/{{run}}/{seed}.meta.json", seed=seeds),
+            arrays=expand("<results>/runs/{{paper}}/{{run}}/{seed}.npz", seed=seeds),
+        log:
+            f"<logs>/compute_run/{{paper}}.{{run}}.{seeds[0]}-{seeds[-1]}.log",
+        benchmark:
+            f"<benchmarks>/compute_run/{{paper}}.{{run}}.{seeds[0]}-{seeds[-1]}.tsv"
+        wildcard_constraints:
+            paper=f"(?=(?:{'|'.join(runs)})/)(?:{'|'.join(PAPERS)})",
+        conda:
+            "../../environment.yml"
+        threads: 1
+        resources:
+            mem_mb=16000 if config["scale"] == "paper" else 3000,
+            runtime=240 * len(seeds),
+            device="cpu",
+        params:
+            code=code_of_run,
+            seeds=seeds,
+            checkpoints=expand(
+                f"{RESULTS}/checkpoints/{{{{paper}}}}/{{{{run}}}}/{{seed}}.safetensors", seed=seeds
+            ),
+        shell:
+            "python -m feature_alignment.run.perform --spec {input.spec:q} --seed {params.seeds}"
+            " --data {input.data:q} --manifest {input.manifests:q}"
+            " --out {output.measurements:q} --checkpoint {params.checkpoints:q}"
+            " --device {resources.device:q} --threads {threads} > {log:q} 2>&1"

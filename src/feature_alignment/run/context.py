@@ -40,7 +40,8 @@ class Dataset:
 class Run:
     """One named run with one seed, the datasets it reads, by name, and where it writes.
 
-    ``module`` is the experiment's; ``dtype`` is what the run's networks compute in, for the record.
+    ``module`` is the experiment's; ``dtype`` is what the run's networks compute in, for the record,
+    as is when it ``started``.
     """
 
     module: str
@@ -53,6 +54,7 @@ class Run:
     device: torch.device
     threads: int
     dtype: str = "float32"
+    started: float = provenance.STARTED
 
     @property
     def name(self) -> str:
@@ -104,8 +106,9 @@ class Run:
         """Return what NumPy's generators of the run for ``purpose`` start from."""
         return seed_sequence(self.draws, self.seed, purpose, *indices)
 
-    def checkpointing(self) -> Checkpointing:
-        """Return where this run saves its state, bound to its spec, code, data and device."""
+    @property
+    def fingerprint(self) -> str:
+        """What decides the result: a hash of spec, seed, code, data, device and versions."""
         identity = [
             self.spec,
             self.seed,
@@ -116,8 +119,11 @@ class Run:
             torch.__version__,
             np.__version__,
         ]
-        fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        return Checkpointing(self.checkpoint, fingerprint, self.checkpoint_interval_s)
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+    def checkpointing(self) -> Checkpointing:
+        """Return where this run saves its state, bound to its fingerprint."""
+        return Checkpointing(self.checkpoint, self.fingerprint, self.checkpoint_interval_s)
 
     def complete(self, measure: Part, arrays: Arrays = dict) -> None:
         """Measure and write the table of measurements, and arrays beside it.
@@ -197,7 +203,14 @@ class Run:
     ) -> None:
         identity = {"paper": self.spec["paper"], "run": self.spec["run"], "seed": self.seed}
         table = tidy(({**identity, **row} for row in rows), conditions)
-        machine = {"device": str(self.device), "dtype": self.dtype, "threads": self.threads}
+        facts = {
+            "seed": self.seed,
+            "device": str(self.device),
+            "dtype": self.dtype,
+            "threads": self.threads,
+            "fingerprint": self.fingerprint,
+            "started": self.started,
+        }
         manifests = [dataset.manifest for dataset in self.datasets.values()]
-        meta = provenance.describe(self.modules, self.spec, manifests, seed=self.seed, **machine)
+        meta = provenance.describe(self.modules, self.spec, manifests, **facts)
         write_table(path, table, meta, checksums)

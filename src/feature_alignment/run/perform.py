@@ -1,4 +1,4 @@
-"""Perform one run with one seed: read its spec, let its experiment measure, write the table."""
+"""Perform a run with one seed or several: its experiment measures, and a table is written."""
 
 import argparse
 import importlib
@@ -12,6 +12,7 @@ import torch
 from feature_alignment import command
 from feature_alignment.integrity import read_sealed
 from feature_alignment.run.context import Dataset, Run
+from feature_alignment.run.together import perform_together
 
 ROOMS = Path(__file__).resolve().parents[1] / "papers"
 
@@ -22,12 +23,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     The experiment is the module that the spec names. It has a function ``measure``, which takes
     the run and completes it, and may say in ``DTYPE`` what its networks compute in.
     """
-    run = parse(argv)
-    importlib.import_module(run.module).measure(run)
+    first, *others = runs = parse(argv)
+    if others:
+        perform_together(runs)
+    else:
+        importlib.import_module(first.module).measure(first)
 
 
-def parse(argv: Sequence[str] | None) -> Run:
-    """Read the arguments of a run and set torch up to be deterministic.
+def parse(argv: Sequence[str] | None) -> list[Run]:
+    """Read the arguments of a run, for each seed, and set torch up to be deterministic.
 
     Raises:
         ValueError: If the device is not there, a file is not JSON or was changed, or the spec
@@ -35,15 +39,19 @@ def parse(argv: Sequence[str] | None) -> Run:
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spec", type=Path, required=True, help="resolved spec (JSON)")
-    parser.add_argument("--seed", type=int, required=True, help="replicate, 0, 1, …")
+    parser.add_argument("--seed", type=int, nargs="+", required=True, help="replicates, 0, 1, …")
     parser.add_argument(
         "--data", type=Path, nargs="*", default=[], help="prepared datasets (safetensors)"
     )
     parser.add_argument(
         "--manifest", type=Path, nargs="*", default=[], help="their manifests (JSON), in order"
     )
-    parser.add_argument("--out", type=Path, required=True, help="table of measurements (CSV)")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="where to save the state")
+    parser.add_argument(
+        "--out", type=Path, nargs="+", required=True, help="tables of measurements (CSV), by seed"
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, nargs="+", required=True, help="where to save states, by seed"
+    )
     parser.add_argument("--checkpoint-interval", type=float, default=20, help="seconds between")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, …")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
@@ -59,6 +67,12 @@ def parse(argv: Sequence[str] | None) -> Run:
             f"expected one --manifest for each --data, got {len(arguments.manifest)} for "
             f"{len(arguments.data)}"
         )
+    for name, places in (("out", arguments.out), ("checkpoint", arguments.checkpoint)):
+        if len({*places}) != len({*arguments.seed}) or len(places) != len(arguments.seed):
+            raise ValueError(
+                f"expected one --{name} for each --seed, all of them different, got"
+                f" {len(places)} for {len(arguments.seed)}"
+            )
     given = [
         Dataset(arrays, _read_manifest(manifest))
         for arrays, manifest in zip(arguments.data, arguments.manifest, strict=True)
@@ -69,18 +83,24 @@ def parse(argv: Sequence[str] | None) -> Run:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only so
     torch.set_deterministic_debug_mode("error")
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # by default tf32, good to three digits
-    return Run(
-        module=module,
-        spec=spec,
-        seed=arguments.seed,
-        datasets={dataset.manifest["name"]: dataset for dataset in given},
-        out=arguments.out,
-        checkpoint=arguments.checkpoint,
-        checkpoint_interval_s=arguments.checkpoint_interval,
-        device=device,
-        threads=arguments.threads,
-        dtype=getattr(importlib.import_module(module), "DTYPE", "float32"),
-    )
+    dtype = getattr(importlib.import_module(module), "DTYPE", "float32")
+    return [
+        Run(
+            module=module,
+            spec=spec,
+            seed=seed,
+            datasets={dataset.manifest["name"]: dataset for dataset in given},
+            out=out,
+            checkpoint=checkpoint,
+            checkpoint_interval_s=arguments.checkpoint_interval,
+            device=device,
+            threads=arguments.threads,
+            dtype=dtype,
+        )
+        for seed, out, checkpoint in zip(
+            arguments.seed, arguments.out, arguments.checkpoint, strict=True
+        )
+    ]
 
 
 def _read_manifest(path: Path) -> dict:

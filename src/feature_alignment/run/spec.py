@@ -140,6 +140,10 @@ class Paper:
         """Return the run's own number of seeds at ``scale``, 0 for a run without randomness."""
         return self._settings_of(run, scale)["seeds"]
 
+    def together(self, run: str, scale: str) -> int:
+        """Return how many seeds of the run share a process at ``scale``."""
+        return self._family(run).get("together", {}).get(scale, 2 if scale == "smoke" else 1)
+
     def resolve(self, run: str, scale: str) -> dict:
         """Return the complete spec of ``run`` at ``scale``.
 
