@@ -13,7 +13,8 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -41,12 +42,13 @@ def code_hash(*modules: str) -> str:
     """
     digest = hashlib.sha256()
     for name in sorted(set().union(*map(import_closure, modules))):
-        source = _executable_source(_path_of(name)) if _path_of(name) else ""
+        source = _read(name).executable if _path_of(name) else ""
         digest.update(name.encode() + b"\0" + source.encode() + b"\0")
     return digest.hexdigest()[:16]
 
 
-def import_closure(module: str) -> set[str]:
+@functools.cache
+def import_closure(module: str) -> frozenset[str]:
     """Return the package modules that ``module`` imports, directly or not, and itself.
 
     Raises:
@@ -61,7 +63,7 @@ def import_closure(module: str) -> set[str]:
         if name not in found:
             found.add(name)
             waiting.extend(_imports(name))
-    return found
+    return frozenset(found)
 
 
 def existing(*modules: str) -> list[str]:
@@ -84,10 +86,10 @@ def _imports(module: str) -> frozenset[str]:
     if _path_of(module) is None:
         return frozenset()
     names = set()
-    for node in ast.walk(ast.parse(_path_of(module).read_text(encoding="utf-8"))):
+    for node in _read(module).imports:
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             base = _absolute_base(module, node)
             names.update(f"{base}.{alias.name}" for alias in node.names)
             names.add(base)
@@ -105,14 +107,33 @@ def _absolute_base(module: str, node: ast.ImportFrom) -> str:
     return ".".join(parts[: -node.level] + ([node.module] if node.module else []))
 
 
+@dataclass(frozen=True)
+class _Source:
+    """What counts of a module: its import statements, and its text without documentation."""
+
+    imports: tuple[ast.Import | ast.ImportFrom, ...]
+    executable: str
+
+
 @functools.cache
-def _executable_source(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def _read(module: str) -> _Source:
+    tree = ast.parse(_path_of(module).read_text(encoding="utf-8"))
+    imports = tuple(
+        node for node in _statements(tree) if isinstance(node, ast.Import | ast.ImportFrom)
+    )
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    for node in ast.walk(tree):
+    for node in list(_statements(tree)):
         if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
+    return _Source(imports, ast.unparse(tree))
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield a node and the statements inside it, but no expressions, of which there are most."""
+    yield node
+    for field in ("body", "orelse", "handlers", "finalbody", "cases"):
+        for inner in getattr(node, field, None) or ():
+            yield from _statements(inner)
 
 
 STARTED = time.monotonic()

@@ -29,7 +29,8 @@ def package(tmp_path, monkeypatch):
 
 
 def forget():
-    for cached in (provenance._path_of, provenance._imports, provenance._executable_source):
+    known = (provenance._path_of, provenance._imports, provenance._read, provenance.import_closure)
+    for cached in known:
         cached.cache_clear()
 
 
