@@ -50,8 +50,17 @@ class Repository:
         program = ["bash", "-e", "-o", "pipefail", "-c", commands]
         return self._run(program, {"PYTHONPATH": str(self.path / "src")})
 
+    def python(self, program: str, given: str) -> "Outcome":
+        """Run a program that lies beside this one, on text that it reads, in the root."""
+        command = [sys.executable, str(Path(__file__).with_name(program))]
+        return self._run(command, {"PYTHONPATH": str(self.path / "src")}, given=given)
+
     def _run(
-        self, command: list[str], environment: dict[str, str], at: Path | None = None
+        self,
+        command: list[str],
+        environment: dict[str, str],
+        at: Path | None = None,
+        given: str | None = None,
     ) -> "Outcome":
         programs = str(Path(sys.executable).parent)
         kept = {k: v for k, v in os.environ.items() if k != "FEATURE_ALIGNMENT_DATA"}
@@ -60,6 +69,7 @@ class Repository:
             command,
             cwd=at or self.path,
             env=kept | {"PATH": path} | environment,
+            input=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

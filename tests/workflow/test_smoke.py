@@ -180,11 +180,20 @@ def test_neither_cores_nor_processes_change_a_byte(finished, tmp_path):
     assert {path: (finished.path / path).read_bytes() for path in made} == made
 
 
-def test_a_figure_made_again_has_the_same_bytes(finished, tmp_path):
+SHELL = r"^Shell command: (python -m feature_alignment\.{} .*)"
+MAKERS = ("run.collecting", "run.keeping", "audit.ledger", "plots.draw")
+MAKERS += ("publish.page", "publish.captions")
+
+
+def test_what_is_made_again_has_the_same_bytes_even_in_one_process(finished, tmp_path):
     other = finished.twin(tmp_path / "copy")
     for folder in ("results/smoke/tables", "results/smoke/audit", "figures/smoke"):
         shutil.rmtree(other.path / folder)
-    outcome = other.snakemake(*SMOKE, cores=1)
+    plan = other.snakemake(*SMOKE, "--dry-run", "--printshellcmds").text
+    made = {name: re.findall(SHELL.format(name), plan, re.M) for name in MAKERS}
+    assert len(made["run.collecting"]) == len(made["plots.draw"]) == len(FIGURES)
+    commands = [command for name in MAKERS for command in made[name]]
+    outcome = other.python("one_process.py", "\n".join(commands))
     assert outcome.status == 0, outcome.text
     for pattern in ("results/smoke/tables/**/*.csv", "results/smoke/audit/*", "figures/smoke/**/*"):
         expected = finished.files(pattern)
