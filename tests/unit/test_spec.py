@@ -56,6 +56,14 @@ def test_every_run_of_every_paper_resolves(papers, scale):
             assert (paper.seeds(run, scale) == 0) == (run == "penalties")
 
 
+def test_a_family_says_how_many_seeds_share_a_process(tmp_path):
+    path = edited(tmp_path, "families: {ansatz_mlp: {together: {laptop: 3}}}")
+    paper = Paper.read(path, SCHEMAS)
+    mlp = [paper.together("mlp_mnist", scale) for scale in ("smoke", "laptop", "paper")]
+    vgg = [paper.together("vgg_cifar10", scale) for scale in ("smoke", "laptop", "paper")]
+    assert (mlp, vgg) == ([2, 3, 1], [2, 1, 1])
+
+
 def test_later_layers_win(papers):
     of = papers["beaglehole2024"]
     paper, laptop, smoke = (
