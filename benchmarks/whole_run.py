@@ -2,10 +2,11 @@
 
     python benchmarks/whole_run.py reference/laptop/jobs.tsv [results/laptop/jobs.tsv]
 
-Every whole run leaves ``jobs.tsv`` in ``results/<scale>``. Of each job it has the seconds from start
-to end, which on an idle machine are core-seconds, since a job has one thread, and the CPU seconds.
-The ratio is that of the first file to the second; above 1 the second is faster. Compare files of one
-machine and one sitting. The last column says which part of the first run's time the rows so far are.
+Every whole run leaves ``jobs.tsv`` in ``results/<scale>``. Of each job it has the seconds from
+start to end, which on an idle machine are core-seconds, since a job has one thread, and the CPU
+seconds. The ratio is that of the first file to the second; above 1 the second is faster. Compare
+files of one machine and one sitting. The last column says which part of the first run's time the
+rows so far are.
 """
 
 import argparse
