@@ -33,13 +33,14 @@ def training(tmp_path):
         + ["--raw", str(tmp_path), "--out", str(data[0]), "--manifest", str(data[1])]
     )
 
-    def start(name, seed=0, stderr=subprocess.PIPE):
+    def start(*names, seeds=(0,), stderr=subprocess.PIPE):
         return subprocess.Popen(
             [sys.executable, "-m", "feature_alignment.run.perform"]
-            + ["--spec", str(tmp_path / "spec.json"), "--seed", str(seed)]
+            + ["--spec", str(tmp_path / "spec.json"), "--seed", *map(str, seeds)]
             + ["--data", str(data[0]), "--manifest", str(data[1])]
-            + ["--out", str(tmp_path / f"{name}.csv"), "--checkpoint-interval", "0.2"]
-            + ["--checkpoint", str(tmp_path / f"{name}.checkpoint")],
+            + ["--out", *(str(tmp_path / f"{name}.csv") for name in names)]
+            + ["--checkpoint", *(str(tmp_path / f"state/{name}.checkpoint") for name in names)]
+            + ["--checkpoint-interval", "0.2"],
             stderr=stderr,
             text=True,
         )
@@ -47,9 +48,9 @@ def training(tmp_path):
     return start
 
 
-def kill_after_checkpoint(process, checkpoint):
+def kill_when_there_is(process, file):
     deadline = time.monotonic() + 60
-    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+    while not file.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -58,22 +59,38 @@ def kill_after_checkpoint(process, checkpoint):
 
 def test_kill_minus_nine_costs_no_byte(training, tmp_path):
     for _ in range(2):
-        kill_after_checkpoint(training("killed"), tmp_path / "killed.checkpoint")
+        kill_when_there_is(training("killed"), tmp_path / "state/killed.checkpoint")
     assert not (tmp_path / "killed.csv").exists()
     resumed = training("killed")
     log = resumed.communicate()[1]
     assert resumed.returncode == 0, log
     assert "resuming from step" in log
-    assert not (tmp_path / "killed.checkpoint").exists()
+    assert not (tmp_path / "state/killed.checkpoint").exists()
 
     whole = training("whole")
     assert "resuming" not in whole.communicate()[1]
     assert (tmp_path / "killed.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
+def test_kill_minus_nine_in_a_group_costs_no_finished_seed(training, tmp_path):
+    kill_when_there_is(training("0", "1", seeds=(0, 1)), tmp_path / "state/1.checkpoint")
+    assert not list(tmp_path.glob("?.csv"))
+    resumed = training("0", "1", seeds=(0, 1))
+    log = resumed.communicate()[1]
+    assert resumed.returncode == 0, log
+    assert "seed 0 was finished before" in log
+    assert log.count("resuming from step") == 1
+    assert not list((tmp_path / "state").iterdir())
+
+    alone = training("alone", seeds=(1,))
+    log = alone.communicate()[1]
+    assert alone.returncode == 0, log
+    assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "alone.csv").read_bytes()
+
+
 def test_a_checkpoint_of_another_seed_is_not_used(training, tmp_path):
-    kill_after_checkpoint(training("run"), tmp_path / "run.checkpoint")
-    log = training("run", seed=1).communicate()[1]
+    kill_when_there_is(training("run"), tmp_path / "state/run.checkpoint")
+    log = training("run", seeds=(1,)).communicate()[1]
     assert "ignoring" in log
     assert "belongs to another spec, code or dataset" in log
 
