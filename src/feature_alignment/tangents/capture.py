@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from feature_alignment.tangents.layers import LAYERS, LayerPass
+from feature_alignment.tangents.layers import LAYERS, LayerPass, Patches
 from feature_alignment.tangents.verify import (
     Account,
     Turns,
@@ -165,22 +165,35 @@ def _account(passes: Sequence[LayerPass], outputs: Tensor) -> Account:
     """Return what the passes say of each example, to be verified."""
 
     def sums(places: list[int], weights: Tensor) -> dict[str, Tensor]:
+        chosen = torch.tensor(places, device=outputs.device)
         found: dict[str, Tensor] = {}
         for layer in passes:
             own = {name: getattr(layer.module, name).numel() for name in layer.counted}
             if layer.gradients is None:
-                row = outputs.new_zeros(sum(own.values()))
+                parts = outputs.new_zeros(sum(own.values())).split(list(own.values()))
             else:
-                chosen = layer.gradients[:, places]  # (C, k, …)
-                gradient = torch.einsum("kc,ck...->k...", weights, chosen)[None]
-                some = replace(layer, inputs=layer.inputs[places], gradients=gradient)
-                [rows] = layer.rule.per_example(some)
-                row = rows.sum(dim=0)
-            parts = row.split(list(own.values()))
+                some = layer.gradients.index_select(1, chosen)  # (C, k, …)
+                gradient = torch.einsum("kc,ck...->k...", weights, some)[None]
+                seen = layer.inputs.index_select(0, chosen)
+                parts = _summed(replace(layer, inputs=seen, gradients=gradient), own)
             found |= {_full(layer.name, name): part for name, part in zip(own, parts, strict=True)}
         return found
 
     return Account(outputs, lambda place, weights: sums([place], weights[None]), sums)
+
+
+def _summed(layer: LayerPass, own: Mapping[str, int]) -> list[Tensor]:
+    """Return the gradients Σ_i ∂f(x_i)/∂θ of one output, by parameter; ``own`` has their sizes."""
+    if not isinstance(layer.rule, Patches):
+        [rows] = layer.rule.per_example(layer)
+        return list(rows.sum(dim=0).split(list(own.values())))
+    groups = list(layer.rule.patches(layer.module, layer.inputs, layer.gradients))
+    sums = {
+        "weight": lambda patches, rows: torch.einsum("kos,kds->od", rows[0], patches).flatten(),
+        "bias": lambda patches, rows: rows.sum(dim=(0, 1, 3)),
+    }
+    found = ([sums[name](*group) for group in groups] for name in own)
+    return [parts[0] if len(parts) == 1 else torch.cat(parts) for parts in found]
 
 
 def _full(layer: str, name: str) -> str:
