@@ -173,7 +173,8 @@ def _account(passes: Sequence[LayerPass], outputs: Tensor) -> Account:
                 parts = outputs.new_zeros(sum(own.values())).split(list(own.values()))
             else:
                 some = layer.gradients.index_select(1, chosen)  # (C, k, …)
-                gradient = torch.einsum("kc,ck...->k...", weights, some)[None]
+                shares = weights.T.view(weights.T.shape + (1,) * (some.ndim - 2))
+                gradient = (shares * some).sum(dim=0, keepdim=True)
                 seen = layer.inputs.index_select(0, chosen)
                 parts = _summed(replace(layer, inputs=seen, gradients=gradient), own)
             found |= {_full(layer.name, name): part for name, part in zip(own, parts, strict=True)}
@@ -187,13 +188,16 @@ def _summed(layer: LayerPass, own: Mapping[str, int]) -> list[Tensor]:
     if not isinstance(layer.rule, Patches):
         [rows] = layer.rule.per_example(layer)
         return list(rows.sum(dim=0).split(list(own.values())))
-    groups = list(layer.rule.patches(layer.module, layer.inputs, layer.gradients))
-    sums = {
-        "weight": lambda patches, rows: torch.einsum("kos,kds->od", rows[0], patches).flatten(),
-        "bias": lambda patches, rows: rows.sum(dim=(0, 1, 3)),
+    groups = [  # (O, examples and positions), (examples and positions, D)
+        (gradients[0].transpose(0, 1).flatten(1), patches.transpose(1, 2).flatten(0, 1))
+        for patches, gradients in layer.rule.patches(layer.module, layer.inputs, layer.gradients)
+    ]
+    parts = {
+        "weight": lambda: [(gradients @ patches).flatten() for gradients, patches in groups],
+        "bias": lambda: [gradients.sum(dim=1) for gradients, _ in groups],
     }
-    found = ([sums[name](*group) for group in groups] for name in own)
-    return [parts[0] if len(parts) == 1 else torch.cat(parts) for parts in found]
+    found = (parts[name]() for name in own)
+    return [some[0] if len(some) == 1 else torch.cat(some) for some in found]
 
 
 def _full(layer: str, name: str) -> str:
