@@ -226,7 +226,7 @@ def read(path: Path) -> None:
         manifest = read_sealed(path.with_suffix(".json"))
         if sha256(path) != manifest["sha256"]:
             raise ValueError("its manifest tells of other arrays")
-    elif path.suffix == ".npz":
+    elif path.suffix == ".npz" and "tables" in path.parts:  # a run may have none
         read_arrays(path)
     elif path.parent.parent.name == "tables" and path.suffix == ".csv":
         read_evidence(path, figure=f"{path.parent.name}/{path.stem}")
