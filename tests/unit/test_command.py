@@ -22,6 +22,29 @@ def test_an_error_of_the_user_is_one_line_and_a_non_zero_exit(error, capsys):
     assert capsys.readouterr().err == "error: no such dataset\n"
 
 
+@pytest.mark.parametrize("console", ["3", None, "99", "tty"])
+def test_an_error_that_a_full_log_cannot_hold_goes_to_the_console(console):
+    program = """
+from feature_alignment import command
+def main(argv):
+    raise OSError("cannot write \u03ba.csv: No space left on device")
+command.run(main)
+"""
+    environment = os.environ | {"PYTHONUTF8": "1"}
+    environment.pop(command.CONSOLE, None)
+    if console:
+        environment[command.CONSOLE] = console
+    done = subprocess.run(
+        ["bash", "-c", 'exec 3>&2; "$0" -c "$1" > /dev/full 2>&1', sys.executable, program],
+        env=environment,
+        text=True,
+        capture_output=True,
+    )
+    assert done.returncode != 0
+    told = "error: cannot write κ.csv: No space left on device\n" if console == "3" else ""
+    assert done.stderr == told
+
+
 def test_a_defect_keeps_its_traceback():
     with pytest.raises(KeyError):
         command.run(fails_with(KeyError("x")))

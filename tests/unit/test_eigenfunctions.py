@@ -3,7 +3,17 @@ import math
 import numpy as np
 import pytest
 import torch
-from tiny_runs import MLP, Killed, changed, complete, completed, kill_at, make_run, values
+from tiny_runs import (
+    MLP,
+    Killed,
+    changed,
+    complete,
+    completed,
+    kill_at,
+    make_run,
+    perform_run,
+    values,
+)
 
 from feature_alignment.data.disk import disk_labels, grid_points
 from feature_alignment.models.build import build
@@ -292,3 +302,13 @@ def test_a_killed_run_leaves_nothing_and_starts_anew(finished, tmp_path):
             complete(tiny(tmp_path))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert complete(tiny(tmp_path)) == finished[0].out.read_bytes()
+
+
+@pytest.mark.usefixtures("restored_torch")
+def test_the_program_writes_table_and_images(finished, tmp_path):
+    run = tiny(tmp_path)
+    assert perform_run(run) == finished[0].out.read_bytes()
+    images = (path.with_suffix(".npz").read_bytes() for path in (run.out, finished[0].out))
+    assert len(set(images)) == 1
+    written = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert written == {"spec.json", "0.csv", "0.meta.json", "0.npz"}

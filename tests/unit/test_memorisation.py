@@ -76,7 +76,7 @@ def test_every_measure_is_read_at_every_step(finished):
     places = [(m, None) for m in ("loss", "accuracy", "alignment", *spectrum)]
     places += [("alignment", layer) for layer in LAYERS]
     places += [("trace_ratio", None, k) for k in TRACE_RATIOS if k < PROBED * CLASSES]
-    assert ("trace_ratio", None, 20) in places
+    assert {("trace_ratio", None, 1), ("trace_ratio", None, 20)} <= set(places)
     assert ("trace_ratio", None, 40) not in places
     assert set(values(run)) == {
         (step, measure, split, *place)
@@ -143,7 +143,7 @@ def test_training_is_momentum_and_weight_decay_on_shuffled_augmented_batches(fin
                 step += 1
 
     descend(run, network, batches())
-    assert_trained_alike(end, network, initial_network(run))
+    assert_trained_alike(end, network, initial_network(run), within=1e-3)
 
 
 def test_the_network_is_trained_on_noisy_labels_and_tested_on_true_ones(

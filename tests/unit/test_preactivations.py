@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from feature_alignment.tangents.preactivations import graph_covariances, preactivation_covariances
 
 from reference import kernels as reference
+from reference.ansatz import covariance as by_jacobians
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 
@@ -16,6 +17,12 @@ INPUTS = points(11, 3, 2, 2)
 network = partial(perceptron, False)
 GROUPED = "strides, groups, dilation"
 GRAPHS = [case for case in CASES if case != GROUPED]
+DEAD = {
+    "idle layers": ["dead"],
+    "outputs that are all zero": ["only"],
+    "resnet50": ["stage3.block3.conv1", "stage3.block5.conv1", "stage3.block5.conv2"],
+}
+"""Layers whose covariance is zero, as no unit behind them is ever active."""
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu", "tanh", "identity"])
@@ -23,19 +30,23 @@ GRAPHS = [case for case in CASES if case != GROUPED]
 def test_chain_and_graph_equal_brute_force(activation, bias):
     net = perceptron(bias, activation)
     expected = reference.covariances(net, INPUTS)
-    assert_equal(graph_covariances(net, [INPUTS]), expected)
-    del expected["linear4"]
+    # float64 rounding only: every route sums 33 products of a few factors
+    graph = graph_covariances(net, [INPUTS])
+    assert_equal(graph, expected, within=1e-12)
+    del expected["linear4"], graph["linear4"]
     assert list(expected) == ["linear1", "linear2", "linear3"]
-    assert_equal(preactivation_covariances(net, [INPUTS]), expected)
+    chain = preactivation_covariances(net, [INPUTS])
+    assert_equal(chain, expected, within=1e-12)
+    assert_equal(graph, chain, within=1e-12)
+    assert_equal(chain, {layer: by_jacobians(net, INPUTS, layer) for layer in chain}, within=1e-12)
 
 
 @pytest.mark.parametrize("width", [1, 7, 8])
 @pytest.mark.parametrize("hidden_layers", [1, 2])
 def test_any_width_and_depth(width, hidden_layers):
     net = network(hidden_layers=hidden_layers, width=width)
-    expected = reference.covariances(net, INPUTS)
     for layer, value in preactivation_covariances(net, [INPUTS]).items():
-        torch.testing.assert_close(value, expected[layer], rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(value, by_jacobians(net, INPUTS, layer), rtol=1e-12, atol=1e-14)
 
 
 def test_batches_do_not_matter():
@@ -89,9 +100,11 @@ def test_graph_equals_the_sum_over_positions(case):
     found = graph_covariances(net, [inputs])
     expected = reference.covariances(net, inputs)
     assert list(found) == list(expected)
+    assert [name for name, value in expected.items() if not value.norm() > 0] == DEAD.get(case, [])
     assert_equal(found, expected)
-    assert_equal(graph_covariances(net, inputs.split(2)), expected)  # in batches
-    assert_equal({name: value.T for name, value in found.items()}, expected)
+    assert_equal(graph_covariances(net, inputs.split(2)), found, within=1e-12)  # in batches
+    for value in found.values():
+        torch.testing.assert_close(value, value.T, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("case", GRAPHS)
@@ -123,7 +136,13 @@ class Unfolded(nn.Module):
 
 @pytest.mark.parametrize(
     "case",
-    ["vgg11 with a hidden layer and dropout", "strides and ReLUs", "residual block that reshapes"],
+    [
+        "vgg11 with a hidden layer and dropout",
+        "strides and pools",
+        "shortcut and shared ReLU",
+        "strides and ReLUs",
+        "residual block that reshapes",
+    ],
 )
 def test_weights_turn_it_into_the_gram_of_gradients_in_patches(case):
     net, inputs = build(case)
@@ -133,7 +152,7 @@ def test_weights_turn_it_into_the_gram_of_gradients_in_patches(case):
         for layer in found
         if isinstance(net.get_submodule(layer), nn.Conv2d)
     }
-    assert len(convolutions) >= 2
+    assert len(convolutions) >= (2 if case == "strides and ReLUs" else 3)
     for layer, convolution in convolutions.items():
         unfolded = Unfolded(convolution)
         net.set_submodule(layer, unfolded)
@@ -149,12 +168,24 @@ def test_weights_turn_it_into_the_gram_of_gradients_in_patches(case):
         assert_equal({layer: weight.T @ found[layer] @ weight}, {layer: gram})
 
 
-@pytest.mark.parametrize("case", ["mlp", "vgg11", "resnet18", "linear on a grid", "tokens"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "mlp",
+        "vgg11",
+        "vgg11 with a hidden layer and dropout",
+        "strides and pools",
+        "shortcut and shared ReLU",
+        "tokens of a chain",
+        "resnet18",
+        "linear on a grid",
+        "tokens",
+    ],
+)
 def test_graph_of_a_linear_head_counts_the_examples(case):
     net, inputs = build(case)
     head = list(graph_covariances(net, inputs.split(2)).values())[-1]
-    expected = {"": len(inputs) * torch.eye(3, dtype=torch.float64)}
-    assert_equal({"": head}, expected)
+    assert torch.equal(head, len(inputs) * torch.eye(3, dtype=torch.float64))
 
 
 def test_graph_leaves_out_what_no_output_depends_on_and_keeps_dead_layers():

@@ -6,7 +6,7 @@ import torch
 import torchvision
 from torch import nn
 
-from feature_alignment.models.architectures import RESNETS
+from feature_alignment.models.architectures import ARCHITECTURES, RESNETS
 from feature_alignment.models.build import build as build_model
 from feature_alignment.models.initialisation import INITIALISATIONS
 from feature_alignment.models.resnet import resnet
@@ -43,6 +43,11 @@ def published(architecture):
 
 def shapes(network):
     return [tuple(parameter.shape) for parameter in network.parameters()]
+
+
+def test_every_architecture_is_tested():
+    elsewhere = {"fully_connected", "cnn"}  # test_mlp.py, test_build.py
+    assert set(LAYERS) == set(ARCHITECTURES) - elsewhere
 
 
 @pytest.mark.parametrize("architecture", LAYERS)

@@ -223,12 +223,14 @@ def descend(run: Run, network: nn.Module, batches: Iterable[tuple[Tensor, Tensor
                 parameter -= rate * velocity
 
 
-def assert_trained_alike(found: nn.Module, expected: nn.Module, start: nn.Module) -> None:
+def assert_trained_alike(
+    found: nn.Module, expected: nn.Module, start: nn.Module, within: float
+) -> None:
     """Compare what a run trained, in float32, with what was trained by hand in float64."""
     trios = zip(*(net.double().parameters() for net in (found, expected, start)), strict=True)
     for one, other, initial in trios:
         # Relative to how far training went
-        assert (one - other).norm() < 1e-3 * (other - initial).norm()
+        assert (one - other).norm() < within * (other - initial).norm()
 
 
 def indices(dataset: Dataset, split: str, inputs: Tensor) -> list[int]:

@@ -14,6 +14,7 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
 
 from feature_alignment.audit.claims import read_claims
+from feature_alignment.command import CONSOLE
 from feature_alignment.data.registry import BUNDLED, read_registry
 from feature_alignment.integrity import sealed
 from feature_alignment.models.architectures import model_modules
@@ -75,9 +76,11 @@ def prefix_of_shells():
     """What every rule's commands begin with: strict mode, our package, and our interpreter.
 
     A rule's ``python`` is the one that runs the workflow, whether or not its environment is
-    active, unless the rule has an environment of its own.
+    active, unless the rule has an environment of its own. It may write to Snakemake's own standard
+    error what cannot be written to its log, as when the disk is full.
     """
     parts = ["set -euo pipefail", f"export PYTHONPATH={shlex.quote(str(ROOT / 'src'))}"]
+    parts.append(f"exec 3>&2; export {CONSOLE}=3")
     if not workflow.deployment_settings.deployment_method:
         parts.append(f'python() {{ {shlex.quote(sys.executable)} "$@"; }}')
     return "; ".join(parts).replace("{", "{{").replace("}", "}}") + "; "

@@ -15,6 +15,7 @@ rule write_spec:
         spec=spec_of_run,
     shell:
         "printf '%s\\n' {params.spec:q} > {output.spec:q} 2> {log:q}"
+        " || {{ echo cannot write {output.spec:q}, see {log:q} >&2; exit 1; }}"
 
 
 rule compute_run:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from feature_alignment.tangents.layers import LAYERS, LayerPass
+from feature_alignment.tangents.layers import LAYERS, LayerPass, Patches
 from feature_alignment.tangents.verify import (
     Account,
     Turns,
@@ -165,22 +165,39 @@ def _account(passes: Sequence[LayerPass], outputs: Tensor) -> Account:
     """Return what the passes say of each example, to be verified."""
 
     def sums(places: list[int], weights: Tensor) -> dict[str, Tensor]:
+        chosen = torch.tensor(places, device=outputs.device)
         found: dict[str, Tensor] = {}
         for layer in passes:
             own = {name: getattr(layer.module, name).numel() for name in layer.counted}
             if layer.gradients is None:
-                row = outputs.new_zeros(sum(own.values()))
+                parts = outputs.new_zeros(sum(own.values())).split(list(own.values()))
             else:
-                chosen = layer.gradients[:, places]  # (C, k, …)
-                gradient = torch.einsum("kc,ck...->k...", weights, chosen)[None]
-                some = replace(layer, inputs=layer.inputs[places], gradients=gradient)
-                [rows] = layer.rule.per_example(some)
-                row = rows.sum(dim=0)
-            parts = row.split(list(own.values()))
+                some = layer.gradients.index_select(1, chosen)  # (C, k, …)
+                shares = weights.T.view(weights.T.shape + (1,) * (some.ndim - 2))
+                gradient = (shares * some).sum(dim=0, keepdim=True)
+                seen = layer.inputs.index_select(0, chosen)
+                parts = _summed(replace(layer, inputs=seen, gradients=gradient), own)
             found |= {_full(layer.name, name): part for name, part in zip(own, parts, strict=True)}
         return found
 
     return Account(outputs, lambda place, weights: sums([place], weights[None]), sums)
+
+
+def _summed(layer: LayerPass, own: Mapping[str, int]) -> list[Tensor]:
+    """Return the gradients Σ_i ∂f(x_i)/∂θ of one output, by parameter; ``own`` has their sizes."""
+    if not isinstance(layer.rule, Patches):
+        [rows] = layer.rule.per_example(layer)
+        return list(rows.sum(dim=0).split(list(own.values())))
+    groups = [  # (O, examples and positions), (examples and positions, D)
+        (gradients[0].transpose(0, 1).flatten(1), patches.transpose(1, 2).flatten(0, 1))
+        for patches, gradients in layer.rule.patches(layer.module, layer.inputs, layer.gradients)
+    ]
+    parts = {
+        "weight": lambda: [(gradients @ patches).flatten() for gradients, patches in groups],
+        "bias": lambda: [gradients.sum(dim=1) for gradients, _ in groups],
+    }
+    found = (parts[name]() for name in own)
+    return [some[0] if len(some) == 1 else torch.cat(some) for some in found]
 
 
 def _full(layer: str, name: str) -> str:

@@ -339,16 +339,14 @@ def _fault(model: nn.Module, inputs: Tensor, account: Account) -> str:
     weights = torch.arange(1, 1 + prod(shape)).cos().view(shape).to(outputs)  # all different
     found = account.summed(places, weights)
     values, truth, size = _truth(model, inputs[places], dtype, weights, found)
+    off = [found[name].reshape(true.shape) - true for name, true in truth.items()]
+    # Norms and one transfer for all of them: parameters are many, or lie on another device.
+    norms = [torch.linalg.vector_norm(part) for part in (*off, *found.values(), *truth.values())]
+    squares = torch.stack(norms).square().view(3, -1).T.tolist()
     layers: dict[str, list[float]] = {}
-    # One transfer for all numbers: they may lie on another device.
-    rows = {name: (own.flatten(), truth[name].flatten()) for name, own in found.items()}
-    numbers = torch.stack(
-        [part @ part for own, true in rows.values() for part in (own - true, own, true)]
-    ).tolist()
-    for index, name in enumerate(found):
-        squares = numbers[3 * index : 3 * index + 3]
+    for name, own in zip(truth, squares, strict=True):
         layer = layers.setdefault(name.rpartition(".")[0], [0.0, 0.0, 0.0])
-        layer[:] = [total + square for total, square in zip(layer, squares, strict=True)]
+        layer[:] = [total + square for total, square in zip(layer, own, strict=True)]
     whole = sqrt(sum(layer[2] for layer in layers.values()))
     listed = f"examples {', '.join(map(str, places))}"
     if values.shape != outputs[places].shape:
@@ -400,5 +398,5 @@ def _truth(
         name: torch.zeros_like(leaf) if gradient is None else gradient
         for (name, leaf), gradient in zip(chosen.items(), gradients, strict=True)
     }
-    squares = [leaf.detach().square().sum() for leaf in chosen.values()]
-    return outputs.detach(), truth, torch.stack(squares).sum().sqrt().item()
+    lengths = [torch.linalg.vector_norm(leaf.detach()) for leaf in chosen.values()]
+    return outputs.detach(), truth, torch.linalg.vector_norm(torch.stack(lengths)).item()
