@@ -40,7 +40,8 @@ def figure(table: pd.DataFrame) -> Figure:
             values, number = style.select(gains, layer=layer)["value"], layer_number(layer)
             style.draw_seeds(column[-1], number, values, layer_colour(layer, count))
         style.draw_claimed(column[-1], CLAIM, 0, told=None)
-        column[-1].set(xlabel="layer", xticks=[layer_number(name) for name in layer_names(gains)])
+        numbers = [layer_number(name) for name in layer_names(gains)]
+        column[-1].set(xlabel="layer", xticks=numbers, xlim=(0.4, max(numbers) + 0.6))
         title = f"{NETWORKS.get(network, network.upper())}, {style.dataset_name(dataset)}"
         column[0].set_title(title if scale is None else f"{title}\ngain {gain:g}", fontsize=6.5)
     for row, name in zip(grid, (*ROWS.values(), "UC-NFA at ½\nminus that at 1"), strict=True):

@@ -2,6 +2,7 @@
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from feature_alignment.plots import style
 
@@ -40,7 +41,7 @@ def figure(table: pd.DataFrame) -> Figure:
     top = style.select(table, measure="effective_w1")["value"].max()
     left.set(xlabel="scaling $z$", ylabel="penalty $w(z)$", ylim=(0, top))
     right.set(xlabel="coefficient $v$", ylabel=r"effective penalty $\tilde{w}(v)$", ylim=(0, top))
-    crossing = style.Patch(color="0.5", alpha=0.3, linewidth=0)
+    crossing = Patch(color="0.5", alpha=0.3, linewidth=0)
     crossing.set_label(r"claimed: $\tilde{w}_1$, $\tilde{w}_2$ cross")
     style.legend(drawn, crossing)
     return drawn
