@@ -9,10 +9,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.collections import PathCollection
+from matplotlib.collections import PathCollection, PolyCollection
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
 from conftest import ROOT
 from feature_alignment import tables
+from feature_alignment.audit.claims import read_claims
+from feature_alignment.audit.criterion import Range
+from feature_alignment.audit.judging import Rows
 from feature_alignment.plots import draw, style
 from feature_alignment.run.spec import read_yaml
 
@@ -44,12 +49,18 @@ def run(folder, name, **changes):
 
 
 def contents(figure):
-    """Return all curves, areas and points of a figure as lists of places, and its images."""
-    places = [line.get_xydata() for axes in figure.axes for line in axes.lines]
-    for area in (area for axes in figure.axes for area in axes.collections):
+    """Return all curves, areas and points of a figure as lists of places, and its images.
+
+    Without what is marked: bounds of claims, what a paper reports, and correlations of ranks.
+    """
+    shown = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
+    lines = [line for axes in shown for line in axes.lines if not line.get_gid()]
+    places = [line.get_xydata() for line in lines]
+    areas = [area for axes in shown for area in axes.collections if not area.get_gid()]
+    for area in areas:
         points = isinstance(area, PathCollection)
         places += [area.get_offsets()] if points else [p.vertices for p in area.get_paths()]
-    pixels = [image.get_array() for axes in figure.axes for image in axes.images]
+    pixels = [image.get_array() for axes in shown for image in axes.images]
     plt.close(figure)
     return [np.asarray(part) for part in places if len(part)], [np.asarray(p) for p in pixels]
 
@@ -58,14 +69,56 @@ def same(one, other):
     return one.shape == other.shape and np.array_equal(one, other, equal_nan=True)
 
 
+def panels(figure):
+    """Return the axes that show data, but for parts of an image and scales of colour."""
+    return [a for a in figure.axes if a.axison and a.get_label() not in ("<colorbar>", "part")]
+
+
+def legends(figure):
+    """Return, for every legend, whether it covers data, and the size of its letters."""
+    told = []
+    found = [axes.get_legend() for axes in figure.axes if axes.get_legend()]
+    for legend in [*found, *figure.legends]:
+        box = legend.get_window_extent()
+        covered = [
+            axes
+            for axes in figure.axes
+            if axes.axison and box.overlaps(axes.get_window_extent().padded(-1))
+        ]
+        told.append((bool(covered), min(text.get_fontsize() for text in legend.get_texts())))
+    return told
+
+
+def claimed(figure):
+    """Return, by id of a claim, the bounds that are drawn of it."""
+    bounds = {}
+    for artist in figure.findobj(lambda artist: "." in (artist.get_gid() or "")):
+        if isinstance(artist, Line2D):
+            values = artist.get_ydata()
+        elif isinstance(artist, Rectangle):
+            upright = artist.get_height() == 1  # of the height of the panel
+            start, size = artist.get_xy()[not upright], (artist.get_width(), artist.get_height())
+            values = [start, start + size[not upright]]
+        elif isinstance(artist, PolyCollection):
+            values = artist.get_paths()[0].vertices[:, 1]
+        for claim in artist.get_gid().split():
+            bounds.setdefault(claim, set()).update(float(f"{value:.6g}") for value in values)
+    return bounds
+
+
 @pytest.fixture(scope="module", params=FIGURES)
 def published(request, tmp_path_factory):
     """A figure, drawn once from its published table: what it shows, and its files' bytes."""
     name, folder = request.param, tmp_path_factory.mktemp("figure")
     figure = draw.draw(name, PUBLISHED / f"{name}.csv", arrays_path(name))
     draw.save(figure, folder / "figure.pdf", folder / "figure.png")
+    facts = {
+        "letters": [axes.get_title(loc="left")[:4].strip() for axes in panels(figure)],
+        "legends": legends(figure),
+        "claimed": claimed(figure),
+    }
     files = [(folder / f"figure.{kind}").read_bytes() for kind in ("pdf", "png")]
-    return SimpleNamespace(name=name, files=files, contents=contents(figure))
+    return SimpleNamespace(name=name, files=files, contents=contents(figure), **facts)
 
 
 def test_every_figure_of_the_registry_has_a_published_table():
@@ -95,6 +148,70 @@ def test_the_values_matter_to_all_that_is_drawn(published):
     # But not to lines of reference, which are horizontal
     assert all(len(set(part[:, 1])) == 1 for part in kept)
     assert len(kept) < len(first) / 2
+
+
+def test_panels_have_letters_unless_there_is_but_one(published):
+    count = len(published.letters)
+    expected = [f"({letter})" for letter in "abcdefghijklmnopqrstuvwxyz"[:count]]
+    assert published.letters == (expected if count > 1 else [""])
+
+
+def test_legends_cover_no_data_and_can_be_read(published):
+    for covers, size in published.legends:
+        assert not covers
+        assert size >= 5.5
+
+
+CLAIMS = {
+    claim["id"]: claim
+    for claim in read_claims(
+        sorted(ROOT.glob("papers/*/claims.yaml")), ROOT / "workflow/schemas/claims.schema.yaml"
+    )
+}
+FIXED_BOUND = ("at_least", "at_most", "equals", "crosses", "rank_correlates")
+NOT_DRAWN = {
+    "lou2022.e2.forward-rate": "algebra, at one place far to the right",
+    "lou2022.e2.leading-order": "algebra, at one place far to the right",
+    "beaglehole2024.b6.prediction.square": "some of the points that have the bounds of others",
+    "beaglehole2024.b6.first-step": "algebra",
+}
+RELATIVE = {
+    "lou2022.c2.peak-stays-near": "around the equilibrium layer",
+    "beaglehole2024.c1.square-root-fits-better": "",
+}
+
+
+def bounds_of(claim):
+    """Return the numbers that a claim asks for, on the scale of its measure."""
+    test = claim["test"]
+    values = {test[key] for key in ("bound", "min_factor", "tolerance") if key in test}
+    if "expected" in test:
+        values |= {test["expected"] + sign * test["tolerance"] for sign in (-1, 1)}
+    if str(test.get("y", "")).endswith("log10_mean_ratio"):
+        values |= {10 ** test["bound"]}
+    values |= set(test.get("between", ()))
+    return {float(f"{value:.6g}") for value in values}
+
+
+def test_what_is_claimed_is_drawn(published):
+    own = [c for c in CLAIMS.values() if c["evidence"]["table"] == published.name]
+    wanted = {
+        claim["id"]
+        for claim in own
+        if claim["test"]["criterion"] in FIXED_BOUND
+        and claim["needs"] == "laptop"
+        and claim["test"].get("y") != "reached"  # a check of the run
+    }
+    assert wanted - set(NOT_DRAWN) <= set(published.claimed)
+    assert not set(NOT_DRAWN) & set(published.claimed)
+
+
+def test_bounds_that_are_drawn_are_those_of_claims_on_the_figure(published):
+    for name, bounds in published.claimed.items():
+        claim = CLAIMS[name]
+        assert claim["evidence"]["table"] == published.name
+        if claim["test"]["criterion"] in FIXED_BOUND and name not in RELATIVE:
+            assert bounds <= bounds_of(claim), name
 
 
 @pytest.mark.parametrize("name", [name for name in FIGURES if arrays_path(name)])
@@ -231,18 +348,71 @@ def band(x_scale, y_scale, rows):
 ROWS = [(0, 1.0), (0, 3.0), (4, 1.0), (4, 100.0), (9, 5.0)]
 
 
-def test_a_band_is_mean_and_deviation_over_seeds():
+def test_a_band_is_the_mean_over_seeds_with_its_interval():
     line, sides = band("linear", "linear", ROWS)
     assert line == {0: 2, 4: 50.5, 9: 5}
-    deviation = 2**0.5
-    assert sides[0] == pytest.approx([2 - deviation, 2 + deviation])
-    assert sides[9] == [5]  # one seed has no deviation
+    half = 12.7062  # t of one degree of freedom; the standard error of 1 and 3 is 1
+    assert sides[0] == pytest.approx([2 - half, 2 + half])
+    assert sides[9] == [5]  # one seed has no interval
 
 
 def test_a_band_on_a_logarithmic_axis_is_of_the_logarithms():
     line, sides = band("linear", "log", [*ROWS, (9, 0.0)])
     assert line == pytest.approx({0: 3**0.5, 4: 10, 9: 5})
-    assert sides[4] == pytest.approx([10 / 10 ** (2**0.5), 10 * 10 ** (2**0.5)])
+    assert sides[4] == pytest.approx([10 / 10**12.7062, 10 * 10**12.7062], rel=1e-3)
+
+
+VALUES = pd.Series([0.2, 0.5, 0.9, 1.4, 4.0]).rename_axis("seed")
+
+
+def test_the_interval_is_the_one_that_is_judged():
+    judged = Rows.judge(VALUES, Range(0))
+    [found] = style.intervals(VALUES.groupby(lambda seed: 0)).to_numpy()
+    assert found.tolist() == pytest.approx([judged.estimate, judged.low, judged.high])
+    factors = Rows.judge_rise("measure", VALUES * 0 + 1, VALUES, None, 2.0)
+    [found] = np.exp(style.intervals(np.log(VALUES).groupby(lambda seed: 0)).to_numpy())
+    assert found.tolist() == pytest.approx([factors.estimate, factors.low, factors.high])
+
+
+@pytest.mark.parametrize(
+    "scale, factor, logarithmic",
+    [("linear", None, False), ("log", None, True), ("linear", True, True), ("log", False, False)],
+)
+def test_seeds_are_points_and_their_interval_a_bar(scale, factor, logarithmic):
+    figure, axes = plt.subplots()
+    axes.set_yscale(scale)
+    style.draw_seeds(axes, 3, VALUES, "k", factor=factor)
+    seeds, bar, mean = axes.lines
+    assert seeds.get_ydata().tolist() == VALUES.tolist()
+    judged = np.log(VALUES) if logarithmic else VALUES
+    middle, *ends = style.intervals(judged.groupby(lambda seed: 0)).iloc[0]
+    expected = np.exp([middle, *ends]) if logarithmic else [middle, *ends]
+    assert [*mean.get_ydata(), *bar.get_ydata()] == pytest.approx(list(expected))
+    assert {*seeds.get_xdata(), *bar.get_xdata(), *mean.get_xdata()} == {3}
+    plt.close(figure)
+
+
+def test_letters_are_put_before_titles_and_end_at_z():
+    figure, axes = style.panels(1, 3)
+    axes[0][0].set_title("first")
+    axes[0][1].set_axis_off()
+    style.letter(figure)
+    assert [panel.get_title(loc="left") for panel in axes[0]] == ["(a) first", "", "(b)"]
+    plt.close(figure)
+    figure, _ = style.panels(3, 9)
+    with pytest.raises(ValueError, match="26 panels at most, got 27"):
+        style.letter(figure)
+    plt.close(figure)
+
+
+def test_the_table_at_the_papers_settings_is_drawn_next_to_the_papers_values(tmp_path):
+    name, table = "lejeune2024/fig4_sample_complexity", "lejeune2024/fig4_mnist_published.csv"
+    figure = draw.draw(name, ROOT / "reference/paper/tables" / table)
+    paper = [line for line in figure.axes[0].lines if line.get_gid() == "paper"]
+    assert [len(line.get_xdata()) for line in paper] == [10, 10, 10]
+    ours = figure.axes[0].lines[0]
+    assert len(ours.get_xdata()) == 10
+    plt.close(figure)
 
 
 def test_step_0_is_left_out_where_steps_are_logarithmic():

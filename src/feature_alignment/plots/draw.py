@@ -64,7 +64,10 @@ def draw(name: str, table: Path | str, arrays: Path | str = "") -> Figure:
         except (ValueError, KeyError, IndexError) as error:
             given = f"{table} and {arrays}" if wanted else str(table)
             raise ValueError(f"{given}: {name} cannot be drawn of them: {error!r}") from error
+        style.letter(figure)
         text = style.footer(meta)
+        if values["seed"].nunique() > 1:
+            text += f"\n{style.INTERVALS}"
         figure.text(0.995, -0.005, text, ha="right", va="top", fontsize=6.5, color="0.35")
     return figure
 

@@ -28,7 +28,7 @@ from feature_alignment.run.spec import figure_titles
 from feature_alignment.storage import replacing, write_json, write_text
 from feature_alignment.tables import meta_path
 
-THUMBNAIL_WIDTH = 480
+THUMBNAIL_WIDTH = 720
 SLOWEST = 10
 
 _PART = re.compile(

@@ -1,6 +1,5 @@
 """Figure 6: path complexity against width and against random labels."""
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,21 +22,32 @@ RELATIVE = {
     "distance_from_initialisation": (r"$\|U-U_0\|_F$", "pink", "-"),
     "path_complexity": ("path complexity", "blue", "-"),
 }
-"""What the last row compares, the path complexity drawn last and so on top."""
+"""What the third row compares, the path complexity drawn last and so on top."""
+GROWING = ("parameter-count", "frobenius-product", "spectral-complexity")
+GROWTH, CORRELATION = 2, 0.9
+JUDGED = {
+    "width": {"test loss": ("loss", "baratin2021.fig6.width.complexity-follows-test-loss")},
+    "label_noise": {
+        "random\nlabels": ("label_noise", "baratin2021.fig6.noise.complexity-rises"),
+        "test loss": ("loss", "baratin2021.fig6.noise.complexity-follows-test-loss"),
+    },
+}
+"""What the path complexity is claimed to be ordered by, in the last row."""
 
 
 def figure(table: pd.DataFrame) -> Figure:
-    """Draw a column per sweep: path complexity, test loss and error, and other measures.
+    """Draw a column per sweep: path complexity, test loss and error, other measures, and ranks.
 
-    Points are means over seeds, bands ± one standard deviation, both of the logarithms. In the
-    last row every measure is divided by its geometric mean over the seeds
-    at the left end of the column.
+    In the third row every measure is divided by its value at the left end of the column in the
+    same seed; the last has rank correlations of the path complexity.
     """
-    drawn, axes = style.panels(3, len(SWEEPS), sharex="col", sharey="row")
+    drawn, axes = style.panels(4, len(SWEEPS), sharey="row")
     for column, sweep in enumerate(SWEEPS):
         here = style.select(table, sweep=sweep)
-        complexity, test, relative = (row[column] for row in axes)
-        _scale(complexity, here, sweep)
+        complexity, test, relative, ranks = (row[column] for row in axes)
+        for panel in (complexity, test, relative):
+            _scale(panel, here, sweep)
+            panel.set_xlabel(SWEEPS[sweep], labelpad=1)
         complexity.set_yscale("log")
         for measure, (label, line) in COMPLEXITIES.items():
             _draw(complexity, here, measure, sweep, "blue", label, linestyle=line)
@@ -48,7 +58,9 @@ def figure(table: pd.DataFrame) -> Figure:
         for measure, (label, colour, line) in RELATIVE.items():
             rows = _relative(style.select(here, measure=measure), sweep)
             _draw(relative, rows, measure, sweep, colour, label, linestyle=line)
-        relative.set_xlabel(SWEEPS[sweep])
+        _draw_ranks(ranks, here, JUDGED[sweep])
+    claims = [f"baratin2021.fig6.width.{name}-grows" for name in GROWING]
+    style.draw_claimed(axes[2][0], claims, GROWTH, side="left")
     control = style.select(table, sweep="control")
     if len(control):
         rate = control["learning_rate"].iloc[0]
@@ -62,7 +74,8 @@ def figure(table: pd.DataFrame) -> Figure:
     axes[2][0].set_ylabel("relative to the left end")
     axes[0][0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
     axes[1][0].yaxis.set_major_locator(LogLocator(subs=(1, 3)))
-    for row in axes:
+    axes[3][0].set_ylabel("rank correlation of\npath complexity with")
+    for row in axes[:3]:
         row[0].yaxis.set_major_formatter("{x:g}")
         row[0].yaxis.set_minor_locator(NullLocator())
         handles, labels = row[0].get_legend_handles_labels()
@@ -98,5 +111,24 @@ def _test(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _relative(rows: pd.DataFrame, x: str) -> pd.DataFrame:
-    first = rows.loc[rows[x] == rows[x].min(), "value"]
-    return rows.assign(value=rows["value"] / np.exp(np.log(first).mean()))
+    first = rows.loc[rows[x] == rows[x].min()].set_index("seed")["value"]
+    return rows.assign(value=rows["value"] / first[rows["seed"]].to_numpy())
+
+
+def _draw_ranks(panel: Axes, here: pd.DataFrame, judged: dict[str, tuple[str, str]]) -> None:
+    """Draw Spearman's correlation of the path complexity with something, for each seed."""
+    complexity = style.select(here, measure="path_complexity").set_index(["seed", "run"])
+    for place, (other, claim) in enumerate(judged.values()):
+        if other == "loss":
+            loss = style.select(here, measure="loss", split="test")
+            values = loss.set_index(["seed", "run"])["value"]
+        else:
+            values = complexity[other]
+        pairs = pd.DataFrame({"x": values, "y": complexity["value"]})
+        ranks = pairs.groupby("seed").rank()
+        found = ranks.groupby("seed").apply(lambda part: part["x"].corr(part["y"]))
+        style.draw_seeds(panel, place, found, style.COLOURS["blue"], gid="ranks")
+        style.draw_claimed(panel, claim, CORRELATION, across=(place - 0.4, place + 0.4))
+    panel.set_xticks(range(len(judged)), judged)
+    panel.set(xlim=(-0.6, 1.6), ylim=(-1.05, 1.2))
+    panel.grid(axis="x", visible=False)

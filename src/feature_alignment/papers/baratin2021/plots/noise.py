@@ -2,25 +2,32 @@
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
 from feature_alignment.plots import style
 
 SPLITS = {"train": "-", "test": "--"}
+SPLIT_ENTRIES = [style.line(split, dashes=dashes) for split, dashes in SPLITS.items()]
+STORED = "the authors' stored pictures, read to ±15 %, of 300 000 steps"
+START = 10
+"""The step that claims compare later ones with."""
 
 
 def noise_columns(table: pd.DataFrame, rows: int) -> tuple[Figure, list, list[float]]:
     """Return a figure with one column of panels per noise level, and the levels."""
     levels = sorted(table["label_noise"].unique())
-    figure, axes = style.panels(rows, len(levels), sharex="col", sharey="row")
-    for row in axes:
-        for panel in row:
-            panel.set_xscale("log")
+    figure, axes = style.panels(rows, len(levels), sharey="row")
     for panel, level in zip(axes[0], levels, strict=True):
         panel.set_title(f"{level:.0%} random labels")
-    for panel in axes[-1]:
-        panel.set_xlabel("SGD step")
     return figure, axes, levels
+
+
+def steps_axis(panel: Axes) -> None:
+    """Give a panel a logarithmic axis of steps."""
+    panel.set_xscale("log")
+    panel.set_xlabel("SGD step", labelpad=1)
 
 
 def of(table: pd.DataFrame, level: float, measure: str, split: str) -> pd.DataFrame:
@@ -31,7 +38,9 @@ def of(table: pd.DataFrame, level: float, measure: str, split: str) -> pd.DataFr
 def draw_whole(panel: Axes, table: pd.DataFrame, level: float, measure: str, colour: str) -> None:
     """Draw a measure of the whole network on training and on test examples."""
     rows = style.select(table, label_noise=level, measure=measure, layer=None)
-    style.draw_splits(panel, rows, "step", style.COLOURS[colour], SPLITS)
+    for split, dashes in SPLITS.items():
+        own = style.select(rows, split=split)
+        style.draw_band(panel, own, "step", style.COLOURS[colour], None, linestyle=dashes)
 
 
 def draw_accuracy(panel: Axes, table: pd.DataFrame, level: float) -> None:
@@ -41,13 +50,34 @@ def draw_accuracy(panel: Axes, table: pd.DataFrame, level: float) -> None:
 
 
 def draw_layers(panel: Axes, table: pd.DataFrame, level: float, split: str) -> None:
-    """Draw the mean alignment of every layer, coloured by depth."""
+    """Draw the mean alignment of every layer, coloured by depth; see :func:`depth_bar`."""
     layers = table[table["layer"].notna()]
     rows = style.select(layers, label_noise=level, measure="alignment", split=split)
     depths = sorted(rows["depth"].unique())
     for depth, colour in zip(depths, style.shades(len(depths), 1), strict=True):
-        label = f"layer {depth:.0f}" if depth in (depths[0], depths[-1]) else None
         by_step = rows[rows["depth"] == depth].groupby("step")["value"].mean()
         by_step = by_step[by_step.index > 0]
-        panel.plot(by_step.index, by_step, color=colour, label=label, linewidth=0.9)
+        panel.plot(by_step.index, by_step, color=colour, linewidth=0.9)
     panel.set_ylim(0, None)
+
+
+def depth_bar(figure: Figure, panels: list[Axes], table: pd.DataFrame) -> None:
+    """Add the scale of colours of :func:`draw_layers`."""
+    last = int(table["depth"].max())
+    scale = ScalarMappable(Normalize(0.5, last + 0.5), ListedColormap(style.shades(last, 1)))
+    bar = figure.colorbar(scale, ax=panels, ticks=[1, last], aspect=12, pad=0.01)
+    bar.set_label("layer", labelpad=-4)
+    bar.ax.minorticks_off()
+
+
+def at_start(table: pd.DataFrame, level: float, measure: str) -> float:
+    """Return the mean over seeds of a measure on training examples where claims start from."""
+    rows = of(table, level, measure, "train")
+    rows = rows[rows["step"] >= START]
+    return float(rows.loc[rows["step"] == rows["step"].min(), "value"].mean())
+
+
+def interior_rise(rows: pd.DataFrame) -> pd.Series:
+    """Return, for each seed, the highest value over depth divided by the higher of both ends."""
+    curves = rows.sort_values("depth").groupby("seed")["value"]
+    return curves.max() / curves.first().combine(curves.last(), max)

@@ -4,14 +4,21 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from feature_alignment.papers.beaglehole2024.plots.layers import ANSATZ, layer_names, layer_number
+from feature_alignment.papers.beaglehole2024.plots.layers import (
+    ANSATZ,
+    draw_bound,
+    layer_names,
+    layer_number,
+)
 from feature_alignment.plots import style
 
 COLUMNS = ("dataset",)
+HIGH = 0.5
+"""What C-NFA is claimed to be at the first measurement."""
 
 
 def figure(table: pd.DataFrame) -> Figure:
-    """Draw one row per dataset and one panel per layer; mean ± one standard deviation of seeds."""
+    """Draw one row per dataset and one panel per layer."""
     datasets, layers = list(table["dataset"].unique()), layer_names(table)
     drawn, axes = style.panels(len(datasets), len(layers), sharey=True, sharex="row")
     for row, dataset in zip(axes, datasets, strict=True):
@@ -22,9 +29,12 @@ def figure(table: pd.DataFrame) -> Figure:
                 style.draw_band(panel, rows, "epoch", style.COLOURS[colour], label)
             panel.set(ylim=(0, 1))
             panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        claim = f"beaglehole2024.b1.{dataset.replace('_', '-')}.centred-early"
+        for panel in row:
+            draw_bound(panel, claim, HIGH)
         row[0].set_ylabel(f"{style.dataset_name(dataset)}\ncorrelation")
         row[len(row) // 2].set_xlabel("epochs at full learning rate")
     for panel, layer in zip(axes[0], layers, strict=True):
         panel.set_title(f"layer {layer_number(layer)}")
-    axes[0][0].legend(loc="lower right")
+    style.legend(drawn, style.line("claimed of C-NFA at the start: ≥ 0.5", "0.15", "--"))
     return drawn

@@ -7,32 +7,29 @@ from feature_alignment.papers.beaglehole2024.plots.layers import ANSATZ, layer_n
 from feature_alignment.plots import style
 
 COLUMNS = ("dataset", "stage")
-MARKERS = "osD^vP*X"
+CLAIM, HIGH = "beaglehole2024.b3.centred-high-at-both-ends", 0.5
 
 
 def figure(table: pd.DataFrame) -> Figure:
-    """Draw the mean and standard deviation over datasets and seeds, and every seed as a point."""
+    """Draw UC-NFA and C-NFA (rows) at both ends of training (columns), by layer and dataset."""
     datasets, layers = list(table["dataset"].unique()), layer_names(table)
-    drawn, [axes] = style.panels(1, 2, sharey=True)
-    for panel, stage in zip(axes, ("initial", "final"), strict=True):
-        for side, (measure, (label, colour)) in zip((-1, 1), ANSATZ.items(), strict=True):
+    colours = {dataset: style.hue(k) for k, dataset in enumerate(datasets)}
+    drawn, axes = style.panels(len(ANSATZ), 2, sharey=True)
+    for row, (measure, (name, _)) in zip(axes, ANSATZ.items(), strict=True):
+        for panel, stage in zip(row, ("initial", "final"), strict=True):
             rows = style.select(table, stage=stage, measure=measure)
-            values = [style.select(rows, layer=layer)["value"] for layer in layers]
-            places = [layer_number(layer) + 0.17 * side for layer in layers]
-            hue = style.COLOURS[colour]
-            panel.bar(places, [v.mean() for v in values], 0.32, color=hue, alpha=0.35, label=label)
-            spread = [v.std() for v in values]
-            panel.errorbar(places, [v.mean() for v in values], spread, fmt="none", ecolor=hue)
-            for dataset, marker in zip(datasets, MARKERS, strict=False):
-                own = style.select(rows, dataset=dataset)
-                x = own["layer"].map(layer_number) + 0.17 * side
-                name = style.dataset_name(dataset) if side < 0 else None
-                panel.scatter(
-                    x, own["value"], s=9, marker=marker, color="0.2", label=name, zorder=3
-                )
-        panel.set(title=stage, xlabel="layer", ylim=(0, 1), xticks=range(1, len(layers) + 1))
-        panel.grid(axis="x", visible=False)
-    axes[0].set_ylabel("correlation")
-    handles, labels = axes[0].get_legend_handles_labels()
-    drawn.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=7)
+            for place, (dataset, colour) in enumerate(colours.items()):
+                shift = 0.7 * ((place + 0.5) / len(datasets) - 0.5)
+                for layer in layers:
+                    values = style.select(rows, dataset=dataset, layer=layer)["value"]
+                    label = style.dataset_name(dataset)
+                    style.draw_seeds(panel, layer_number(layer) + shift, values, colour, label)
+            if measure == "c_nfa_pearson":
+                style.draw_claimed(panel, CLAIM, HIGH)
+            when = {"initial": "at the start", "final": "at the end"}[stage]
+            panel.set(title=f"{name}, {when}", xlabel="layer", ylim=(0, 1))
+            panel.set_xticks(range(1, len(layers) + 1))
+            panel.grid(axis="x", visible=False)
+        row[0].set_ylabel("correlation")
+    style.legend(drawn, style.CLAIMED)
     return drawn

@@ -4,15 +4,22 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from feature_alignment.papers.beaglehole2024.plots.layers import ANSATZ, layer_names, layer_number
+from feature_alignment.papers.beaglehole2024.plots.layers import (
+    ANSATZ,
+    draw_bound,
+    layer_names,
+    layer_number,
+)
 from feature_alignment.plots import style
 
 COLUMNS = ("dataset",)
 ACROSS = 4
+HIGH = 0.5
+"""What C-NFA is claimed to be at the first measurement."""
 
 
 def figure(table: pd.DataFrame) -> Figure:
-    """Draw a panel per convolution; mean ± one standard deviation of seeds, rows by dataset."""
+    """Draw a panel per convolution, rows by dataset."""
     datasets, layers = list(table["dataset"].unique()), layer_names(table)
     height = -(-len(layers) // ACROSS)
     drawn, axes = style.panels(height * len(datasets), ACROSS, sharey=True)
@@ -25,8 +32,9 @@ def figure(table: pd.DataFrame) -> Figure:
                 style.draw_band(panel, own, "epoch", style.COLOURS[colour], label)
             panel.set(ylim=(0, 1), title=f"convolution {layer_number(layer)}")
             panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+            draw_bound(panel, f"beaglehole2024.b4.{dataset}.centred-early", HIGH)
         for row in rows:
             row[0].set_ylabel(f"{style.dataset_name(dataset)}\ncorrelation")
         rows[-1][ACROSS // 2].set_xlabel("epochs at full learning rate")
-    axes[0][0].legend(loc="lower right")
+    style.legend(drawn, style.line("claimed of C-NFA at the start: ≥ 0.5", "0.15", "--"))
     return drawn

@@ -10,17 +10,22 @@ from feature_alignment.plots import style
 COLUMNS = ("dimension", "width", "examples", "alpha", "epsilon", "readout")
 READOUTS = {"normal": ("normal readout", "o"), "student_t": ("heavy-tailed readout", "^")}
 
+FLAT, MEAN = 0.5, 0.03
+JUDGED = {True: (0.03, "flat"), False: (0.05, "decaying")}
+"""Claimed tolerance of the error and name of the claim, by whether the covariance is flat."""
+
 
 def figure(table: pd.DataFrame) -> Figure:
-    """Draw means over seeds: predicted against observed, both against α, and a baseline."""
-    drawn, [panels] = style.panels(1, 3)
-    table = table[table["dimension"].notna()]  # without means over the grid
-    means = table.groupby([*COLUMNS, "measure"])["value"].mean().unstack("measure").reset_index()
-    _draw_prediction(panels[0], means)
-    _draw_exponents(panels[1], table)
-    _draw_baseline(panels[2], means)
-    handles, labels = panels[0].get_legend_handles_labels()
-    drawn.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=6)
+    """Draw predicted against observed, both against α, the prediction's error, and a baseline."""
+    drawn, [[scatter, decay], [errors, baseline]] = style.panels(2, 2)
+    table = table[table["dimension"].notna() | (table["measure"] == "mean_relative_error")]
+    grid = table[table["dimension"].notna()]
+    means = grid.groupby([*COLUMNS, "measure"])["value"].mean().unstack("measure").reset_index()
+    _draw_prediction(scatter, means)
+    _draw_exponents(decay, grid)
+    _draw_errors(errors, table)
+    _draw_baseline(baseline, means)
+    style.legend(drawn, style.CLAIMED_RANGE, columns=5)
     return drawn
 
 
@@ -60,7 +65,33 @@ def _draw_exponents(panel: Axes, table: pd.DataFrame) -> None:
         mean = predicted.groupby("alpha")["value"].mean()
         panel.plot(mean.index, mean, "x", ms=5, color=colour)
     panel.set(xlabel="decay exponent of the covariance", ylabel="cosine", ylim=(None, 1.01))
-    panel.set_title("observed (curves), predicted (crosses)", fontsize=7)
+    panel.set_title("observed (curves), predicted (crosses), square network", fontsize=7)
+
+
+def _draw_errors(panel: Axes, table: pd.DataFrame) -> None:
+    """Draw the error of every point of the grid, a mean over networks, and that of their mean."""
+    own = style.select(table, measure="relative_error")
+    keys = [*COLUMNS]
+    found = style.intervals(own.groupby(keys)["value"]).reset_index()
+    for alpha, points in found.groupby("alpha"):
+        places = alpha + np.linspace(-0.16, 0.16, len(points))
+        colours = [_colours(found["epsilon"])[epsilon] for epsilon in points["epsilon"]]
+        panel.vlines(places, points["low"], points["high"], color=colours, linewidth=0.6)
+        marks = panel.scatter(places, points["mean"], s=5, color=colours, zorder=3)
+        marks.set_linewidth(0)
+    whole = style.select(table, measure="mean_relative_error")
+    for alpha, rows in whole.groupby("alpha"):
+        style.draw_seeds(panel, alpha + 0.21, rows["value"], "black")
+        tolerance, claim = JUDGED[alpha <= FLAT]
+        ids = (f"beaglehole2024.b6.prediction.{claim}", "beaglehole2024.b6.prediction.mean")
+        across = (alpha - 0.18, alpha + 0.18)
+        style.draw_claimed(panel, ids[0], -tolerance, tolerance, across=across)
+        across = (alpha + 0.18, alpha + 0.24)
+        style.draw_claimed(panel, ids[1], -MEAN, MEAN, across=across)
+    panel.axhline(0, color="0.3", linewidth=0.8)
+    panel.set(xlabel="decay exponent of the covariance", ylabel="predicted / observed, minus 1")
+    panel.set_title("every network of the grid; black: their mean", fontsize=7)
+    panel.set_xticks(sorted(found["alpha"].unique()))
 
 
 def _draw_baseline(panel: Axes, means: pd.DataFrame) -> None:
@@ -70,4 +101,3 @@ def _draw_baseline(panel: Axes, means: pd.DataFrame) -> None:
         label = measure.removesuffix("_cosine").replace("unrelated", "turned at random")
         panel.plot(values, share, drawstyle="steps-post", color=style.COLOURS[colour], label=label)
     panel.set(xlabel="cosine", ylabel="share of the grid below")
-    panel.legend(fontsize=6)

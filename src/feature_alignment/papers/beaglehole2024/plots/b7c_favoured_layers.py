@@ -10,35 +10,63 @@ from feature_alignment.plots import style
 COLUMNS = ("dataset", "method")
 
 
+GAINS = {
+    "uc_nfa_gain": ("over SGD", "over-sgd"),
+    "uc_nfa_gain_over_equal": ("over equal speeds", "over-equal"),
+    "uc_nfa_rise": ("over random weights", "rises"),
+}
+"""What is judged: the UC-NFA of the layer that is favoured minus another one of that layer."""
+
+
 def figure(table: pd.DataFrame) -> Figure:
-    """Draw, a row per dataset, training losses, and UC-NFA and C-NFA at the same training loss."""
+    """Draw, two rows per dataset, losses, UC-NFA and C-NFA at the same loss, and their gains."""
     datasets = list(table["dataset"].unique())
     methods = list(table["method"].dropna().unique())
-    drawn, grid = style.panels(len(datasets), 3)
-    for row, dataset in zip(grid, datasets, strict=True):
-        for place, method in enumerate(methods):
-            own = style.select(table, dataset=dataset, method=method)
-            colour = style.hue(place)
-            label = method.replace("sgd", "SGD").replace("equal", "equal speeds")
-            loss = style.select(own, measure="loss", split="train")
-            row[0].set_yscale("log")
-            style.draw_band(row[0], loss, "epoch", colour, label)
-            shift = 0.12 * (place - (len(methods) - 1) / 2)
-            for panel, measure in zip(row[1:], ("uc_nfa", "c_nfa"), strict=True):
-                rows = style.select(own, measure=f"matched_{measure}_pearson")
-                for layer in layer_names(rows):
-                    values = style.select(rows, layer=layer)["value"]
-                    places = [layer_number(layer) + shift] * len(values)
-                    favoured = method == f"layer {layer_number(layer)}"
-                    marker = {"marker": "*", "ms": 6} if favoured else {"marker": "o", "ms": 3}
-                    panel.plot(places, values, linestyle="none", color=colour, **marker)
-                panel.set(ylim=(0, 1), xlabel="layer", xticks=range(1, 1 + len(layer_names(rows))))
-        _draw_start(row[1], style.select(table, dataset=dataset))
-        row[0].set(xlabel="epoch", ylabel=f"{style.dataset_name(dataset)}\ntraining loss")
-        row[1].set_ylabel("UC-NFA, at the same training loss")
-        row[2].set_ylabel("C-NFA, at the same training loss")
-    grid[0][0].legend(fontsize=6)
+    drawn, grid = style.panels(2 * len(datasets), 3)
+    for place, dataset in enumerate(datasets):
+        own = style.select(table, dataset=dataset)
+        above, below = grid[2 * place : 2 * place + 2]
+        for number, method in enumerate(methods):
+            here = style.select(own, method=method)
+            shift = 0.14 * (number - (len(methods) - 1) / 2)
+            _draw_method(above, here, method, style.hue(number), shift)
+        _draw_start(above[1], own)
+        above[0].set(xlabel="epoch", ylabel=f"{style.dataset_name(dataset)}\ntraining loss")
+        above[1].set_ylabel("UC-NFA, same loss")
+        above[2].set_ylabel("C-NFA, same loss")
+        for panel, (measure, (name, claim)) in zip(below, GAINS.items(), strict=True):
+            _draw_gains(panel, style.select(own, measure=measure))
+            style.draw_claimed(panel, f"beaglehole2024.b7c.{dataset}.{claim}", 0)
+            panel.set_title(name)
+        below[0].set_ylabel("UC-NFA of the favoured\nlayer, minus")
+    start = style.line("random weights", "0.3")
+    style.legend(drawn, start, style.CLAIMED, columns=7)
     return drawn
+
+
+def _draw_method(
+    row: list[Axes], own: pd.DataFrame, method: str, colour: str, shift: float
+) -> None:
+    """Draw the loss of a method, and the ansatz at the loss that all methods reach, by layer."""
+    label = {"sgd": "SGD", "equal": "equal speeds"}.get(method, f"{method} favoured")
+    row[0].set_yscale("log")
+    loss = style.select(own, measure="loss", split="train")
+    style.draw_band(row[0], loss, "epoch", colour, label)
+    for panel, measure in zip(row[1:], ("uc_nfa", "c_nfa"), strict=True):
+        rows = style.select(own, measure=f"matched_{measure}_pearson")
+        for layer in layer_names(rows):
+            values = style.select(rows, layer=layer)["value"]
+            style.draw_seeds(panel, layer_number(layer) + shift, values, colour)
+        panel.set(ylim=(0, 1), xlabel="layer", xticks=range(1, 1 + len(layer_names(rows))))
+
+
+def _draw_gains(panel: Axes, rows: pd.DataFrame) -> None:
+    layers = layer_names(rows)
+    for layer in layers:
+        values = style.select(rows, layer=layer)["value"]
+        style.draw_seeds(panel, layer_number(layer), values, style.COLOURS["blue"])
+    panel.set(xlabel="layer", xticks=[layer_number(layer) for layer in layers])
+    panel.set_xlim(0.5, len(layers) + 0.5)
 
 
 def _draw_start(panel: Axes, own: pd.DataFrame) -> None:

@@ -12,30 +12,40 @@ from feature_alignment.plots import style
 
 COLUMNS = ("dataset", "network", "gain", "exponent")
 NETWORKS = {"fully_connected": "MLP"}
-DASHES = {"uc_nfa_pearson": "-", "c_nfa_pearson": "--"}
+ROWS = {"uc_nfa_pearson": "UC-NFA", "c_nfa_pearson": "C-NFA"}
+POWERS = {0.25: "¼", 0.5: "½", 1: "1"}
+CLAIM = "beaglehole2024.c1.square-root-fits-better"
 
 
 def figure(table: pd.DataFrame) -> Figure:
-    """Draw the correlations against the exponent, a panel per network, a curve per layer."""
+    """Draw a column per network: both correlations against the power, and what ½ gains on 1."""
     kinds = table[["dataset", "network", "gain"]].drop_duplicates()
-    columns = min(len(kinds), 5)
-    drawn, grid = style.panels(-(-len(kinds) // columns), columns, sharey=True)
-    panels = [panel for row in grid for panel in row]
-    for panel, (dataset, network, gain) in zip(panels, kinds.to_records(index=False), strict=False):
+    layers = layer_names(table)
+    count = max(map(layer_number, layers))
+    drawn, grid = style.panels(len(ROWS) + 1, len(kinds), sharey="row")
+    for place, (dataset, network, gain) in enumerate(kinds.to_records(index=False)):
         scale = None if pd.isna(gain) else gain
         own = style.select(table, dataset=dataset, network=network, gain=scale)
-        for measure, dashes in DASHES.items():
+        column = [row[place] for row in grid]
+        for panel, measure in zip(column, ROWS, strict=False):
             rows = style.select(own, measure=measure)
             for layer in layer_names(rows):
-                here, colour = style.select(rows, layer=layer), layer_colour(layer)
-                label = f"layer {layer_number(layer)}" if dashes == "-" else None
-                style.draw_band(
-                    panel, here, "exponent", colour, label, linestyle=dashes, marker="."
-                )
+                here, colour = style.select(rows, layer=layer), layer_colour(layer, count)
+                label = f"layer {layer_number(layer)}"
+                style.draw_band(panel, here, "exponent", colour, label, marker="o", markersize=2.5)
+            panel.set_xticks(list(POWERS), POWERS.values())
+            panel.set(ylim=(0, 1.02), xlabel="power of the AGOP")
+        gains = style.select(own, measure="half_minus_one")
+        for layer in layer_names(gains):
+            values, number = style.select(gains, layer=layer)["value"], layer_number(layer)
+            style.draw_seeds(column[-1], number, values, layer_colour(layer, count))
+        style.draw_claimed(column[-1], CLAIM, 0, told=None)
+        numbers = [layer_number(name) for name in layer_names(gains)]
+        column[-1].set(xlabel="layer", xticks=numbers, xlim=(0.4, max(numbers) + 0.6))
         title = f"{NETWORKS.get(network, network.upper())}, {style.dataset_name(dataset)}"
-        panel.set_title(title if scale is None else f"{title}\ngain {gain:g}", fontsize=7)
-        panel.set(ylim=(0, 1.02), xlabel="power of the AGOP", xticks=(0.25, 0.5, 1))
-    panels[0].set_ylabel("UC-NFA (full), C-NFA (dashed)")
-    handles, labels = panels[len(kinds) - 1].get_legend_handles_labels()
-    drawn.legend(handles, labels, loc="outside right center", fontsize=6)
+        column[0].set_title(title if scale is None else f"{title}\ngain {gain:g}", fontsize=6.5)
+    for row, name in zip(grid, (*ROWS.values(), "UC-NFA at ½\nminus that at 1"), strict=True):
+        row[0].set_ylabel(name)
+    claimed = style.line("claimed bound: ≥ 0", "0.15", "--")
+    style.legend(drawn, claimed, columns=9, size=6)
     return drawn

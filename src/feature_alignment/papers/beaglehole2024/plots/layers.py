@@ -3,6 +3,7 @@
 import re
 
 import pandas as pd
+from matplotlib.axes import Axes
 
 from feature_alignment.plots import style
 
@@ -19,6 +20,13 @@ def layer_number(layer: str) -> int:
     return int(re.search(r"\d+$", layer).group())
 
 
-def layer_colour(layer: str) -> str:
-    """Return the colour of a layer where all layers share a panel."""
-    return style.hue(layer_number(layer) - 1)
+def layer_colour(layer: str, count: int) -> tuple:
+    """Return the colour of one of several layers that share a panel, in the order of depth."""
+    return style.shades(count)[layer_number(layer) - 1]
+
+
+def draw_bound(panel: Axes, claim: str, bound: float) -> None:
+    """Draw the bound of a claim on the first measurement, which is at the left."""
+    left, right = panel.get_xlim()
+    style.draw_claimed(panel, claim, bound, across=(left, left + 0.2 * (right - left)), told=None)
+    panel.set_xlim(left, right)

@@ -24,10 +24,19 @@ def figure(table: pd.DataFrame) -> Figure:
             panel.set(xscale="log", yscale="log", title=f"{NAMES[model]}, n = {n}")
             for layer, colour in zip(layers, style.shades(len(layers)), strict=True):
                 rows = style.select(own, layer=layer)
-                style.draw_band(panel, rows, "rank", colour, layer, marker="o", ms=2.5)
+                style.draw_band(
+                    panel,
+                    rows,
+                    "rank",
+                    colour,
+                    layer.replace("linear", "layer "),
+                    marker="o",
+                    ms=2.5,
+                )
+            panel.title.set_fontsize(7)
             panel.set_xlabel("rank")
         panels[0].set_ylabel("singular value")
         for panel in panels:
-            panel.set_ylim(SMALLEST, None)
-    grid[0][-1].legend(fontsize=6)
+            panel.set_ylim(SMALLEST, 2 * chosen["value"].max())
+    style.legend(drawn)
     return drawn

@@ -3,32 +3,47 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from feature_alignment.papers.lou2022.plots.layers import SPLITS, draw_layers, name_of
+from feature_alignment.papers.lou2022.plots.layers import (
+    RISE,
+    SPLIT_COLOURS,
+    draw_layers,
+    draw_split,
+    name_of,
+)
 from feature_alignment.plots import style
 
 COLUMNS = ("architecture", "family", "layers", "stage", "layer_index")
 
+HUES = ("blue", "orange", "green", "purple")
+CLAIM = "lou2022.e4."
+
 
 def figure(table: pd.DataFrame) -> Figure:
-    """Draw a row per family: alignment by layer on test and training examples, and the peaks."""
+    """Draw a row per family: alignment by layer on both kinds of examples, peaks, and rises."""
     families = list(table["family"].unique())
-    drawn, grid = style.panels(len(families), 3)
+    drawn, grid = style.panels(len(families), 4)
     trained = table[table["stage"] != "initial"]
-    for (test, train, peaks), family in zip(grid, families, strict=True):
+    for (test, train, peaks, rises), family in zip(grid, families, strict=True):
         own = style.select(trained, family=family)
         by_size = own[["architecture", "layers"]].drop_duplicates().sort_values("layers")
-        networks = by_size["architecture"]
+        networks = list(by_size["architecture"])
+        colours = dict(zip(networks, HUES, strict=False))
         for panel, split in ((test, "test"), (train, "train")):
-            for network, colour in zip(networks, style.shades(len(networks)), strict=True):
+            for network, colour in colours.items():
                 rows = style.select(own, architecture=network, split=split)
-                draw_layers(panel, rows, colour, name_of(network))
-            panel.set(xlabel="convolution or linear layer", title=f"{split} examples")
-        rows = style.select(own, measure="peak_layer")
-        style.draw_splits(peaks, rows, "layers", style.COLOURS["red"], SPLITS, marker="o")
-        peaks.set(xlabel="number of layers", ylabel="most aligned layer", ylim=(0, None))
-        for panel in (test, train):
-            panel.set_ylim(0, None)
+                draw_layers(panel, rows, style.COLOURS[colour], name_of(network))
+            panel.set(xlabel="conv. or linear layer", ylim=(0, None))
+            panel.set_title(f"{split} examples", fontsize=7)
         test.set_ylabel("alignment")
-        test.legend(fontsize=6)
-        peaks.legend(fontsize=6)
+        for place, network in enumerate(networks):
+            here = style.select(own, architecture=network)
+            draw_split(peaks, style.select(here, measure="peak_layer"), place, SPLIT_COLOURS)
+            draw_split(rises, style.select(here, measure="interior_rise"), place, SPLIT_COLOURS)
+        for panel, title in ((peaks, "most aligned layer"), (rises, "it / higher end")):
+            panel.set_xticks(range(len(networks)), [name_of(name) for name in networks], fontsize=6)
+            panel.set(xlim=(-0.6, len(networks) - 0.4), ylim=(0, None))
+            panel.set_title(title, fontsize=7)
+            panel.grid(axis="x", visible=False)
+        style.draw_claimed(rises, f"{CLAIM}{family}.interior-maximum", RISE, told=None)
+    style.legend(drawn, style.CLAIMED, columns=8)
     return drawn

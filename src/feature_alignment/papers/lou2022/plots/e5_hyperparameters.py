@@ -3,7 +3,6 @@
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from feature_alignment.papers.lou2022.plots.layers import draw_layers
 from feature_alignment.plots import style
@@ -11,11 +10,18 @@ from feature_alignment.plots import style
 COLUMNS = ("architecture", "optimizer", "learning_rate", "batch_size", "layer_index")
 MARKERS = {"sgd": "os^Dv", "adam": "Xd*PH"}
 
+CORRELATION = 0.5
+CLAIMS = {
+    "maximum_alignment": "alignment-with-accuracy",
+    "mean_alignment": "mean-alignment-with-accuracy",
+}
+
 
 def figure(table: pd.DataFrame) -> Figure:
     """Draw, per architecture, layers' alignment by batch size, and test error against alignment.
 
-    Colours are learning rates, from low to high, markers batch sizes.
+    Colours are learning rates, from low to high, markers batch sizes. What is judged is the rank
+    correlation of alignment and test accuracy over settings, in each seed.
     """
     architectures = list(table["architecture"].unique())
     batches = sorted(table["batch_size"].unique())
@@ -29,9 +35,8 @@ def figure(table: pd.DataFrame) -> Figure:
             here = style.select(own, batch_size=batch)
             for (optimizer, rate), rows in here.groupby(["optimizer", "learning_rate"]):
                 line = "-" if optimizer == "sgd" else "--"
-                draw_layers(panel, rows, colours[rate], f"{optimizer} {rate:g}", linestyle=line)
+                draw_layers(panel, rows, colours[rate], None, linestyle=line)
             panel.set(title=f"batches of {batch}", xlabel="layer", ylim=(0, None))
-            panel.legend(fontsize=5)
         curves[0].set_ylabel("alignment (test)")
         for panel, measure, label in (
             (below[0], "maximum_alignment", "largest alignment over layers"),
@@ -40,17 +45,49 @@ def figure(table: pd.DataFrame) -> Figure:
             _scatter(panel, own, measure, colours, batches)
             panel.set_xlabel(label)
         below[0].set_ylabel("test error")
-        handles = [
-            Line2D([], [], linestyle="", marker=MARKERS[o][k], color="0.3", label=f"{o}, {b}")
+        _draw_ranks(below[2], own, judged=architecture == "fully_connected")
+        slots = [*curves[len(batches) :], *below[3:]]
+        for panel in slots:
+            panel.set_axis_off()
+        entries = [
+            style.line(
+                f"{_name(o)}, learning rate {rate:g}", colours[rate], "-" if o == "sgd" else "--"
+            )
+            for o in sorted(own["optimizer"].unique(), reverse=True)
+            for rate in sorted(style.select(own, optimizer=o)["learning_rate"].unique())
+        ]
+        entries += [
+            style.line(f"{_name(o)}, batches of {b}", "0.3", "", MARKERS[o][k])
             for k, b in enumerate(batches)
             for o in style.select(own, batch_size=b)["optimizer"].unique()
         ]
-        below[2].legend(
-            handles=handles, title="optimiser, batch size", fontsize=6, loc="center left"
-        )
-        for panel in [*below[2:], *curves[len(batches) :]]:
-            panel.set_axis_off()
+        entries.append(style.CLAIMED)
+        if slots:
+            style.legend(drawn, *entries, slot=slots[0])
+        elif place == 0:
+            style.legend(drawn, *entries, columns=4)
     return drawn
+
+
+def _name(optimizer: str) -> str:
+    return {"sgd": "SGD", "adam": "Adam"}.get(optimizer, optimizer)
+
+
+def _draw_ranks(panel: Axes, own: pd.DataFrame, judged: bool) -> None:
+    """Draw Spearman's correlation over settings of alignment with test accuracy, by seed."""
+    accuracy = style.select(own, measure="accuracy").set_index(["seed", "run"])["value"]
+    for place, (measure, claim) in enumerate(CLAIMS.items()):
+        values = style.select(own, measure=measure).set_index(["seed", "run"])["value"]
+        ranks = pd.DataFrame({"x": values, "y": accuracy}).groupby("seed").rank()
+        found = ranks.groupby("seed").apply(lambda part: part["x"].corr(part["y"]))
+        style.draw_seeds(panel, place, found, style.COLOURS["green"], gid="ranks")
+        if judged:
+            across = (place - 0.4, place + 0.4)
+            style.draw_claimed(panel, f"lou2022.e5.{claim}", CORRELATION, across=across)
+    panel.set_xticks((0, 1), ("largest", "mean"))
+    panel.set(xlim=(-0.6, 1.6), ylim=(-0.2, 1.1), xlabel="alignment over layers")
+    panel.set_title("rank correlation with accuracy", fontsize=7)
+    panel.grid(axis="x", visible=False)
 
 
 def _scatter(panel: Axes, own: pd.DataFrame, measure: str, colours: dict, batches: list) -> None:

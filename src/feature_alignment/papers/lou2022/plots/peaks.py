@@ -5,31 +5,58 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from feature_alignment.papers.lou2022.plots.layers import SPLITS, draw_layers, mean_of
+from feature_alignment.papers.lou2022.plots.layers import (
+    RISE,
+    SPLIT_COLOURS,
+    draw_layers,
+    draw_split,
+    mean_of,
+)
 from feature_alignment.plots import style
 
 COLUMNS = ("dataset", "depth", "layer_index")
 LAWS = {
-    "mean_field": "equi-\nlibrium",
     "finite_width": "own\nwidth",
-    "leading_order": "$2.136\\,L^{3/5}$",
+    "leading_order": "$2.14\\,L^{3/5}$",
     "half": "$L/2$",
     "constant": "constant",
 }
+CURVES = {
+    "mean_field_curve": ("equilibrium layer", "-"),
+    "leading_order_curve": ("$2.136\\,L^{3/5}$", "--"),
+    "half_curve": ("$L/2$", ":"),
+}
+NEARER = {
+    "half": "nearer-than-half",
+    "constant": "nearer-than-constant",
+    "leading_order": "nearer-than-leading-order",
+}
+EXPONENT, CORRELATION, SCALED = (0.45, 0.75), 0.9, 1
+JUDGED_ON = "fashion_mnist"
 
 
-def figure(table: pd.DataFrame) -> Figure:
-    """Draw for each dataset, in a row: alignment by layer, peaks over depth, distances to laws."""
+def peaks_figure(table: pd.DataFrame, claims: str) -> Figure:
+    """Draw for each dataset alignment by layer, peaks over depth and, in the rest, what is judged.
+
+    Args:
+        table: The table behind the figure.
+        claims: How ids of its claims begin, such as ``lou2022.e3.``.
+    """
     datasets = list(table["dataset"].dropna().unique())
-    drawn, grid = style.panels(2 * len(datasets), 2)
+    drawn, grid = style.panels(2 * len(datasets), 3)
     for place, dataset in enumerate(datasets):
         own = style.select(table, dataset=dataset)
-        [test, train], [peaks, distances] = grid[2 * place : 2 * place + 2]
+        [test, train, peaks], [rises, distances, values] = grid[2 * place : 2 * place + 2]
         for panel, split in ((test, "test"), (train, "train")):
             _draw_curves(panel, own, split)
-            panel.set_title(f"{style.dataset_name(dataset)}, {split} examples")
+            panel.set_title(f"{style.dataset_name(dataset)}, {split} examples", fontsize=7)
         _draw_peaks(peaks, own)
-        _draw_distances(distances, own)
+        judged = claims if dataset == JUDGED_ON else None
+        _draw_rises(rises, own, judged)
+        _draw_distances(distances, own, judged)
+        _draw_values(values, own, judged)
+    triangle = style.line("the same, in (a) and (b)", "0.3", "", "^")
+    style.legend(drawn, triangle, style.CLAIMED, style.CLAIMED_RANGE, columns=5, size=6)
     return drawn
 
 
@@ -39,54 +66,97 @@ def _draw_curves(axes: Axes, own: pd.DataFrame, split: str) -> None:
     depths = sorted(final["depth"].unique())
     for depth, colour in zip(depths, style.shades(len(depths)), strict=True):
         rows = style.select(final, depth=depth, split=split)
-        draw_layers(axes, rows, colour, f"L = {depth:.0f}")
+        draw_layers(axes, rows, colour, f"depth {depth:.0f}", shade=0.18)
         layer = mean_of(style.select(own, depth=depth), "equilibrium_layer_mean_field")
-        axes.plot([layer], [0], "^", color=colour, markersize=7, clip_on=False, zorder=5)
-    axes.set(xlabel="layer (triangles: equilibrium)", ylabel="alignment", ylim=(0, None))
-    axes.legend(fontsize=6)
+        axes.plot([layer], [0], "^", color=colour, markersize=6, clip_on=False, zorder=5)
+    axes.set(xlabel="layer", ylabel="alignment", ylim=(0, None))
 
 
 def _draw_peaks(axes: Axes, own: pd.DataFrame) -> None:
-    """Draw the peaks of the seeds and of their mean curve against depth, and the laws."""
-    for split, colour, shift in (("test", "red", 0.0), ("train", "sky", 0.6)):
-        hue = style.COLOURS[colour]
-        rows = style.select(own, split=split)
-        seeds = style.select(rows, measure="peak_layer")
-        axes.plot(seeds["depth"] + shift, seeds["value"], ".", color=hue, markersize=4, alpha=0.7)
-        ends = {
-            name: style.select(rows, measure=f"mean_curve_{name}").set_index("depth")["value"]
-            for name in ("peak", "near_low", "near_high")
-        }
-        peak = ends["peak"]
-        bars = np.array([peak - ends["near_low"][peak.index], ends["near_high"][peak.index] - peak])
-        label = f"{split}: mean curve,\nlayers within 5 %"
-        style_of = {"fmt": "D", "markersize": 3.5, "capsize": 2, "linewidth": 1, "color": hue}
-        axes.errorbar(peak.index + shift, peak, bars, label=label, **style_of)
-    for measure, line, label in (
-        ("mean_field_curve", "-", "equilibrium"),
-        ("leading_order_curve", "--", LAWS["leading_order"]),
-        ("half_curve", ":", LAWS["half"]),
-    ):
+    """Draw the peaks of the seeds against depth, and the laws for them.
+
+    One of the laws is fitted: the layer in proportion to the depth, with the mean share of peaks.
+    """
+    peaks = style.select(own, measure="peak_layer")
+    depths = sorted(peaks["depth"].unique())
+    for depth in depths:
+        draw_split(axes, style.select(peaks, depth=depth), depth, SPLIT_COLOURS, shift=0.7)
+    for measure, (label, line) in CURVES.items():
         curve = style.select(own, measure=measure).sort_values("depth")
         axes.plot(curve["depth"], curve["value"], line, color="0.2", linewidth=1, label=label)
-    measured = own.groupby("depth")
-    own_width = measured.apply(lambda rows: mean_of(rows, "equilibrium_layer")).dropna()
+    share = mean_of(style.select(own, split="test"), "peak_share")
+    ends = np.array([0, 1.1 * max(depths)])
+    label = f"in proportion, {share:.2f} L (fitted)"
+    axes.plot(ends, share * ends, "-.", color=style.COLOURS["green"], linewidth=1, label=label)
+    own_width = {
+        depth: mean_of(style.select(own, depth=depth), "equilibrium_layer") for depth in depths
+    }
     label = "equilibrium, own width"
-    axes.plot(own_width.index, own_width, "x", color="0.2", markersize=4, label=label)
-    axes.set(xlabel="depth L", ylabel="most aligned layer", xlim=(0, None), ylim=(0, None))
-    axes.legend(fontsize=5, loc="upper left", bbox_to_anchor=(1, 1))
+    axes.plot(own_width.keys(), own_width.values(), "x", color="0.2", markersize=4, label=label)
+    top = 1.25 * max(depths)
+    axes.set(xlabel="depth L", ylabel="most aligned layer", xlim=(0, top), ylim=(0, 0.75 * top))
+    axes.set_xticks(depths)
 
 
-def _draw_distances(axes: Axes, own: pd.DataFrame) -> None:
-    """Draw how far the peaks of each seed are from each law."""
-    for (split, _), colour, shift in zip(
-        SPLITS.items(), ("red", "sky"), (-0.12, 0.12), strict=True
-    ):
-        for place, law in enumerate(LAWS):
-            rows = style.select(own, measure=f"distance_{law}", split=split)
-            label = split if place == 0 else None
-            x = np.full(len(rows), place + shift)
-            axes.plot(x, rows["value"], "o", color=style.COLOURS[colour], markersize=3, label=label)
+def _draw_rises(axes: Axes, own: pd.DataFrame, claims: str | None) -> None:
+    """Draw how far the most aligned layer exceeds both ends, at every depth."""
+    rises = style.select(own, measure="interior_rise")
+    depths = sorted(rises["depth"].unique())
+    for place, depth in enumerate(depths):
+        draw_split(axes, style.select(rises, depth=depth), place, SPLIT_COLOURS)
+    if claims:
+        style.draw_claimed(axes, f"{claims}interior-maximum", RISE, told=None)
+    axes.set_xticks(range(len(depths)), [f"{depth:.0f}" for depth in depths])
+    axes.set(
+        xlabel="depth", ylabel="most aligned layer / higher end", xlim=(-0.6, len(depths) - 0.4)
+    )
+    axes.grid(axis="x", visible=False)
+
+
+def _draw_distances(axes: Axes, own: pd.DataFrame, claims: str | None) -> None:
+    """Draw how much further the peaks of a seed are from other laws than from the equilibrium."""
+    keys = ["seed", "split"]
+    nearest = style.select(own, measure="distance_mean_field").set_index(keys)["value"]
+    for place, law in enumerate(LAWS):
+        rows = style.select(own, measure=f"distance_{law}")
+        own_keys = pd.MultiIndex.from_frame(rows[keys])
+        further = rows.assign(value=rows["value"].to_numpy() - nearest[own_keys].to_numpy())
+        draw_split(axes, further, place, SPLIT_COLOURS)
+        if claims and law in NEARER:
+            across = (place - 0.4, place + 0.4)
+            style.draw_claimed(axes, claims + NEARER[law], 0, across=across, told=None)
+    axes.axhline(0, color="0.3", linewidth=0.6)
     axes.set_xticks(range(len(LAWS)), LAWS.values(), fontsize=6)
-    axes.set(ylabel="distance of the peaks\n(layers, r.m.s.)", ylim=(0, None))
-    axes.legend(fontsize=6)
+    axes.set(ylabel="further from it than from the\nequilibrium (layers, r.m.s.)")
+    axes.set_xlim(-0.6, len(LAWS) - 0.4)
+    axes.grid(axis="x", visible=False)
+
+
+def _draw_values(axes: Axes, own: pd.DataFrame, claims: str | None) -> None:
+    """Draw the exponent of the growth, its rank correlation with depth, and scaled distances."""
+    exponents = style.select(own, measure="exponent")
+    draw_split(axes, exponents, 0, SPLIT_COLOURS)
+    exact = mean_of(own, "exponent_mean_field")
+    axes.plot((-0.4, 0.4), (exact, exact), color="0.2", linewidth=1)
+    peaks = style.select(own, measure="peak_layer")
+    for shift, (split, colour) in zip((-0.1, 0.1), SPLIT_COLOURS.items(), strict=True):
+        here = style.select(peaks, split=split)
+        ranks = here.groupby("seed")[["depth", "value"]].rank().assign(seed=here["seed"])
+        found = ranks.groupby("seed")[["depth", "value"]].apply(
+            lambda part: part["depth"].corr(part["value"])
+        )
+        style.draw_seeds(axes, 1 + shift, found.dropna(), style.COLOURS[colour], gid="ranks")
+    draw_split(axes, style.select(own, measure="scaled_distance"), 2, SPLIT_COLOURS)
+    if claims:
+        style.draw_claimed(axes, f"{claims}exponent", *EXPONENT, across=(-0.4, 0.4))
+        ids = f"{claims}deeper-with-depth"
+        style.draw_claimed(axes, ids, CORRELATION, across=(0.6, 1.4), told=None)
+        ids = [f"{claims}near-equilibrium"]
+        ids += [f"{ids[0]}-train"] if claims == "lou2022.e3." else []
+        style.draw_claimed(axes, ids, most=SCALED, across=(1.6, 2.4), told=None)
+    axes.set_xticks(
+        range(3), ("exponent", "rank corr.\nwith depth", "scaled\ndistance"), fontsize=6
+    )
+    axes.set(xlim=(-0.6, 2.6), ylim=(0, None))
+    axes.set_title("claimed: range, ≥, ≤", fontsize=7)
+    axes.grid(axis="x", visible=False)
