@@ -16,13 +16,14 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from pandas.api.typing import SeriesGroupBy
 from scipy import special
+
+from feature_alignment.plots.theme import PALETTE, THEME
 
 CONFIDENCE = 0.95
 INTERVALS = "lines, diamonds: means over seeds; bands, bars: their 95 % intervals; dots: seeds"
@@ -31,7 +32,7 @@ PANEL_HEIGHT_IN = 1.75
 COLOURS = dict(
     zip(
         ("blue", "orange", "green", "red", "purple", "brown", "pink", "grey", "yellow", "sky"),
-        sns.color_palette("colorblind").as_hex(),
+        PALETTE,
         strict=True,
     )
 )
@@ -56,9 +57,10 @@ def own_style() -> Iterator[None]:
     """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        sns.set_theme(context="paper", style="ticks", palette="colorblind", font_scale=0.85)
         plt.rcParams.update(
             {
+                **THEME,
+                "axes.prop_cycle": matplotlib.cycler(color=PALETTE),
                 "axes.grid": True,
                 "axes.spines.right": False,
                 "axes.spines.top": False,
