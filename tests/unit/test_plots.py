@@ -392,16 +392,16 @@ def test_seeds_are_points_and_their_interval_a_bar(scale, factor, logarithmic):
     plt.close(figure)
 
 
-def test_letters_are_put_before_titles_and_end_at_z():
+def test_letters_are_put_before_titles_and_go_on_after_z():
     figure, axes = style.panels(1, 3)
     axes[0][0].set_title("first")
     axes[0][1].set_axis_off()
     style.letter(figure)
     assert [panel.get_title(loc="left") for panel in axes[0]] == ["(a) first", "", "(b)"]
     plt.close(figure)
-    figure, _ = style.panels(3, 9)
-    with pytest.raises(ValueError, match="26 panels at most, got 27"):
-        style.letter(figure)
+    figure, axes = style.panels(3, 9)
+    style.letter(figure)
+    assert [panel.get_title(loc="left") for panel in axes[-1][-2:]] == ["(z)", "(aa)"]
     plt.close(figure)
 
 

@@ -344,10 +344,8 @@ def legend(
 def letter(figure: Figure) -> None:
     """Put (a), (b), … before the titles of the panels, unless there is but one.
 
-    Panels without axes, colour bars and those labelled ``part`` of another one have none.
-
-    Raises:
-        ValueError: If there are more panels than letters.
+    After (z) come (aa), (ab), …. Panels without axes, colour bars and those labelled ``part`` of
+    another one have none.
     """
     shown = [
         axes
@@ -356,9 +354,8 @@ def letter(figure: Figure) -> None:
     ]
     if len(shown) < 2:
         return
-    if len(shown) > len(ascii_lowercase):
-        raise ValueError(f"expected {len(ascii_lowercase)} panels at most, got {len(shown)}")
-    for name, axes in zip(ascii_lowercase, shown, strict=False):
+    names = (first + last for first in ("", *ascii_lowercase) for last in ascii_lowercase)
+    for name, axes in zip(names, shown, strict=False):
         title, size = axes.get_title(), axes.title.get_fontsize()
         axes.set_title("")
         axes.set_title(f"({name}) {title}".strip(), loc="left", fontsize=min(size, 7.5))

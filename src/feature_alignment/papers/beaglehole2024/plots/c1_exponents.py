@@ -14,19 +14,25 @@ COLUMNS = ("dataset", "network", "gain", "exponent")
 NETWORKS = {"fully_connected": "MLP"}
 ROWS = {"uc_nfa_pearson": "UC-NFA", "c_nfa_pearson": "C-NFA"}
 POWERS = {0.25: "¼", 0.5: "½", 1: "1"}
+ACROSS = 5
 CLAIM = "beaglehole2024.c1.square-root-fits-better"
 
 
 def figure(table: pd.DataFrame) -> Figure:
-    """Draw a column per network: both correlations against the power, and what ½ gains on 1."""
+    """Draw a column per network: both correlations against the power, and what ½ gains on 1.
+
+    Where there are many networks there are further rows.
+    """
     kinds = table[["dataset", "network", "gain"]].drop_duplicates()
     layers = layer_names(table)
-    count = max(map(layer_number, layers))
-    drawn, grid = style.panels(len(ROWS) + 1, len(kinds), sharey="row")
+    count, height = max(map(layer_number, layers)), len(ROWS) + 1
+    columns = min(len(kinds), ACROSS)
+    drawn, grid = style.panels(height * -(-len(kinds) // columns), columns, sharey="row")
     for place, (dataset, network, gain) in enumerate(kinds.to_records(index=False)):
         scale = None if pd.isna(gain) else gain
         own = style.select(table, dataset=dataset, network=network, gain=scale)
-        column = [row[place] for row in grid]
+        first = height * (place // columns)
+        column = [row[place % columns] for row in grid[first : first + height]]
         for panel, measure in zip(column, ROWS, strict=False):
             rows = style.select(own, measure=measure)
             for layer in layer_names(rows):
@@ -44,8 +50,11 @@ def figure(table: pd.DataFrame) -> Figure:
         column[-1].set(xlabel="layer", xticks=numbers, xlim=(0.4, max(numbers) + 0.6))
         title = f"{NETWORKS.get(network, network.upper())}, {style.dataset_name(dataset)}"
         column[0].set_title(title if scale is None else f"{title}\ngain {gain:g}", fontsize=6.5)
-    for row, name in zip(grid, (*ROWS.values(), "UC-NFA at ½\nminus that at 1"), strict=True):
-        row[0].set_ylabel(name)
+    for place, row in enumerate(grid):
+        row[0].set_ylabel((*ROWS.values(), "UC-NFA at ½\nminus that at 1")[place % height])
+    for row in grid[-height:]:
+        for panel in row[len(kinds) % columns or columns :]:
+            panel.set_axis_off()
     claimed = style.line("claimed bound: ≥ 0", "0.15", "--")
     style.legend(drawn, claimed, columns=9, size=6)
     return drawn

@@ -20,7 +20,7 @@ def layer_number(layer: str) -> int:
     return int(re.search(r"\d+$", layer).group())
 
 
-def layer_colour(layer: str, count: int) -> tuple:
+def layer_colour(layer: str, count: int = 8) -> tuple:
     """Return the colour of one of several layers that share a panel, in the order of depth."""
     return style.shades(count)[layer_number(layer) - 1]
 

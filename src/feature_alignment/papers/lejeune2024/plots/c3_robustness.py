@@ -32,41 +32,52 @@ SHORT = {"He initialisation": "He\ninitialisation"}
 def figure(table: pd.DataFrame) -> Figure:
     """Draw errors by variant and model, differences that are judged, and the best of all ridges."""
     errors = style.select(table, measure="error")
-    n = errors.loc[errors["model"] != "ridge", "n_train"].min()
+    sizes = sorted(errors.loc[errors["model"] != "ridge", "n_train"].unique())
     variants = list(errors["variant"].unique())
-    drawn, [[all_errors, differences, reach]] = style.panels(1, 3, width_ratios=[4, 3, 2])
-    here = style.select(errors, n_train=n)
-    for place, (model, colour) in enumerate(COLOURS.items()):
-        for x, variant in enumerate(variants):
-            values = style.select(here, model=model, variant=variant)["value"]
-            if len(values):
-                shift = 0.16 * (place - 1.5)
-                style.draw_seeds(all_errors, x + shift, values, colour, NAMES[model])
-    all_errors.set_xticks(
-        range(len(variants)), [SHORT.get(name, name) for name in variants], fontsize=6
-    )
-    all_errors.set(ylabel="test error", ylim=(0, None))
-    all_errors.set_title(f"n = {n}, selected on held-out", fontsize=7)
-    _draw_differences(differences, style.select(table, n_train=n))
+    ratios = [4] * len(sizes) + [3, 2]
+    drawn, [[*panels, differences, reach]] = style.panels(1, len(ratios), width_ratios=ratios)
+    for panel, n in zip(panels, sizes, strict=True):
+        _draw_errors(panel, style.select(errors, n_train=n), variants)
+        panel.set_title(f"n = {n}, selected on held-out", fontsize=7)
+    panels[0].set_ylabel("test error")
+    _draw_differences(differences, table)
     _draw_reach(reach, table)
     style.legend(drawn, style.CLAIMED)
     return drawn
 
 
-def _draw_differences(panel: Axes, own: pd.DataFrame) -> None:
+def _draw_errors(panel: Axes, errors: pd.DataFrame, variants: list[str]) -> None:
+    """Draw the test errors of every model in every variant."""
+    for place, (model, colour) in enumerate(COLOURS.items()):
+        for x, variant in enumerate(variants):
+            values = style.select(errors, model=model, variant=variant)["value"]
+            if len(values):
+                shift = 0.16 * (place - 1.5)
+                style.draw_seeds(panel, x + shift, values, colour, NAMES[model])
+    names = [SHORT.get(name, name) for name in variants]
+    panel.set_xticks(range(len(variants)), names, fontsize=6)
+    panel.set(xlim=(-0.6, len(variants) - 0.4), ylim=(0, None))
+
+
+def _draw_differences(panel: Axes, table: pd.DataFrame) -> None:
+    """Draw differences of errors, for every number of images from left to right, with claims."""
     shown = []
     for (measure, variant), (name, bounds, claim) in JUDGED.items():
-        values = style.select(own, measure=measure, variant=variant)["value"]
-        if values.empty:
+        rows = style.select(table, measure=measure, variant=variant)
+        if rows.empty:
             continue
-        place = len(shown)
-        style.draw_seeds(panel, place, values, style.COLOURS["brown"])
+        place, sizes = len(shown), sorted(rows["n_train"].unique())
+        for side, n in enumerate(sizes):
+            values = style.select(rows, n_train=n)["value"]
+            if len(values):
+                shift = 0.3 * (side - (len(sizes) - 1) / 2) / max(1, len(sizes) - 1)
+                style.draw_seeds(panel, place + shift, values, style.COLOURS["brown"])
         across = (place - 0.4, place + 0.4)
         style.draw_claimed(panel, CLAIM + claim, **bounds, across=across, told=None)
         shown.append(name)
     panel.set_xticks(range(len(shown)), shown, fontsize=6)
-    panel.set_xlim(-0.6, len(shown) - 0.4)
-    panel.set_title(r"differences of errors", fontsize=7)
+    panel.set_xlim(-0.6, max(1, len(shown)) - 0.4)
+    panel.set_title("differences of errors", fontsize=7)
 
 
 def _draw_reach(panel: Axes, table: pd.DataFrame) -> None:
