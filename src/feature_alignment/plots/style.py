@@ -10,19 +10,27 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 WIDTH_IN = 7.0
 PANEL_HEIGHT_IN = 1.75
-COLOURS = dict(
-    zip(
-        ("blue", "orange", "green", "red", "purple", "brown", "pink", "grey", "yellow", "sky"),
-        sns.color_palette("colorblind").as_hex(),
-        strict=True,
-    )
-)
+COLOURS = {
+    "blue": "#0173b2",
+    "orange": "#de8f05",
+    "green": "#029e73",
+    "red": "#d55e00",
+    "purple": "#cc78bc",
+    "brown": "#ca9161",
+    "pink": "#fbafe4",
+    "grey": "#949494",
+    "yellow": "#ece133",
+    "sky": "#56b4e9",
+}
+"""Distinguishable without full colour vision: the palette ``colorblind`` of seaborn."""
+TEXT_PT, SMALL_TEXT_PT = 8.16, 7.48
+INK, GRID = ".15", ".8"
 DATASET_NAMES = {
     "mnist": "MNIST",
     "fashion_mnist": "Fashion-MNIST",
@@ -36,6 +44,20 @@ DATASET_NAMES = {
 }
 
 
+_TICKS = {
+    f"{axis}tick.{name}": value
+    for axis in "xy"
+    for name, value in {
+        "color": INK,
+        "labelsize": SMALL_TEXT_PT,
+        "major.size": 6 * 0.8,
+        "major.width": 1.0,
+        "minor.size": 3.2,
+        "minor.width": 0.8,
+    }.items()
+}
+
+
 @contextmanager
 def own_style() -> Iterator[None]:
     """Draw and save with the project's settings of matplotlib alone, then with the old ones again.
@@ -44,19 +66,36 @@ def own_style() -> Iterator[None]:
     """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        sns.set_theme(context="paper", style="ticks", palette="colorblind", font_scale=0.85)
         plt.rcParams.update(
             {
+                **_TICKS,
+                "axes.axisbelow": True,
+                "axes.edgecolor": INK,
                 "axes.grid": True,
+                "axes.labelcolor": INK,
+                "axes.labelsize": TEXT_PT,
+                "axes.linewidth": 1.0,
+                "axes.prop_cycle": cycler(color=list(COLOURS.values())),
                 "axes.spines.right": False,
                 "axes.spines.top": False,
+                "axes.titlesize": TEXT_PT,
                 "figure.constrained_layout.use": True,
                 "font.family": "DejaVu Sans",
+                "font.size": TEXT_PT,
+                "grid.color": GRID,
                 "grid.linewidth": 0.4,
+                "legend.fontsize": SMALL_TEXT_PT,
                 "legend.frameon": False,
+                "legend.title_fontsize": TEXT_PT,
                 "lines.linewidth": 1.2,
+                "lines.markersize": 6 * 0.8,
+                "lines.solid_capstyle": "round",
+                "patch.edgecolor": "w",
+                "patch.force_edgecolor": True,
+                "patch.linewidth": 0.8,
                 "pdf.fonttype": 42,
                 "savefig.dpi": 150,
+                "text.color": INK,
             }
         )
         yield

@@ -75,7 +75,9 @@ def make_optimizer(
     """
     common = {"lr": learning_rate, "weight_decay": weight_decay, "fused": fused or None}
     if name == "sgd":
-        return SGD(parameters, momentum=momentum, **common)
+        # Unless fused, each operation goes over all parameters before the next one does: the same
+        # numbers, without Python between one parameter and the next.
+        return SGD(parameters, momentum=momentum, foreach=not fused, **common)
     if name == "adam":
         return Adam(parameters, betas=(momentum, 0.999), **common)
     raise ValueError(f"unknown optimiser {name!r}; expected one of {', '.join(OPTIMIZERS)}")
