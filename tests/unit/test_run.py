@@ -1,5 +1,7 @@
 """What every run shares: settings, draws, tables, checkpoints and the command line."""
 
+import platform
+import resource
 import subprocess
 import sys
 from dataclasses import replace
@@ -7,7 +9,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_runs import MLP, changed, complete, make_run, perform_run, random_dataset, values
+from tiny_runs import (
+    MLP,
+    arguments_of,
+    changed,
+    complete,
+    make_run,
+    perform_run,
+    random_dataset,
+    values,
+)
 
 from feature_alignment.run import perform
 from feature_alignment.run.context import Run
@@ -272,3 +283,60 @@ def test_runs_of_one_name_for_draws_share_them(tmp_path):
     assert shared[0] == shared[1]
     different = [alone, other, shared[0], draw(name="a", seed=1), draw(purpose="order", name="a")]
     assert len(set(map(tuple, different))) == 5
+
+
+WHOLE_RUN = """
+import sys
+from feature_alignment.run import perform
+perform.main(sys.argv[1:])
+heavy = ("torch._dynamo", "torch._inductor", "sympy", "torchvision", "sklearn", "matplotlib")
+print([name for name in (*heavy, "scipy") if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("architecture", ["fully_connected", "vgg11"])
+def test_a_whole_run_imports_neither_a_compiler_nor_what_it_has_no_use_for(
+    tmp_path, architecture, optimizer
+):
+    images = random_dataset(tmp_path, "colour", (3, 32, 32), n_train=12, n_test=6, classes=3)
+    vgg = {"architecture": architecture, "width": 2, "initialisation": "he_normal"}
+    settings = {
+        "dataset": {"name": "colour", "n_train": 12, "n_test": 6, "label_noise": 0.0},
+        "input_offset": 0.0,
+        "model": MLP if architecture == "fully_connected" else vgg,
+        "loss": "cross_entropy",
+        "optimizer": optimizer,
+        "learning_rate": 0.01,
+        "momentum": 0.9,
+        "weight_decay": 0.01,
+        "batch_size": 6,
+        "epochs": 2,
+        "augmentation": False,
+        "stop": {"losses": [1e-9], "epochs": 2},
+        "measure": {"kernel_examples": 4, "fit_examples": 6, "ratio": None},
+    }
+    run = make_run("hierarchy", settings, tmp_path, images, paper="lou2022")
+    program = [sys.executable, "-c", WHOLE_RUN, *arguments_of(run)]
+    done = subprocess.run(program, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+ALLOCATION = """
+import resource, torch
+from feature_alignment.run.allocation import keep_freed_memory
+kept = keep_freed_memory()
+for step in range(20):
+    if step == 10:  # by when the heap has room for all
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(2**24)
+print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def test_freed_memory_is_taken_again_without_the_operating_system():
+    done = subprocess.run([sys.executable, "-c", ALLOCATION], capture_output=True, text=True)
+    kept, faults = done.stdout.split()
+    pages = 10 * 2**26 // resource.getpagesize()  # in ten tensors of 64 MiB
+    assert kept == str(platform.libc_ver()[0] == "glibc"), done.stderr
+    assert kept == "False" or int(faults) < pages / 100

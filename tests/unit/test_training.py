@@ -205,6 +205,22 @@ def test_a_resumed_run_in_another_memory_layout_equals_an_uninterrupted_one(
     assert_resumes(tmp_path, 5, trained)
 
 
+@pytest.mark.parametrize("name, torchs", [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam)])
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_optimizer_takes_the_steps_of_torch_s_own_to_the_last_bit(examples, name, torchs, whole):
+    def ours(parameters):
+        options = {"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 1e-3, "fused": whole}
+        return make_optimizer(name, parameters, **options)
+
+    def theirs(parameters):
+        memory = {"momentum": 0.9} if name == "sgd" else {"betas": (0.9, 0.999)}
+        return torchs(parameters, lr=0.1, weight_decay=1e-3, fused=whole or None, **memory)
+
+    trained, expected = (flat(run(examples, optimizer=one)[0]) for one in (ours, theirs))
+    assert torch.equal(trained, expected)
+    assert not torch.equal(trained, flat(network()))
+
+
 def test_what_comes_before_a_step_sees_every_batch_and_changes_the_inputs_alone(examples):
     kept = examples.inputs.clone()
     seen, learned, steps = [], [], []

@@ -127,16 +127,20 @@ def completed(run: Run) -> tuple[nn.Module, bytes]:
 
 def perform_run(run: Run) -> bytes:
     """Perform the run by the command line and return its table as written."""
+    perform.main(arguments_of(run))
+    assert not list(run.checkpoint.parent.glob("*"))
+    return run.out.read_bytes()
+
+
+def arguments_of(run: Run) -> list[str]:
+    """Return the arguments that perform the run by the command line, whose spec is written."""
     spec = run.out.parent.parent / "spec.json"
     write_json(spec, run.spec)
     arrays = [dataset.arrays for dataset in run.datasets.values()]
     arguments = [f"--spec={spec}", f"--seed={run.seed}", f"--out={run.out}"]
     arguments += [f"--checkpoint={run.checkpoint}", "--checkpoint-interval=0"]
     arguments += ["--data", *map(str, arrays)]
-    arguments += ["--manifest", *(str(path.with_suffix(".json")) for path in arrays)]
-    perform.main(arguments)
-    assert not list(run.checkpoint.parent.glob("*"))
-    return run.out.read_bytes()
+    return [*arguments, "--manifest", *(str(path.with_suffix(".json")) for path in arrays)]
 
 
 def killed_and_resumed(run: Run, loss: str, step: int) -> bytes:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from feature_alignment.models.initialisation import initialise
+from feature_alignment.models.undrawn import undrawn
 
 STAGES = 4
 HIDDEN = 128
@@ -46,19 +47,18 @@ def cnn(
         raise ValueError(f"expected images of at least {2**STAGES} pixels a side, got {size}")
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     widths = [channels, *(width * 2**stage for stage in range(STAGES))]
-    with torch.device("meta"):  # PyTorch would draw weights, only to lose them
-        for stage, (fan_in, fan_out) in enumerate(pairwise(widths), start=1):
-            layers[f"conv{stage}"] = nn.Conv2d(fan_in, fan_out, 3, padding=1)
-            layers[f"activation{stage}"] = nn.ReLU()
-            layers[f"pool{stage}"] = nn.AvgPool2d(2)
-            size //= 2
-        layers["flatten"] = nn.Flatten()
-        sizes = [widths[-1] * size**2, HIDDEN, HIDDEN, outputs]
-        for depth, (fan_in, fan_out) in enumerate(pairwise(sizes), start=STAGES + 1):
-            layers[f"linear{depth}"] = nn.Linear(fan_in, fan_out)
-            if depth < STAGES + len(sizes) - 1:
-                layers[f"activation{depth}"] = nn.ReLU()
-    network = nn.Sequential(layers).to_empty(device="cpu")
+    for stage, (fan_in, fan_out) in enumerate(pairwise(widths), start=1):
+        layers[f"conv{stage}"] = undrawn(nn.Conv2d, fan_in, fan_out, 3, padding=1)
+        layers[f"activation{stage}"] = nn.ReLU()
+        layers[f"pool{stage}"] = nn.AvgPool2d(2)
+        size //= 2
+    layers["flatten"] = nn.Flatten()
+    sizes = [widths[-1] * size**2, HIDDEN, HIDDEN, outputs]
+    for depth, (fan_in, fan_out) in enumerate(pairwise(sizes), start=STAGES + 1):
+        layers[f"linear{depth}"] = undrawn(nn.Linear, fan_in, fan_out)
+        if depth < STAGES + len(sizes) - 1:
+            layers[f"activation{depth}"] = nn.ReLU()
+    network = nn.Sequential(layers)
     initialise(network, initialisation, generator)
     return network
 

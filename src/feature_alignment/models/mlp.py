@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from feature_alignment.models.initialisation import initialise
+from feature_alignment.models.undrawn import undrawn
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "identity": nn.Identity}
 
@@ -51,9 +52,7 @@ def mlp(
     sizes = [inputs, *[width] * hidden_layers, outputs]
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     for depth, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1):
-        # On `meta` first: PyTorch would draw weights from the global generator, only to lose them.
-        linear = nn.Linear(fan_in, fan_out, bias=bias, device="meta").to_empty(device="cpu")
-        layers[f"linear{depth}"] = linear
+        layers[f"linear{depth}"] = undrawn(nn.Linear, fan_in, fan_out, bias=bias)
         if depth <= hidden_layers:
             layers[f"activation{depth}"] = ACTIVATIONS[activation]()
     network = nn.Sequential(layers)

@@ -6,6 +6,8 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
+from feature_alignment.models.undrawn import undrawn
+
 
 class Square(nn.Module):
     """Squares every unit."""
@@ -34,9 +36,8 @@ def quadratic_network(inputs: int, readout: Tensor, generator: torch.Generator) 
     if readout.ndim != 1:
         raise ValueError(f"expected a readout of shape (width,), got {tuple(readout.shape)}")
     width, dtype = len(readout), readout.dtype
-    # `skip_init` draws nothing from the global generator, as nn.Linear would.
-    hidden = nn.utils.skip_init(nn.Linear, inputs, width, bias=False, dtype=dtype)
-    last = nn.utils.skip_init(nn.Linear, width, 1, bias=False, dtype=dtype)
+    hidden = undrawn(nn.Linear, inputs, width, bias=False, dtype=dtype)
+    last = undrawn(nn.Linear, width, 1, bias=False, dtype=dtype)
     with torch.no_grad():
         hidden.weight.normal_(0, 1 / math.sqrt(inputs), generator=generator)
         last.weight.copy_(readout[None])

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from feature_alignment.models.initialisation import initialise
+from feature_alignment.models.undrawn import undrawn
 
 BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
 """Residual blocks in each of the four stages; those of ``resnet50`` are bottlenecks."""
@@ -113,8 +114,7 @@ def resnet(
         network.add_module(f"stage{stage + 1}", blocks)
     network.add_module("pool", nn.AdaptiveAvgPool2d(1))
     network.add_module("flatten", nn.Flatten())
-    head = nn.Linear(channels, outputs, device="meta").to_empty(device="cpu")
-    network.add_module("linear1", head)
+    network.add_module("linear1", undrawn(nn.Linear, channels, outputs))
     initialise(network, initialisation, generator)
     return network
 
@@ -125,8 +125,5 @@ def build(shape: Sequence[int], *, architecture: str, **options: object) -> nn.S
 
 
 def _convolution(incoming: int, outgoing: int, kernel: int, stride: int) -> nn.Conv2d:
-    # On `meta` first: PyTorch would draw weights from the global generator, only to lose them.
-    convolution = nn.Conv2d(
-        incoming, outgoing, kernel, stride, padding=kernel // 2, bias=False, device="meta"
-    )
-    return convolution.to_empty(device="cpu")
+    options = {"stride": stride, "padding": kernel // 2, "bias": False}
+    return undrawn(nn.Conv2d, incoming, outgoing, kernel, **options)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from feature_alignment.models.initialisation import initialise
+from feature_alignment.models.undrawn import undrawn
 
 STAGES = {
     "vgg11": (1, 1, 2, 2, 2),
@@ -82,10 +83,7 @@ def vgg(
         for _ in range(count):
             depth += 1
             wider = growth * width
-            # On `meta` first: PyTorch would draw weights from the global generator.
-            layers[f"conv{depth}"] = nn.Conv2d(
-                channels, wider, 3, padding=1, device="meta"
-            ).to_empty(device="cpu")
+            layers[f"conv{depth}"] = undrawn(nn.Conv2d, channels, wider, 3, padding=1)
             if batch_norm:
                 layers[f"norm{depth}"] = nn.BatchNorm2d(wider)
             layers[f"activation{depth}"] = nn.ReLU()
@@ -94,13 +92,12 @@ def vgg(
     layers["flatten"] = nn.Flatten()
     for place in range(1, hidden_layers + 1):
         hidden = 64 * width
-        layers[f"linear{place}"] = nn.Linear(channels, hidden, device="meta").to_empty(device="cpu")
+        layers[f"linear{place}"] = undrawn(nn.Linear, channels, hidden)
         layers[f"activation{depth + place}"] = nn.ReLU()
         if dropout:
             layers[f"dropout{place}"] = nn.Dropout(dropout)
         channels = hidden
-    head = nn.Linear(channels, outputs, device="meta").to_empty(device="cpu")
-    layers[f"linear{hidden_layers + 1}"] = head
+    layers[f"linear{hidden_layers + 1}"] = undrawn(nn.Linear, channels, outputs)
     network = nn.Sequential(layers)
     initialise(network, initialisation, generator)
     return network

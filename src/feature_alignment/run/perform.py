@@ -11,6 +11,7 @@ import torch
 
 from feature_alignment import command
 from feature_alignment.integrity import read_sealed
+from feature_alignment.run.allocation import keep_freed_memory
 from feature_alignment.run.context import Dataset, Run
 from feature_alignment.run.together import perform_together
 
@@ -79,6 +80,7 @@ def parse(argv: Sequence[str] | None) -> list[Run]:
     ]
     spec = read_sealed(arguments.spec)
     module = experiment_module(spec)
+    keep_freed_memory()
     torch.set_num_threads(arguments.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only so
     torch.set_deterministic_debug_mode("error")

@@ -24,8 +24,8 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
+from feature_alignment.models.undrawn import undrawn
 from feature_alignment.tangents.chain import chain_of, has_hooks, verify_walk, walk
 from feature_alignment.tangents.dense import dense_tangent, where_active
 from feature_alignment.tangents.features import TangentFeatures
@@ -112,7 +112,7 @@ class TangentModel(nn.Module):
                     f"{tuple(basis.shape)} for {first}"
                 )
             shape = {"in_features": basis.shape[1], "out_features": first.out_features}
-            narrow = skip_init(nn.Linear, **shape, bias=first.bias is not None)
+            narrow = undrawn(nn.Linear, **shape, bias=first.bias is not None)
             self.displacements[name] = self.kinds[nn.Linear](narrow.to(first.weight))
         kinds = [type(module) for _, module in self._moving()]
         self.dense = kinds == [nn.Linear, *[nn.ReLU, nn.Linear] * (len(kinds) // 2)]

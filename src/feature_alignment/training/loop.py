@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -97,6 +97,11 @@ class _Progress:
     stopping: dict | None = None
     measurements: list[Measurement] = field(default_factory=list)
 
+    def for_json(self) -> dict:
+        """Return all of it, ready for JSON."""
+        # Not dataclasses.asdict, which copies each of thousands of measurements, field by field.
+        return {**vars(self), "measurements": [vars(entry) for entry in self.measurements]}
+
     @classmethod
     def from_json(cls, saved: dict) -> "_Progress":
         measurements = [Measurement(**entry) for entry in saved.pop("measurements")]
@@ -140,7 +145,12 @@ class _Session:
             progress.stopping = self.recipe.stop.state()
         observed = [observer.state() for observer in self.observers]
         checkpoint.save(
-            to.path, self.model, self.recipe.optimizer, to.fingerprint, asdict(progress), observed
+            to.path,
+            self.model,
+            self.recipe.optimizer,
+            to.fingerprint,
+            progress.for_json(),
+            observed,
         )
         self.saved_at = time.monotonic()
 

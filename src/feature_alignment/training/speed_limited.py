@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from feature_alignment.training.optimizers import Optimizer
+
 SMALLEST_NORM = 1e-12
 """Added to the norm of a gradient, so that a zero gradient moves nothing."""
 
 
-class SpeedLimited(torch.optim.Optimizer):
+class SpeedLimited(Optimizer):
     """Gradient descent with the length of every parameter's step set.
 
         W_l ← W_l − η s_l g_l / (‖g_l‖_F + 1e-12),

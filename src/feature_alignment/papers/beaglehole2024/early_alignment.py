@@ -19,6 +19,7 @@ from feature_alignment.models.quadratic import quadratic_network
 from feature_alignment.run.context import Run
 from feature_alignment.training.checkpoint import Checkpointing
 from feature_alignment.training.losses import mse
+from feature_alignment.training.optimizers import SGD
 from feature_alignment.training.readings import Measurement, Reading, taken
 
 DTYPE = "float64"
@@ -223,7 +224,7 @@ def correlations_after_step(
     """
     weight = network.linear1.weight
     initial = weight.detach().clone()
-    optimizer = torch.optim.SGD([weight], lr=step)
+    optimizer = SGD([weight], lr=step)
     optimizer.zero_grad()
     mse(network(inputs), labels).backward()
     optimizer.step()

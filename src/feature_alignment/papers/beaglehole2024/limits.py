@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import nn
 
+from feature_alignment.training.optimizers import SGD, Optimizer
 from feature_alignment.training.speed_limited import SpeedLimited
 
 
-def make_method(network: nn.Module, method: Mapping) -> torch.optim.Optimizer:
+def make_method(network: nn.Module, method: Mapping) -> Optimizer:
     """Return the optimiser that a method of the settings describes.
 
     Args:
@@ -21,7 +21,7 @@ def make_method(network: nn.Module, method: Mapping) -> torch.optim.Optimizer:
     """
     rate, speeds = method["learning_rate"], method["speeds"]
     if speeds is None:
-        return torch.optim.SGD(network.parameters(), lr=rate)
+        return SGD(network.parameters(), lr=rate)
     return SpeedLimited(network.parameters(), speeds, rate)
 
 
