@@ -130,16 +130,22 @@ def read_arrays(path: Path | str, axes: Mapping[str, Sequence[str]]) -> dict[str
 
 
 def save(figure: Figure, pdf: Path, png: Path) -> None:
-    """Save a figure as PDF and PNG, without a date, so that the same figure is the same bytes."""
+    """Save a figure as PDF and PNG, without a date, so that the same figure is the same bytes.
+
+    It is laid out and cropped once for both; by itself matplotlib would do so twice for each.
+    """
     kinds = ((pdf, "pdf", "pdf", "CreationDate"), (png, "png", "agg", "Software"))
-    for path, kind, backend, undated in kinds:
-        drawn = io.BytesIO()  # a full disk would end the PDF writer with an error about zlib
-        with style.own_style():
+    with style.own_style():
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        cropped = figure.get_tightbbox().padded(plt.rcParams["savefig.pad_inches"])
+        for path, kind, backend, undated in kinds:
+            drawn = io.BytesIO()  # a full disk would end the PDF writer with an error about zlib
             figure.savefig(
-                drawn, format=kind, backend=backend, metadata={undated: None}, bbox_inches="tight"
+                drawn, format=kind, backend=backend, metadata={undated: None}, bbox_inches=cropped
             )
-        with replacing(path) as temporary:
-            temporary.write_bytes(drawn.getbuffer())
+            with replacing(path) as temporary:
+                temporary.write_bytes(drawn.getbuffer())
 
 
 if __name__ == "__main__":
