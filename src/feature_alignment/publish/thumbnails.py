@@ -45,7 +45,7 @@ def nearest(pixels: NDArray, palette: NDArray) -> NDArray[np.uint8]:
     The search of the image library is coarse, and makes white ground grey.
     """
     lengths = (palette**2).sum(axis=1)
-    parts = np.array_split(pixels, 1 + len(pixels) // 65536)
+    parts = np.array_split(pixels, 1 + len(pixels) // 4096)
     found = [np.argmin(lengths - 2 * part @ palette.T, axis=1) for part in parts]
     return np.concatenate(found).astype(np.uint8)
 
