@@ -41,6 +41,7 @@ def test_a_copy_has_the_width_and_256_colours(figure):
     copy = thumbnail(figure, 300)
     assert copy.size == (300, 200)
     assert len(copy.getcolors()) <= 256
+    assert copy.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
 
 
 def test_the_same_figure_gives_the_same_copy(figure):

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 COLOURS = 256
 KEPT = 64
 """Colours that are taken from the figure as they are, so that those of its legend stay apart."""
+WHITE = (255, 255, 255)
 LEAST_SATURATION = 40
 """How far the channels of a colour are apart, of 255, else it is a shade of grey."""
 
@@ -27,11 +30,24 @@ def thumbnail(figure: Path, width: int) -> Image.Image:
         raise ValueError(f"{figure} is not an image: {error}") from error
     height = round(flat.height * width / flat.width)
     small = flat.resize((width, height), Image.Resampling.LANCZOS)
-    chosen = [channel for colour in frequent_colours(flat) for channel in colour]
-    others = small.quantize(COLOURS - KEPT, dither=Image.Dither.NONE).getpalette() or []
-    palette = Image.new("P", (1, 1))
-    palette.putpalette((chosen + others)[: 3 * COLOURS])
-    return small.quantize(palette=palette, dither=Image.Dither.NONE)
+    chosen = [channel for colour in [WHITE, *frequent_colours(flat)] for channel in colour]
+    others = small.quantize(COLOURS - KEPT - 1, dither=Image.Dither.NONE).getpalette() or []
+    palette = np.reshape((chosen + others)[: 3 * COLOURS], (-1, 3))
+    pixels = np.asarray(small, dtype=float).reshape(-1, 3)
+    copy = Image.fromarray(nearest(pixels, palette).reshape(height, width))
+    copy.putpalette(palette.ravel().tolist())
+    return copy
+
+
+def nearest(pixels: NDArray, palette: NDArray) -> NDArray[np.uint8]:
+    """Return the place in a palette of the colour next to each pixel; both have rows of RGB.
+
+    The search of the image library is coarse, and makes white ground grey.
+    """
+    lengths = (palette**2).sum(axis=1)
+    parts = np.array_split(pixels, 1 + len(pixels) // 4096)
+    found = [np.argmin(lengths - 2 * part @ palette.T, axis=1) for part in parts]
+    return np.concatenate(found).astype(np.uint8)
 
 
 def frequent_colours(flat: Image.Image) -> list[tuple[int, int, int]]:
