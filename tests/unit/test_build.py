@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from test_provenance import forget
 from tiny_runs import MLP, make_run, random_dataset
 from torch import nn
 
@@ -138,12 +139,6 @@ def own(tmp_path, monkeypatch):
     yield path
     sys.modules.pop("own_networks", None)
     forget()
-
-
-def forget():
-    """Let files be read again, as in a new process."""
-    for cached in (provenance._path_of, provenance._imports, provenance._executable_source):
-        cached.cache_clear()
 
 
 @pytest.mark.usefixtures("own")
