@@ -22,6 +22,16 @@ from feature_alignment.tangents.verify import (
 
 _TURNS = Turns()
 
+WRITTEN_BYTES = 2**20
+"""From here on gradients are written out; smaller ones are kept, which takes fewer operations."""
+PART_BYTES = 2**28
+"""How large the gradients of one part of the examples with respect to layer outputs may become."""
+FIRST = 16
+"""Examples in the first part, from which the size of the others follows."""
+
+_Layers = Mapping[str, tuple[nn.Module, tuple[str, ...]]]
+"""Modules and those of their parameters that count, by name."""
+
 
 @dataclass
 class _Call:
@@ -32,7 +42,7 @@ class _Call:
 
 
 def layer_passes(
-    model: nn.Module, inputs: Tensor, *, trainable_only: bool = False
+    model: nn.Module, inputs: Tensor, *, trainable_only: bool = False, write: bool = False
 ) -> tuple[list[LayerPass], Tensor]:
     """Run ``model`` once forward and once backward per output, for all layers together.
 
@@ -59,6 +69,10 @@ def layer_passes(
         trainable_only: Which parameters count. ``False``: all of them, whether or not they
             require gradients. ``True``: those with ``requires_grad`` alone; frozen ones are
             constants, their layers are left out and may be of any kind.
+        write: Whether the gradients of a layer may be written out as those with respect to its
+            parameters, where that takes no more memory and the kernel needs them. Large inputs are
+            then passed in parts, so that what is held of layers with many units and few parameters
+            does not grow with n.
 
     Returns:
         The layers with parameters that count, in the order in which they are called, and f,
@@ -82,22 +96,101 @@ def layer_passes(
             model,
             inputs,
             account,
-            lambda: _account(*_captured(model, inputs, torch.float64, layers)),
+            lambda: _account(*capture(model, inputs, torch.float64, layers)),
         )
 
+    capture = _written if write else _captured
     with undisturbed(model):
-        passes, outputs = _captured(model, inputs, dtype, layers)
+        passes, outputs = capture(model, inputs, dtype, layers)
         counts = tuple((name, own) for name, (_, own) in layers.items())
-        _TURNS.take(model, inputs, counts, check=check)
+        _TURNS.take(model, inputs, counts, write, check=check)
     return passes, outputs
+
+
+def _written(
+    model: nn.Module, inputs: Tensor, dtype: torch.dtype, layers: _Layers
+) -> tuple[list[LayerPass], Tensor]:
+    """Capture part after part, and write gradients out where that is worth it."""
+    spaces: dict[str, Tensor] = {}
+    whole: dict[str, _Whole] = {}
+    outputs: list[Tensor] = []
+    low = 0
+    while low < len(inputs):
+        size = _part_size(inputs, spaces)
+        again = spaces if size < len(inputs) else None
+        passes, found = _captured(model, inputs[low : low + size], dtype, layers, again)
+        outputs.append(found)
+        for layer in passes:
+            whole.setdefault(layer.name, _Whole(layer, len(inputs))).add(layer, low)
+        low += size
+        del passes
+    return [layer.passed() for layer in whole.values()], torch.cat(outputs)
+
+
+def _part_size(inputs: Tensor, spaces: dict[str, Tensor]) -> int:
+    """Return how many examples to pass at once: few at first, then as many as memory is meant for.
+
+    Small networks on small inputs take all at once.
+    """
+    if inputs.numel() * inputs.element_size() < WRITTEN_BYTES:
+        return len(inputs)
+    if not spaces:
+        return FIRST
+    each = sum(space[0].numel() * space.element_size() for space in spaces.values())
+    return max(1, PART_BYTES // each)
+
+
+class _Whole:
+    """One layer's part, put together from parts of the examples."""
+
+    def __init__(self, first: LayerPass, examples: int):
+        self._first, self._examples = first, examples
+        self._write = (
+            first.gradients is not None
+            and examples * first.gradients[:, 0].numel() * first.gradients.element_size()
+            >= WRITTEN_BYTES
+            and first.rule.worth_writing(first, examples)
+        )
+        self._inputs: list[Tensor] = []
+        self._gradients: Tensor | None = None
+
+    def add(self, layer: LayerPass, low: int) -> None:
+        """Add what a layer saw and passed back of the examples from ``low`` on."""
+        gradients = layer.gradients
+        if not self._write and layer.inputs is not None:
+            self._inputs.append(layer.inputs)
+        if gradients is None:
+            return
+        values = layer.rule.write(layer) if self._write else gradients
+        check_finite(values, f"the gradients at layer {layer.name!r}")
+        if values.shape[1] == self._examples:
+            self._gradients = values
+            return
+        if self._gradients is None:
+            shape = (len(values), self._examples, *values.shape[2:])
+            self._gradients = values.new_zeros(shape)
+        self._gradients[:, low : low + values.shape[1]] = values
+
+    def passed(self) -> LayerPass:
+        """Return the layer's part for all examples."""
+        first = self._first
+        if self._write:
+            return replace(first, inputs=None, gradients=None, written=self._gradients)
+        inputs = torch.cat(self._inputs) if self._inputs else None
+        return replace(first, inputs=inputs, gradients=self._gradients)
 
 
 def _captured(
     model: nn.Module,
     inputs: Tensor,
     dtype: torch.dtype,
-    layers: Mapping[str, tuple[nn.Module, tuple[str, ...]]],
+    layers: _Layers,
+    spaces: dict[str, Tensor] | None = None,
 ) -> tuple[list[LayerPass], Tensor]:
+    """Capture one forward and C backward passes.
+
+    With ``spaces``, by layer, gradients are kept there and overwritten by the next call.
+    """
     calls: dict[str, _Call] = {}
 
     def record(name: str, given: Sequence[Tensor], output: Tensor) -> Tensor:
@@ -143,7 +236,7 @@ def _captured(
                 hook.remove()
         check_outputs(outputs, len(inputs), dtype)
         _check_calls(calls)
-        gradients = _gradients(outputs, calls)
+        gradients = _gradients(outputs, calls, spaces)
         _check_uses(outputs, {name: parameters[name] for name in wanted}, gradients)
     called = [
         LayerPass(name, layers[name][0], call.inputs, gradients.get(name), layers[name][1])
@@ -156,7 +249,7 @@ def _captured(
     ]
     for layer in called:
         check_finite(layer.inputs, f"what layer {layer.name!r} saw: values")
-        if layer.gradients is not None:
+        if layer.gradients is not None and spaces is None:
             check_finite(layer.gradients, f"the gradients at layer {layer.name!r}")
     return called + idle, outputs.detach()
 
@@ -168,8 +261,10 @@ def _account(passes: Sequence[LayerPass], outputs: Tensor) -> Account:
         found: dict[str, Tensor] = {}
         for layer in passes:
             own = {name: getattr(layer.module, name).numel() for name in layer.counted}
-            if layer.gradients is None:
+            if not layer.reached:
                 row = outputs.new_zeros(sum(own.values()))
+            elif layer.written is not None:
+                row = torch.einsum("kc,ckp->p", weights, layer.written[:, places])
             else:
                 chosen = layer.gradients[:, places]  # (C, k, …)
                 gradient = torch.einsum("kc,ck...->k...", weights, chosen)[None]
@@ -277,7 +372,9 @@ def _uses(outputs: Tensor) -> Counter:
     return uses
 
 
-def _gradients(outputs: Tensor, calls: dict[str, _Call]) -> dict[str, Tensor]:
+def _gradients(
+    outputs: Tensor, calls: dict[str, _Call], spaces: dict[str, Tensor] | None
+) -> dict[str, Tensor]:
     count = outputs.shape[1]
     gradients: dict[str, Tensor] = {}
     reached = {name: call for name, call in calls.items() if call.edge is not None}
@@ -294,6 +391,18 @@ def _gradients(outputs: Tensor, calls: dict[str, _Call]) -> dict[str, Tensor]:
             if gradient is None:
                 continue
             if name not in gradients:
-                gradients[name] = outputs.new_zeros((count, *call.shape))
+                gradients[name] = _space(outputs, call.shape, name, spaces)
             gradients[name][c] = gradient
     return gradients
+
+
+def _space(
+    outputs: Tensor, shape: torch.Size, name: str, spaces: dict[str, Tensor] | None
+) -> Tensor:
+    """Return zeros (C, n, …), in a space that is used again; its axes are then (n, C, …)."""
+    n, count = outputs.shape
+    if spaces is None:
+        return outputs.new_zeros((count, *shape))
+    if name not in spaces or len(spaces[name]) < n:
+        spaces[name] = outputs.new_empty((n, count, *shape[1:]))
+    return spaces[name][:n].zero_().transpose(0, 1)

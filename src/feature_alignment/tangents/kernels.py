@@ -72,7 +72,7 @@ def iterate_layer_kernels(
     budget_mib: int = BUDGET_MIB,
 ) -> Iterator[tuple[str, Tensor]]:
     """Yield what :func:`layer_kernels` returns one layer at a time, to be used and dropped."""
-    passes, outputs = layer_passes(model, inputs, trainable_only=trainable_only)
+    passes, outputs = layer_passes(model, inputs, trainable_only=trainable_only, write=True)
     while passes:
         layer = passes.pop(0)
         with full_precision(outputs.device):
@@ -136,7 +136,7 @@ def summarise_kernels(
     Raises:
         ValueError: If the targets are not (n, C) and finite, or as in :func:`layer_kernels`.
     """
-    passes, outputs = layer_passes(model, inputs, trainable_only=trainable_only)
+    passes, outputs = layer_passes(model, inputs, trainable_only=trainable_only, write=True)
     if targets.shape != outputs.shape:
         raise ValueError(
             f"expected targets of shape {tuple(outputs.shape)}, got {tuple(targets.shape)}"
@@ -192,14 +192,14 @@ def _expect_room(outputs: Tensor) -> None:
 
 
 def _layer_kernel(layer: LayerPass, outputs: Tensor, budget: int) -> Tensor:
-    if layer.gradients is None:
+    if not layer.reached:
         return _zero_kernel(outputs)
     _expect_room(outputs)
     return layer.rule.kernel(layer, budget)
 
 
 def _upper_rows(layer: LayerPass, budget: int) -> Iterator[Tensor]:
-    if layer.gradients is not None:
+    if layer.reached:
         yield from layer.rule.upper_rows(layer, budget)
 
 
@@ -223,7 +223,7 @@ def layer_traces(
 
     Arguments and errors as in :func:`layer_kernels`.
     """
-    passes, outputs = layer_passes(model, inputs, trainable_only=trainable_only)
+    passes, outputs = layer_passes(model, inputs, trainable_only=trainable_only, write=True)
     with full_precision(outputs.device):
         traces = {layer.name: sum(map(_square_sum, _squares(layer))) for layer in passes}
     for layer in passes:
@@ -240,7 +240,7 @@ def _check_sum(square: float, layer: LayerPass) -> None:
 
 
 def _squares(layer: LayerPass) -> Iterator[Tensor]:
-    if layer.gradients is not None:
+    if layer.reached:
         yield from layer.rule.squares(layer)
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from feature_alignment.tangents.gram import patch_gram, row_gram
+from feature_alignment.tangents.gram import patch_gram, row_gram, upper_rows, writing_pays
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,9 @@ class LayerPass:
     ``inputs`` (n, …) is what the layer saw; ``gradients`` (C, n, …) holds ∂f_c(x_i)/∂(the layer's
     output for x_i), or is ``None`` where no output depends on the layer. ``counted`` names which of
     the layer's own ``weight`` and ``bias`` its tangent features are with respect to, in this order.
+
+    ``written`` (C, n, P), ∂f_c(x_i)/∂(the layer's counted parameters), may stand in place of
+    ``inputs`` and ``gradients``.
     """
 
     name: str
@@ -34,11 +37,17 @@ class LayerPass:
     inputs: Tensor | None
     gradients: Tensor | None
     counted: tuple[str, ...]
+    written: Tensor | None = None
 
     @property
-    def rule(self) -> "Patches | Rows":
-        """The rule for layers of this type."""
-        return RULES[type(self.module)]
+    def rule(self) -> "Patches | Rows | Written":
+        """The rule for layers of this type, or for gradients written out."""
+        return RULES[type(self.module)] if self.written is None else WRITTEN
+
+    @property
+    def reached(self) -> bool:
+        """Whether an output depends on the layer."""
+        return self.gradients is not None or self.written is not None
 
     @property
     def channel_groups(self) -> int:
@@ -63,6 +72,28 @@ class Patches:
     units: int
     apply: Callable[[nn.Module, Tensor, Tensor, Tensor | None], Tensor]
     add: Callable[[Tensor, nn.Module, Tensor], Tensor]
+
+    def worth_writing(self, layer: LayerPass, examples: int) -> bool:
+        """Return whether the kernel of so many examples is best taken from :meth:`write`."""
+        classes, _, *units = layer.gradients.shape
+        total = sum(getattr(layer.module, name).numel() for name in layer.counted)
+        if "weight" not in layer.counted or total > MOST * prod(units):
+            return "weight" not in layer.counted
+        columns = prod(layer.module.weight.shape[1:])
+        channels = total // columns // layer.channel_groups
+        return writing_pays(examples, classes, channels, columns, prod(units) // len(layer.module.weight))
+
+    def write(self, layer: LayerPass) -> Tensor:
+        """Return ∂f_c(x_i)/∂(flattened weight, bias), (C, n, P)."""
+        classes, n = layer.gradients.shape[:2]
+        parts, biases = [], []
+        for patches, gradients in self.patches(layer.module, layer.inputs, layer.gradients):
+            rows = gradients.transpose(0, 1).flatten(1, 2)  # (n, C · O, S)
+            if "weight" in layer.counted:
+                parts.append((rows @ patches.transpose(1, 2)).view(n, classes, -1))
+            if "bias" in layer.counted:
+                biases.append(rows.sum(dim=2).view(n, classes, -1))
+        return torch.cat([*parts, *biases], dim=2).transpose(0, 1)
 
     def kernel(self, layer: LayerPass, budget: int) -> Tensor:
         """Return the layer's tangent kernel, (C, n, C, n); ``budget`` in bytes."""
@@ -143,6 +174,16 @@ class Rows:
 
     rows: Callable[[nn.Module, Tensor, Tensor], Tensor]
 
+    def worth_writing(self, layer: LayerPass, examples: int) -> bool:
+        """Return whether :meth:`write` takes less memory than what it is made of."""
+        del examples
+        total = sum(getattr(layer.module, name).numel() for name in layer.counted)
+        return total <= MOST * layer.gradients[0, 0].numel()
+
+    def write(self, layer: LayerPass) -> Tensor:
+        """Return ∂f_c(x_i)/∂(the layer's parameters), (C, n, P)."""
+        return self._rows(layer)
+
     def kernel(self, layer: LayerPass, budget: int) -> Tensor:
         """Return the layer's tangent kernel, (C, n, C, n)."""
         del budget
@@ -169,6 +210,34 @@ class Rows:
         parts = rows.split([own[name].numel() for name in names], dim=2)
         chosen = [part for name, part in zip(names, parts, strict=True) if name in layer.counted]
         return torch.cat(chosen, dim=2)
+
+
+@dataclass(frozen=True)
+class Written:
+    """The rule of a layer of any type whose per-example gradients are written out already."""
+
+    def kernel(self, layer: LayerPass, budget: int) -> Tensor:
+        """Return the layer's tangent kernel, (C, n, C, n)."""
+        del budget
+        return row_gram(layer.written)
+
+    def upper_rows(self, layer: LayerPass, budget: int) -> Iterator[Tensor]:
+        """Yield K[c,:,c:,:], the kernel's rows of one output after the other, (n, C − c, n)."""
+        del budget
+        return upper_rows(layer.written)
+
+    def squares(self, layer: LayerPass) -> Iterator[Tensor]:
+        """Yield tensors whose squares sum to the kernel's trace."""
+        yield layer.written
+
+    def per_example(self, layer: LayerPass) -> Iterator[Tensor]:
+        """Yield ∂f_c(x_i)/∂(the layer's parameters), (n, P), for one output c after the other."""
+        yield from layer.written
+
+
+WRITTEN = Written()
+MOST = 1.5
+"""Gradients are not written out into more than so many values for each value they are made of."""
 
 
 def _upper(kernel: Tensor) -> Iterator[Tensor]:
@@ -237,7 +306,9 @@ def _batch_norm_rows(
     statistics = layer.running_mean.to(inputs), layer.running_var.to(inputs)
     normalised = F.batch_norm(inputs, *statistics, eps=layer.eps)
     shape = (*gradients.shape[:3], -1)
-    weights = (gradients * normalised).reshape(shape).sum(dim=3)
+    weights = gradients.new_empty(gradients.shape[:3])
+    for part, into in zip(gradients, weights, strict=True):  # one output: products stay in cache
+        into.copy_((part * normalised).reshape(shape[1:]).sum(dim=2))
     return _scale_and_shift(layer, weights, gradients.reshape(shape).sum(dim=3))
 
 
