@@ -168,7 +168,7 @@ class _Whole:
             return
         if self._gradients is None:
             shape = (len(values), self._examples, *values.shape[2:])
-            self._gradients = values.new_zeros(shape)
+            self._gradients = values.new_zeros(shape)  # what a part does not reach stays zero
         self._gradients[:, low : low + values.shape[1]] = values
 
     def passed(self) -> LayerPass:
@@ -388,21 +388,21 @@ def _gradients(
             allow_unused=True,
         )
         for (name, call), gradient in zip(reached.items(), found, strict=True):
-            if gradient is None:
-                continue
-            if name not in gradients:
+            if gradient is not None and name not in gradients:
                 gradients[name] = _space(outputs, call.shape, name, spaces)
-            gradients[name][c] = gradient
+                gradients[name][:c] = 0
+            if name in gradients:
+                gradients[name][c] = 0 if gradient is None else gradient
     return gradients
 
 
 def _space(
     outputs: Tensor, shape: torch.Size, name: str, spaces: dict[str, Tensor] | None
 ) -> Tensor:
-    """Return zeros (C, n, …), in a space that is used again; its axes are then (n, C, …)."""
+    """Return space for (C, n, …): space that is used again has the axes (n, C, …) underneath."""
     n, count = outputs.shape
     if spaces is None:
-        return outputs.new_zeros((count, *shape))
+        return outputs.new_empty((count, *shape))
     if name not in spaces or len(spaces[name]) < n:
         spaces[name] = outputs.new_empty((n, count, *shape[1:]))
-    return spaces[name][:n].zero_().transpose(0, 1)
+    return spaces[name][:n].transpose(0, 1)

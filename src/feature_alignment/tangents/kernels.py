@@ -156,27 +156,62 @@ def _summaries(
 ) -> dict[str, KernelSummary]:
     """Return the summaries, and add the upper half of every kernel to ``total``."""
     summaries = {}
-    examples = weights.shape[1]
     while passes:
         layer = passes.pop(0)
-        square = form = removed = 0.0
+        sums = _Sums(weights)
         for c, rows in enumerate(_upper_rows(layer, budget)):  # K[c,i,d,j], d ≥ c
             if centered:
-                for dim in (0, 2):
-                    means = rows.mean(dim=dim, keepdim=True)
-                    rows -= means
-                    removed += examples * means.square().sum(dtype=torch.float64).item()
+                sums.removed += [_subtract_mean(rows, dim) for dim in (0, 2)]
             total[c, :, c:] += rows
-            # Sums over outputs in float64: long sums of float32 squares lose digits.
-            squares = torch.linalg.vector_norm(rows, dim=2).square().sum(dim=0, dtype=torch.float64)
-            forms = (weights[c] @ rows.flatten(1)).view(-1, examples) * weights[c:]
-            square += 2 * squares.sum().item() - squares[0].item()
-            form += 2 * forms.sum().item() - forms[0].sum().item()
+            sums.add(c, rows)
+        square, form, removed = sums.found()
         _check_sum(square, layer)
         if square < (100 * torch.finfo(total.dtype).eps) ** 2 * removed:
             square = form = 0.0  # centring has left nothing but rounding
         summaries[layer.name] = KernelSummary(sqrt(square), form)
     return summaries
+
+
+def _subtract_mean(rows: Tensor, dim: int) -> Tensor:
+    """Subtract the mean along an axis in place, and return the length of what was subtracted."""
+    means = rows.mean(dim=dim, keepdim=True)
+    rows -= means
+    return torch.linalg.vector_norm(means) * sqrt(rows.shape[dim])
+
+
+class _Sums:
+    """‖K‖² and yᵀKy of one layer, from K[c,:,c:,:] for one output c after the other.
+
+    Few numbers are asked for before the end, and sums over outputs are in float64: long sums of
+    float32 squares lose digits.
+    """
+
+    def __init__(self, weights: Tensor):
+        self._weights = weights
+        self._lengths: list[Tensor] = []
+        self._products: list[Tensor] = []
+        self.removed: list[Tensor] = []
+
+    def add(self, c: int, rows: Tensor) -> None:
+        """Add rows (n, C − c, n)."""
+        self._lengths.append(torch.linalg.vector_norm(rows, dim=2))
+        self._products.append(self._weights[c] @ rows.flatten(1))
+
+    def found(self) -> tuple[float, float, float]:
+        """Return ‖K‖², yᵀKy and the square of what centring removed."""
+        if not self._lengths:
+            return 0.0, 0.0, 0.0
+        classes = len(self._weights)
+        # Blocks beside the diagonal stand for two.
+        twice = self._weights.new_full((classes, classes), 2, dtype=torch.float64)
+        twice = twice.fill_diagonal_(1)[tuple(torch.triu_indices(classes, classes))]
+        squares = torch.cat(self._lengths, dim=1).double().square_()
+        columns = torch.cat([self._weights[c:] for c in range(classes)]).double()
+        forms = torch.cat(self._products).view_as(columns) * columns
+        removed = torch.stack([*self.removed, self._weights.new_zeros(())]).double().square_().sum()
+        numbers = [squares.sum(dim=0) @ twice, forms.sum(dim=1) @ twice, removed]
+        square, form, gone = torch.stack(numbers).tolist()
+        return square, form, gone
 
 
 def _zero_kernel(outputs: Tensor) -> Tensor:

@@ -105,8 +105,8 @@ class Patches:
     def upper_rows(self, layer: LayerPass, budget: int) -> Iterator[Tensor]:
         """Yield K[c,:,c:,:], the kernel's rows of one output after the other, (n, C − c, n).
 
-        The caller may change them. One output at a time, they stay in the processor's cache from
-        one operation to the next.
+        The caller may change them, and the next overwrite them. One output at a time, they stay in
+        the processor's cache from one operation to the next.
         """
         if layer.gradients.ndim > 3:  # units have positions
             yield from _upper(self.kernel(layer, budget))
@@ -119,9 +119,8 @@ class Patches:
             products = inputs.new_zeros(len(inputs), len(inputs))
         if "bias" in layer.counted:
             products += 1
-        for c, own in enumerate(gradients):
-            rows = own @ gradients[c:].flatten(0, 1).T
-            yield rows.view(len(inputs), -1, len(inputs)).mul_(products[:, None, :])
+        for rows in upper_rows(gradients):
+            yield rows.mul_(products[:, None, :])
 
     def squares(self, layer: LayerPass) -> Iterator[Tensor]:
         """Yield tensors whose squares sum to the kernel's trace."""
