@@ -158,18 +158,43 @@ def _summaries(
     summaries = {}
     while passes:
         layer = passes.pop(0)
-        sums = _Sums(weights)
-        for c, rows in enumerate(_upper_rows(layer, budget)):  # K[c,i,d,j], d ≥ c
-            if centered:
-                sums.removed += [_subtract_mean(rows, dim) for dim in (0, 2)]
-            total[c, :, c:] += rows
-            sums.add(c, rows)
-        square, form, removed = sums.found()
+        factors = layer.rule.factors(layer) if layer.reached else None
+        if factors is not None:
+            square, form, removed = _factored(*factors, weights, total, centered)
+        else:
+            sums = _Sums(weights)
+            for c, rows in enumerate(_upper_rows(layer, budget)):  # K[c,i,d,j], d ≥ c
+                if centered:
+                    sums.removed += [_subtract_mean(rows, dim) for dim in (0, 2)]
+                total[c, :, c:] += rows
+                sums.add(c, rows)
+            square, form, removed = sums.found()
         _check_sum(square, layer)
         if square < (100 * torch.finfo(total.dtype).eps) ** 2 * removed:
             square = form = 0.0  # centring has left nothing but rounding
         summaries[layer.name] = KernelSummary(sqrt(square), form)
     return summaries
+
+
+def _factored(
+    outer: Tensor, inner: Tensor, weights: Tensor, total: Tensor, centered: bool
+) -> tuple[float, float, float]:
+    """Return what :meth:`_Sums.found` does, of K = V[c,d] A[i,j]; add its upper half to ``total``.
+
+    ‖K‖ = ‖V‖ ‖A‖ and yᵀKy = Σ_cd V[c,d] y_cᵀ A y_d.
+    """
+    removed = inner.new_zeros((), dtype=torch.float64)
+    if centered:
+        lengths = [_subtract_mean(inner, dim) for dim in (0, 1)]
+        removed = torch.stack(lengths).double().square().sum()
+    for c, row in enumerate(outer.tolist()):
+        for d in range(c, len(row)):
+            if row[d]:
+                total[c, :, d].add_(inner, alpha=row[d])
+    values, inner = outer.double(), inner.double()
+    form = (values * (weights.double() @ inner @ weights.double().T)).sum()
+    scale = values.square().sum()
+    return tuple(torch.stack([scale * inner.square().sum(), form, scale * removed]).tolist())
 
 
 def _subtract_mean(rows: Tensor, dim: int) -> Tensor:

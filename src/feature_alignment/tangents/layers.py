@@ -81,7 +81,9 @@ class Patches:
             return "weight" not in layer.counted
         columns = prod(layer.module.weight.shape[1:])
         channels = total // columns // layer.channel_groups
-        return writing_pays(examples, classes, channels, columns, prod(units) // len(layer.module.weight))
+        return writing_pays(
+            examples, classes, channels, columns, prod(units) // len(layer.module.weight)
+        )
 
     def write(self, layer: LayerPass) -> Tensor:
         """Return ∂f_c(x_i)/∂(flattened weight, bias), (C, n, P)."""
@@ -113,14 +115,34 @@ class Patches:
             return
         [(patches, gradients)] = self.patches(layer.module, layer.inputs, layer.gradients)
         inputs, gradients = patches[..., 0], gradients[..., 0]
+        products = self._products(layer, inputs)
+        for rows in upper_rows(gradients):
+            yield rows.mul_(products[:, None, :])
+
+    def factors(self, layer: LayerPass) -> tuple[Tensor, Tensor] | None:
+        """Return V (C, C) and A (n, n) of a kernel V[c,d] A[i,j], ``None`` for another.
+
+        That is the kernel of a layer on which the outputs depend linearly, such as the last.
+        """
+        if layer.gradients.ndim > 3:
+            return None
+        [(patches, gradients)] = self.patches(layer.module, layer.inputs, layer.gradients)
+        if patches.shape[2] > 1 or not torch.equal(
+            gradients, gradients[:, :1].expand_as(gradients)
+        ):
+            return None
+        own = gradients[:, 0, :, 0]
+        return own @ own.T, self._products(layer, patches[..., 0])
+
+    def _products(self, layer: LayerPass, inputs: Tensor) -> Tensor:
+        """Return the products (n, n) of what the layer saw of each example, (n, D)."""
         if "weight" in layer.counted:
             products = inputs @ inputs.T
         else:
             products = inputs.new_zeros(len(inputs), len(inputs))
         if "bias" in layer.counted:
             products += 1
-        for rows in upper_rows(gradients):
-            yield rows.mul_(products[:, None, :])
+        return products
 
     def squares(self, layer: LayerPass) -> Iterator[Tensor]:
         """Yield tensors whose squares sum to the kernel's trace."""
@@ -192,6 +214,9 @@ class Rows:
         """Yield K[c,:,c:,:], the kernel's rows of one output after the other, (n, C − c, n)."""
         yield from _upper(self.kernel(layer, budget))
 
+    def factors(self, layer: LayerPass) -> None:
+        """Return ``None``: these kernels are not taken apart."""
+
     def squares(self, layer: LayerPass) -> Iterator[Tensor]:
         """Yield tensors whose squares sum to the kernel's trace."""
         yield self._rows(layer)
@@ -224,6 +249,9 @@ class Written:
         """Yield K[c,:,c:,:], the kernel's rows of one output after the other, (n, C − c, n)."""
         del budget
         return upper_rows(layer.written)
+
+    def factors(self, layer: LayerPass) -> None:
+        """Return ``None``: these kernels are not taken apart."""
 
     def squares(self, layer: LayerPass) -> Iterator[Tensor]:
         """Yield tensors whose squares sum to the kernel's trace."""
