@@ -1,7 +1,7 @@
 """What every layer sees and how the outputs depend on it: one forward, C backward passes."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from feature_alignment.tangents.layers import LAYERS, LayerPass
+from feature_alignment.tangents.precision import exact_products
 from feature_alignment.tangents.verify import (
     Account,
     Turns,
@@ -53,7 +54,12 @@ class _Call:
 
 
 def layer_passes(
-    model: nn.Module, inputs: Tensor, *, trainable_only: bool = False, write: bool = False
+    model: nn.Module,
+    inputs: Tensor,
+    *,
+    trainable_only: bool = False,
+    write: bool = False,
+    expect: Callable[[int, Tensor], None] | None = None,
 ) -> tuple[list[LayerPass], Tensor]:
     """Run ``model`` once forward and once backward per output, for all layers together.
 
@@ -84,6 +90,8 @@ def layer_passes(
             parameters, where that takes no more memory and the kernel needs them. Large inputs are
             then passed in parts, so that what is held of layers with many units and few parameters
             does not grow with n.
+        expect: Called with the number of layers and f, of some examples at least, after the first
+            forward and before any backward pass.
 
     Returns:
         The layers with parameters that count, in the order in which they are called, and f,
@@ -108,15 +116,19 @@ def layer_passes(
         )
 
     capture = _written if write else _captured
-    with undisturbed(model):
-        passes, outputs = capture(model, inputs, dtype, layers)
+    with undisturbed(model), exact_products():
+        passes, outputs = capture(model, inputs, dtype, layers, expect=expect)
         counts = tuple((name, own) for name, (_, own) in layers.items())
         _TURNS.take(model, inputs, counts, write, check=check)
     return passes, outputs
 
 
 def _written(
-    model: nn.Module, inputs: Tensor, dtype: torch.dtype, layers: _Layers
+    model: nn.Module,
+    inputs: Tensor,
+    dtype: torch.dtype,
+    layers: _Layers,
+    expect: Callable[[int, Tensor], None] | None = None,
 ) -> tuple[list[LayerPass], Tensor]:
     """Capture part after part, and write gradients out where that is worth it."""
     spaces: dict[str, Tensor] = {}
@@ -126,7 +138,8 @@ def _written(
     while low < len(inputs):
         size = _part_size(inputs, spaces)
         again = spaces if size < len(inputs) else None
-        passes, found = _captured(model, inputs[low : low + size], dtype, layers, again)
+        part = inputs[low : low + size]
+        passes, found = _captured(model, part, dtype, layers, again, None if low else expect)
         outputs.append(found)
         for layer in passes:
             whole.setdefault(layer.name, _Whole(layer, len(inputs))).add(layer, low)
@@ -194,6 +207,7 @@ def _captured(
     dtype: torch.dtype,
     layers: _Layers,
     spaces: dict[str, Tensor] | None = None,
+    expect: Callable[[int, Tensor], None] | None = None,
 ) -> tuple[list[LayerPass], Tensor]:
     """Capture one forward and C backward passes.
 
@@ -243,6 +257,8 @@ def _captured(
             for hook in hooks:
                 hook.remove()
         check_outputs(outputs, len(inputs), dtype)
+        if expect is not None:
+            expect(len(layers), outputs)
         _check_calls(calls)
         gradients = _gradients(outputs, calls, spaces)
         _check_uses(outputs, {name: parameters[name] for name in wanted}, gradients)

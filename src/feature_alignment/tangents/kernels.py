@@ -14,7 +14,8 @@ References:
     Baratin et al. (2021), tangent features; Jacot et al. (2018) for the kernel.
 """
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import isfinite, sqrt
 
@@ -23,10 +24,18 @@ from torch import Tensor, nn
 
 from feature_alignment.tangents.capture import layer_passes
 from feature_alignment.tangents.layers import LayerPass
-from feature_alignment.tangents.memory import expect_room
+from feature_alignment.tangents.memory import expect_room, kernels_size
+from feature_alignment.tangents.precision import exact_products
 from feature_alignment.tangents.verify import check_finite, full_precision
 
 BUDGET_MIB = 256
+FEWER = "the number of examples, or take layer_traces, which needs no kernel"
+LESS = (
+    "the number of examples, or take iterate_layer_kernels, which holds one kernel at a time, "
+    "summarise_kernels, which holds their sum, or layer_traces, which needs no kernel"
+)
+
+log = logging.getLogger(__name__)
 
 
 def layer_kernels(
@@ -56,10 +65,26 @@ def layer_kernels(
     Raises:
         ValueError: If the network is none of these, or a kernel is too large for its type; see
             :func:`feature_alignment.tangents.capture.layer_passes`.
-        MemoryError: If the next kernel needs more memory than there is.
+        MemoryError: If the kernels need more memory than there is
+            (:func:`feature_alignment.tangents.memory.kernels_size`), before any is computed; what
+            they need is logged.
     """
-    options = {"centered": centered, "trainable_only": trainable_only, "budget_mib": budget_mib}
-    return dict(iterate_layer_kernels(model, inputs, **options))
+
+    def expect(layers: int, outputs: Tensor) -> None:
+        n, classes = len(inputs), outputs.shape[1]
+        size = kernels_size(n, classes, layers, outputs.dtype)
+        log.info("the kernels of %d layers take %.3g MiB", layers, size / 2**20)
+        expect_room(
+            (layers, n, classes, n, classes),
+            outputs,
+            f"{layers} times the tangent kernel of {n} examples and {classes} outputs",
+            LESS,
+        )
+
+    passes, outputs = layer_passes(
+        model, inputs, trainable_only=trainable_only, write=True, expect=expect
+    )
+    return dict(_layer_kernels(passes, outputs, centered=centered, budget_mib=budget_mib))
 
 
 @torch.no_grad()
@@ -72,10 +97,19 @@ def iterate_layer_kernels(
     budget_mib: int = BUDGET_MIB,
 ) -> Iterator[tuple[str, Tensor]]:
     """Yield what :func:`layer_kernels` returns one layer at a time, to be used and dropped."""
-    passes, outputs = layer_passes(model, inputs, trainable_only=trainable_only, write=True)
+    passes, outputs = layer_passes(
+        model, inputs, trainable_only=trainable_only, write=True, expect=_expecting(inputs)
+    )
+    yield from _layer_kernels(passes, outputs, centered=centered, budget_mib=budget_mib)
+
+
+@torch.no_grad()
+def _layer_kernels(
+    passes: list[LayerPass], outputs: Tensor, *, centered: bool, budget_mib: int
+) -> Iterator[tuple[str, Tensor]]:
     while passes:
         layer = passes.pop(0)
-        with full_precision(outputs.device):
+        with full_precision(outputs.device), exact_products():
             kernel = _layer_kernel(layer, outputs, budget_mib * 2**20)
         check_finite(kernel, f"the kernel of layer {layer.name!r}: its values")
         if centered:
@@ -136,7 +170,9 @@ def summarise_kernels(
     Raises:
         ValueError: If the targets are not (n, C) and finite, or as in :func:`layer_kernels`.
     """
-    passes, outputs = layer_passes(model, inputs, trainable_only=trainable_only, write=True)
+    passes, outputs = layer_passes(
+        model, inputs, trainable_only=trainable_only, write=True, expect=_expecting(inputs)
+    )
     if targets.shape != outputs.shape:
         raise ValueError(
             f"expected targets of shape {tuple(outputs.shape)}, got {tuple(targets.shape)}"
@@ -144,7 +180,7 @@ def summarise_kernels(
     check_finite(targets, "the targets")
     weights = targets.T.to(outputs).contiguous()
     total = _zero_kernel(outputs)
-    with full_precision(outputs.device):
+    with full_precision(outputs.device), exact_products():
         summaries = _summaries(passes, weights, total, centered, budget_mib * 2**20)
     for c in range(len(total)):
         total[c + 1 :, :, c] = total[c, :, c + 1 :].permute(1, 2, 0)
@@ -245,10 +281,15 @@ def _zero_kernel(outputs: Tensor) -> Tensor:
     return outputs.new_zeros(classes, n, classes, n)
 
 
-def _expect_room(outputs: Tensor) -> None:
-    n, classes = outputs.shape
+def _expecting(inputs: Tensor) -> Callable[[int, Tensor], None]:
+    """Return what checks, given a few outputs, that one kernel of all examples has room."""
+    return lambda _, outputs: _expect_room(outputs, len(inputs))
+
+
+def _expect_room(outputs: Tensor, examples: int | None = None) -> None:
+    n, classes = examples or len(outputs), outputs.shape[1]
     what = f"the tangent kernel of {n} examples and {classes} outputs"
-    expect_room((classes, n, classes, n), outputs, what, "the number of examples")
+    expect_room((classes, n, classes, n), outputs, what, FEWER)
 
 
 def _layer_kernel(layer: LayerPass, outputs: Tensor, budget: int) -> Tensor:
@@ -284,7 +325,7 @@ def layer_traces(
     Arguments and errors as in :func:`layer_kernels`.
     """
     passes, outputs = layer_passes(model, inputs, trainable_only=trainable_only, write=True)
-    with full_precision(outputs.device):
+    with full_precision(outputs.device), exact_products():
         traces = {layer.name: sum(map(_square_sum, _squares(layer))) for layer in passes}
     for layer in passes:
         _check_sum(traces[layer.name], layer)
