@@ -185,7 +185,7 @@ class _Whole:
         values = layer.rule.write(layer) if self._write else gradients
         check_finite(values, f"the gradients at layer {layer.name!r}")
         if values.shape[1] == self._examples:
-            self._gradients = values
+            self._gradients = values.contiguous()
             return
         if self._gradients is None:
             shape = (len(values), self._examples, *values.shape[2:])
