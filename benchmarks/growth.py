@@ -108,12 +108,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--write", type=Path, help="folder for growth.csv and growth.png")
     arguments = parser.parse_args()
-    spawn = multiprocessing.get_context("spawn")
+    fresh = multiprocessing.get_context("forkserver")
+    fresh.set_forkserver_preload(["feature_alignment.tangents.kernels"])  # imported once for all
     rows = []
     for name, values in VARIED.items():
         for value in values:
             sizes = {**BASE, name: value}
-            with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+            with ProcessPoolExecutor(1, mp_context=fresh) as pool:
                 found = pool.submit(measure, sizes, arguments.device, arguments.repeats).result()
             rows.append({"varied": name, "size": value, **found})
             print(
