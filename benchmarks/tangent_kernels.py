@@ -20,7 +20,8 @@ networks, inputs and labels, in float32, in a process of its own, so that peak m
 Times are of the process on its processor, and on the wall; the median after a warm-up, or of one
 run where that took longer than ``--long`` seconds. For ``layers`` on the convolutional networks one
 layer of each kind, weight shape and output shape is timed and its time counted for all of them,
-which is marked ``est``; ``--all-layers`` times them all.
+which is marked ``est``; ``--all-layers`` times them all. On a GPU, where there is one, ratios are
+of wall times, each taken after the device has finished, and memory is the device's.
 """
 
 import argparse
@@ -101,7 +102,7 @@ def jacrev(network: nn.Module, inputs: Tensor, targets: Tensor, chunk: int = 10)
     for name, value in parameters.items():
         sizes[name.rpartition(".")[0]] += value.numel()
     shape = (targets.shape[1], len(inputs))
-    rows = {layer: torch.empty(*shape, size) for layer, size in sizes.items()}
+    rows = {layer: inputs.new_empty(*shape, size) for layer, size in sizes.items()}
     for start in range(0, len(inputs), chunk):
         filled: dict[str, int] = defaultdict(int)
         for name, part in jacobians(parameters, inputs[start : start + chunk]).items():
@@ -160,10 +161,25 @@ def problem(name: str, arguments: argparse.Namespace) -> tuple[nn.Module, Tensor
     return network, inputs, centered_one_hot(torch.arange(arguments.examples) % 10, 10)
 
 
+def finish() -> None:
+    """Wait until a GPU has done what it was given."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def peak(device: str) -> float:
+    """Return the peak memory so far, MiB, of the process or on the GPU."""
+    if device == "cpu":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return torch.cuda.max_memory_allocated() / 2**20
+
+
 def timed(function: Callable, *given: object) -> tuple[object, float, float]:
     """Call a function and return its result, processor seconds and wall seconds."""
+    finish()
     wall, processor = time.perf_counter(), time.process_time()
     result = function(*given)
+    finish()
     return result, time.process_time() - processor, time.perf_counter() - wall
 
 
@@ -186,8 +202,9 @@ def alike(network: nn.Module, inputs: Tensor) -> list[list[str]]:
 def measure(network_name: str, contender: str, arguments: argparse.Namespace) -> Measurement:
     """Time one contender on one network."""
     torch.set_num_threads(arguments.threads)
-    given = problem(network_name, arguments)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # float32 for every contender
+    given = [part.to(arguments.device) for part in problem(network_name, arguments)]
+    before = peak(arguments.device)
     function = CONTENDERS[contender]
     alignments: Alignments
     if contender == "layers" and "mlp" not in network_name and not arguments.all_layers:
@@ -205,7 +222,7 @@ def measure(network_name: str, contender: str, arguments: argparse.Namespace) ->
             repeats = [timed(function, *given)[1:] for _ in range(arguments.repeats)]
             processor, wall = map(statistics.median, zip(*repeats, strict=True))
             runs = f"med {arguments.repeats}"
-    added = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    added = peak(arguments.device) - before
     return Measurement(processor, wall, added, runs, alignments)
 
 
@@ -217,8 +234,9 @@ def report(network: str, results: dict[str, Measurement], arguments: argparse.Na
         f"{'max diff':>10}"
     )
     own = results.get("ours")
+    clock = "processor" if arguments.device == "cpu" else "wall"
     for name, found in results.items():
-        ratio = f"{found.processor / own.processor:.1f}" if own else ""
+        ratio = f"{getattr(found, clock) / getattr(own, clock):.1f}" if own else ""
         differences = [
             abs(value - own.alignments[layer]) for layer, value in found.alignments.items() if own
         ]
@@ -237,6 +255,7 @@ def main() -> None:
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--examples", type=int, default=100)
     parser.add_argument("--width", type=int, default=16, help="of the convolutional networks")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--long", type=float, default=15, help="seconds beyond which one run does")
@@ -248,8 +267,8 @@ def main() -> None:
 
     print(
         f"Centred alignment of every layer, n = {arguments.examples}, C = 10, "
-        f"{arguments.threads} thread(s), float32, torch {torch.__version__}, nngeometry "
-        f"{metadata.version('nngeometry')}"
+        f"{arguments.device}, {arguments.threads} thread(s), float32, torch {torch.__version__}, "
+        f"nngeometry {metadata.version('nngeometry')}"
     )
     spawn = multiprocessing.get_context("spawn")
     for network in arguments.networks:

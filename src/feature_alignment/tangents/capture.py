@@ -1,7 +1,7 @@
 """What every layer sees and how the outputs depend on it: one forward, C backward passes."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from feature_alignment.tangents.layers import LAYERS, LayerPass, Patches
+from feature_alignment.tangents.precision import exact_products
 from feature_alignment.tangents.verify import (
     Account,
     Turns,
@@ -22,6 +23,27 @@ from feature_alignment.tangents.verify import (
 
 _TURNS = Turns()
 
+WRITTEN_BYTES = 2**20
+"""From here on gradients are written out; smaller ones are kept, which takes fewer operations."""
+PART_BYTES = 2**28
+"""How large the gradients of one part of the examples with respect to layer outputs may become."""
+FIRST = 16
+"""Examples in the first part, from which the size of the others follows."""
+
+BATCHED = {
+    "AddmmBackward0",
+    "MmBackward0",
+    "TBackward0",
+    "ReluBackward0",
+    "TanhBackward0",
+    "GeluBackward0",
+    "torch::autograd::AccumulateGrad",
+}
+"""Graphs of these operations alone pass all outputs back at once, which takes fewer operations."""
+
+_Layers = Mapping[str, tuple[nn.Module, tuple[str, ...]]]
+"""Modules and those of their parameters that count, by name."""
+
 
 @dataclass
 class _Call:
@@ -32,7 +54,12 @@ class _Call:
 
 
 def layer_passes(
-    model: nn.Module, inputs: Tensor, *, trainable_only: bool = False
+    model: nn.Module,
+    inputs: Tensor,
+    *,
+    trainable_only: bool = False,
+    write: bool = False,
+    expect: Callable[[int, Tensor], None] | None = None,
 ) -> tuple[list[LayerPass], Tensor]:
     """Run ``model`` once forward and once backward per output, for all layers together.
 
@@ -59,6 +86,12 @@ def layer_passes(
         trainable_only: Which parameters count. ``False``: all of them, whether or not they
             require gradients. ``True``: those with ``requires_grad`` alone; frozen ones are
             constants, their layers are left out and may be of any kind.
+        write: Whether the gradients of a layer may be written out as those with respect to its
+            parameters, where that takes no more memory and the kernel needs them. Large inputs are
+            then passed in parts, so that what is held of layers with many units and few parameters
+            does not grow with n.
+        expect: Called with the number of layers and f, of some examples at least, after the first
+            forward and before any backward pass.
 
     Returns:
         The layers with parameters that count, in the order in which they are called, and f,
@@ -79,25 +112,107 @@ def layer_passes(
     def check() -> None:
         account = _account(passes, outputs)
         verify(
-            model,
-            inputs,
-            account,
-            lambda: _account(*_captured(model, inputs, torch.float64, layers)),
+            model, inputs, account, lambda: _account(*capture(model, inputs, torch.float64, layers))
         )
 
-    with undisturbed(model):
-        passes, outputs = _captured(model, inputs, dtype, layers)
+    capture = _written if write else _captured
+    with undisturbed(model), exact_products():
+        passes, outputs = capture(model, inputs, dtype, layers, expect=expect)
         counts = tuple((name, own) for name, (_, own) in layers.items())
-        _TURNS.take(model, inputs, counts, check=check)
+        _TURNS.take(model, inputs, counts, write, check=check)
     return passes, outputs
+
+
+def _written(
+    model: nn.Module,
+    inputs: Tensor,
+    dtype: torch.dtype,
+    layers: _Layers,
+    expect: Callable[[int, Tensor], None] | None = None,
+) -> tuple[list[LayerPass], Tensor]:
+    """Capture part after part, and write gradients out where that is worth it."""
+    spaces: dict[str, Tensor] = {}
+    whole: dict[str, _Whole] = {}
+    outputs: list[Tensor] = []
+    low = 0
+    while low < len(inputs):
+        size = _part_size(inputs, spaces)
+        again = spaces if size < len(inputs) else None
+        part = inputs[low : low + size]
+        passes, found = _captured(model, part, dtype, layers, again, None if low else expect)
+        outputs.append(found)
+        for layer in passes:
+            whole.setdefault(layer.name, _Whole(layer, len(inputs))).add(layer, low)
+        low += size
+        del passes
+    return [layer.passed() for layer in whole.values()], torch.cat(outputs)
+
+
+def _part_size(inputs: Tensor, spaces: dict[str, Tensor]) -> int:
+    """Return how many examples to pass at once: few at first, then as many as memory is meant for.
+
+    Small networks on small inputs take all at once.
+    """
+    if inputs.numel() * inputs.element_size() < WRITTEN_BYTES:
+        return len(inputs)
+    if not spaces:
+        return FIRST
+    each = sum(space[0].numel() * space.element_size() for space in spaces.values())
+    return max(1, PART_BYTES // each)
+
+
+class _Whole:
+    """One layer's part, put together from parts of the examples."""
+
+    def __init__(self, first: LayerPass, examples: int):
+        self._first, self._examples = first, examples
+        self._write = (
+            first.gradients is not None
+            and examples * first.gradients[:, 0].numel() * first.gradients.element_size()
+            >= WRITTEN_BYTES
+            and first.rule.worth_writing(first, examples)
+        )
+        self._inputs: list[Tensor] = []
+        self._gradients: Tensor | None = None
+
+    def add(self, layer: LayerPass, low: int) -> None:
+        """Add what a layer saw and passed back of the examples from ``low`` on."""
+        gradients = layer.gradients
+        if not self._write and layer.inputs is not None:
+            self._inputs.append(layer.inputs)
+        if gradients is None:
+            return
+        values = layer.rule.write(layer) if self._write else gradients
+        check_finite(values, f"the gradients at layer {layer.name!r}")
+        if values.shape[1] == self._examples:
+            self._gradients = values.contiguous()
+            return
+        if self._gradients is None:
+            shape = (len(values), self._examples, *values.shape[2:])
+            self._gradients = values.new_zeros(shape)  # what a part does not reach stays zero
+        self._gradients[:, low : low + values.shape[1]] = values
+
+    def passed(self) -> LayerPass:
+        """Return the layer's part for all examples."""
+        first = self._first
+        if self._write:
+            return replace(first, inputs=None, gradients=None, written=self._gradients)
+        inputs = torch.cat(self._inputs) if self._inputs else None
+        return replace(first, inputs=inputs, gradients=self._gradients)
 
 
 def _captured(
     model: nn.Module,
     inputs: Tensor,
     dtype: torch.dtype,
-    layers: Mapping[str, tuple[nn.Module, tuple[str, ...]]],
+    layers: _Layers,
+    spaces: dict[str, Tensor] | None = None,
+    expect: Callable[[int, Tensor], None] | None = None,
 ) -> tuple[list[LayerPass], Tensor]:
+    """Capture one forward and C backward passes.
+
+    With ``spaces``, by layer, gradients are kept there and overwritten by the next call.
+    """
     calls: dict[str, _Call] = {}
 
     def record(name: str, given: Sequence[Tensor], output: Tensor) -> Tensor:
@@ -142,8 +257,10 @@ def _captured(
             for hook in hooks:
                 hook.remove()
         check_outputs(outputs, len(inputs), dtype)
+        if expect is not None:
+            expect(len(layers), outputs)
         _check_calls(calls)
-        gradients = _gradients(outputs, calls)
+        gradients = _gradients(outputs, calls, spaces)
         _check_uses(outputs, {name: parameters[name] for name in wanted}, gradients)
     called = [
         LayerPass(name, layers[name][0], call.inputs, gradients.get(name), layers[name][1])
@@ -156,7 +273,7 @@ def _captured(
     ]
     for layer in called:
         check_finite(layer.inputs, f"what layer {layer.name!r} saw: values")
-        if layer.gradients is not None:
+        if layer.gradients is not None and spaces is None:
             check_finite(layer.gradients, f"the gradients at layer {layer.name!r}")
     return called + idle, outputs.detach()
 
@@ -169,8 +286,12 @@ def _account(passes: Sequence[LayerPass], outputs: Tensor) -> Account:
         found: dict[str, Tensor] = {}
         for layer in passes:
             own = {name: getattr(layer.module, name).numel() for name in layer.counted}
-            if layer.gradients is None:
+            if not layer.reached:
                 parts = outputs.new_zeros(sum(own.values())).split(list(own.values()))
+            elif layer.written is not None:
+                some = layer.written.index_select(1, chosen)  # (C, k, P)
+                row = weights.T.flatten() @ some.flatten(0, 1)
+                parts = row.split(list(own.values()))
             else:
                 some = layer.gradients.index_select(1, chosen)  # (C, k, …)
                 shares = weights.T.view(weights.T.shape + (1,) * (some.ndim - 2))
@@ -277,6 +398,17 @@ def _check_uses(
             )
 
 
+def _nodes(outputs: Tensor) -> set[str]:
+    """Return the names of the operations in the graph of ``outputs``."""
+    waiting, seen = [outputs.grad_fn], {outputs.grad_fn}
+    while waiting:
+        for following, _ in waiting.pop().next_functions:
+            if following is not None and following not in seen:
+                seen.add(following)
+                waiting.append(following)
+    return {node.name() for node in seen}
+
+
 def _uses(outputs: Tensor) -> Counter:
     """Count how often each leaf enters the graph of ``outputs``, by the leaf's id."""
     uses: Counter = Counter()
@@ -294,23 +426,43 @@ def _uses(outputs: Tensor) -> Counter:
     return uses
 
 
-def _gradients(outputs: Tensor, calls: dict[str, _Call]) -> dict[str, Tensor]:
+def _gradients(
+    outputs: Tensor, calls: dict[str, _Call], spaces: dict[str, Tensor] | None
+) -> dict[str, Tensor]:
     count = outputs.shape[1]
     gradients: dict[str, Tensor] = {}
     reached = {name: call for name, call in calls.items() if call.edge is not None}
     if not outputs.requires_grad or not reached:
         return gradients
+    edges = [call.edge for call in reached.values()]
+    if spaces is None and _nodes(outputs) <= BATCHED:
+        units = torch.eye(count).to(outputs)[:, None, :].expand(-1, len(outputs), -1)
+        options = {"retain_graph": True, "allow_unused": True, "is_grads_batched": True}
+        found = torch.autograd.grad(outputs, edges, units, **options)
+        return {name: part for name, part in zip(reached, found, strict=True) if part is not None}
     for c in range(count):
         found = torch.autograd.grad(
             outputs[:, c].sum(),
-            [call.edge for call in reached.values()],
+            edges,
             retain_graph=True,  # the caller still looks at the graph
             allow_unused=True,
         )
         for (name, call), gradient in zip(reached.items(), found, strict=True):
-            if gradient is None:
-                continue
-            if name not in gradients:
-                gradients[name] = outputs.new_zeros((count, *call.shape))
-            gradients[name][c] = gradient
+            if gradient is not None and name not in gradients:
+                gradients[name] = _space(outputs, call.shape, name, spaces)
+                gradients[name][:c] = 0
+            if name in gradients:
+                gradients[name][c] = 0 if gradient is None else gradient
     return gradients
+
+
+def _space(
+    outputs: Tensor, shape: torch.Size, name: str, spaces: dict[str, Tensor] | None
+) -> Tensor:
+    """Return space for (C, n, …): space that is used again has the axes (n, C, …) underneath."""
+    n, count = outputs.shape
+    if spaces is None:
+        return outputs.new_empty((count, *shape))
+    if name not in spaces or len(spaces[name]) < n:
+        spaces[name] = outputs.new_empty((n, count, *shape[1:]))
+    return spaces[name][:n].transpose(0, 1)

@@ -14,7 +14,8 @@ References:
     Baratin et al. (2021), tangent features; Jacot et al. (2018) for the kernel.
 """
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import isfinite, sqrt
 
@@ -23,10 +24,18 @@ from torch import Tensor, nn
 
 from feature_alignment.tangents.capture import layer_passes
 from feature_alignment.tangents.layers import LayerPass
-from feature_alignment.tangents.memory import expect_room
+from feature_alignment.tangents.memory import expect_room, kernels_size
+from feature_alignment.tangents.precision import exact_products
 from feature_alignment.tangents.verify import check_finite, full_precision
 
 BUDGET_MIB = 256
+FEWER = "the number of examples, or take layer_traces, which needs no kernel"
+LESS = (
+    "the number of examples, or take iterate_layer_kernels, which holds one kernel at a time, "
+    "summarise_kernels, which holds their sum, or layer_traces, which needs no kernel"
+)
+
+log = logging.getLogger(__name__)
 
 
 def layer_kernels(
@@ -56,10 +65,26 @@ def layer_kernels(
     Raises:
         ValueError: If the network is none of these, or a kernel is too large for its type; see
             :func:`feature_alignment.tangents.capture.layer_passes`.
-        MemoryError: If the next kernel needs more memory than there is.
+        MemoryError: If the kernels need more memory than there is
+            (:func:`feature_alignment.tangents.memory.kernels_size`), before any is computed; what
+            they need is logged.
     """
-    options = {"centered": centered, "trainable_only": trainable_only, "budget_mib": budget_mib}
-    return dict(iterate_layer_kernels(model, inputs, **options))
+
+    def expect(layers: int, outputs: Tensor) -> None:
+        n, classes = len(inputs), outputs.shape[1]
+        size = kernels_size(n, classes, layers, outputs.dtype)
+        log.info("the kernels of %d layers take %.3g MiB", layers, size / 2**20)
+        expect_room(
+            (layers, n, classes, n, classes),
+            outputs,
+            f"{layers} times the tangent kernel of {n} examples and {classes} outputs",
+            LESS,
+        )
+
+    passes, outputs = layer_passes(
+        model, inputs, trainable_only=trainable_only, write=True, expect=expect
+    )
+    return dict(_layer_kernels(passes, outputs, centered=centered, budget_mib=budget_mib))
 
 
 @torch.no_grad()
@@ -72,10 +97,19 @@ def iterate_layer_kernels(
     budget_mib: int = BUDGET_MIB,
 ) -> Iterator[tuple[str, Tensor]]:
     """Yield what :func:`layer_kernels` returns one layer at a time, to be used and dropped."""
-    passes, outputs = layer_passes(model, inputs, trainable_only=trainable_only)
+    passes, outputs = layer_passes(
+        model, inputs, trainable_only=trainable_only, write=True, expect=_expecting(inputs)
+    )
+    yield from _layer_kernels(passes, outputs, centered=centered, budget_mib=budget_mib)
+
+
+@torch.no_grad()
+def _layer_kernels(
+    passes: list[LayerPass], outputs: Tensor, *, centered: bool, budget_mib: int
+) -> Iterator[tuple[str, Tensor]]:
     while passes:
         layer = passes.pop(0)
-        with full_precision(outputs.device):
+        with full_precision(outputs.device), exact_products():
             kernel = _layer_kernel(layer, outputs, budget_mib * 2**20)
         check_finite(kernel, f"the kernel of layer {layer.name!r}: its values")
         if centered:
@@ -136,7 +170,9 @@ def summarise_kernels(
     Raises:
         ValueError: If the targets are not (n, C) and finite, or as in :func:`layer_kernels`.
     """
-    passes, outputs = layer_passes(model, inputs, trainable_only=trainable_only)
+    passes, outputs = layer_passes(
+        model, inputs, trainable_only=trainable_only, write=True, expect=_expecting(inputs)
+    )
     if targets.shape != outputs.shape:
         raise ValueError(
             f"expected targets of shape {tuple(outputs.shape)}, got {tuple(targets.shape)}"
@@ -144,7 +180,7 @@ def summarise_kernels(
     check_finite(targets, "the targets")
     weights = targets.T.to(outputs).contiguous()
     total = _zero_kernel(outputs)
-    with full_precision(outputs.device):
+    with full_precision(outputs.device), exact_products():
         summaries = _summaries(passes, weights, total, centered, budget_mib * 2**20)
     for c in range(len(total)):
         total[c + 1 :, :, c] = total[c, :, c + 1 :].permute(1, 2, 0)
@@ -156,27 +192,87 @@ def _summaries(
 ) -> dict[str, KernelSummary]:
     """Return the summaries, and add the upper half of every kernel to ``total``."""
     summaries = {}
-    examples = weights.shape[1]
     while passes:
         layer = passes.pop(0)
-        square = form = removed = 0.0
-        for c, rows in enumerate(_upper_rows(layer, budget)):  # K[c,i,d,j], d ≥ c
-            if centered:
-                for dim in (0, 2):
-                    means = rows.mean(dim=dim, keepdim=True)
-                    rows -= means
-                    removed += examples * means.square().sum(dtype=torch.float64).item()
-            total[c, :, c:] += rows
-            # Sums over outputs in float64: long sums of float32 squares lose digits.
-            squares = torch.linalg.vector_norm(rows, dim=2).square().sum(dim=0, dtype=torch.float64)
-            forms = (weights[c] @ rows.flatten(1)).view(-1, examples) * weights[c:]
-            square += 2 * squares.sum().item() - squares[0].item()
-            form += 2 * forms.sum().item() - forms[0].sum().item()
+        factors = layer.rule.factors(layer) if layer.reached else None
+        if factors is not None:
+            square, form, removed = _factored(*factors, weights, total, centered)
+        else:
+            sums = _Sums(weights)
+            for c, rows in enumerate(_upper_rows(layer, budget)):  # K[c,i,d,j], d ≥ c
+                if centered:
+                    sums.removed += [_subtract_mean(rows, dim) for dim in (0, 2)]
+                total[c, :, c:] += rows
+                sums.add(c, rows)
+            square, form, removed = sums.found()
         _check_sum(square, layer)
         if square < (100 * torch.finfo(total.dtype).eps) ** 2 * removed:
             square = form = 0.0  # centring has left nothing but rounding
         summaries[layer.name] = KernelSummary(sqrt(square), form)
     return summaries
+
+
+def _factored(
+    outer: Tensor, inner: Tensor, weights: Tensor, total: Tensor, centered: bool
+) -> tuple[float, float, float]:
+    """Return what :meth:`_Sums.found` does, of K = V[c,d] A[i,j]; add its upper half to ``total``.
+
+    ‖K‖ = ‖V‖ ‖A‖ and yᵀKy = Σ_cd V[c,d] y_cᵀ A y_d.
+    """
+    removed = inner.new_zeros((), dtype=torch.float64)
+    if centered:
+        lengths = [_subtract_mean(inner, dim) for dim in (0, 1)]
+        removed = torch.stack(lengths).double().square().sum()
+    for c, row in enumerate(outer.tolist()):
+        for d in range(c, len(row)):
+            if row[d]:
+                total[c, :, d].add_(inner, alpha=row[d])
+    values, inner = outer.double(), inner.double()
+    form = (values * (weights.double() @ inner @ weights.double().T)).sum()
+    scale = values.square().sum()
+    return tuple(torch.stack([scale * inner.square().sum(), form, scale * removed]).tolist())
+
+
+def _subtract_mean(rows: Tensor, dim: int) -> Tensor:
+    """Subtract the mean along an axis in place, and return the length of what was subtracted."""
+    means = rows.mean(dim=dim, keepdim=True)
+    rows -= means
+    return torch.linalg.vector_norm(means) * sqrt(rows.shape[dim])
+
+
+class _Sums:
+    """‖K‖² and yᵀKy of one layer, from K[c,:,c:,:] for one output c after the other.
+
+    Few numbers are asked for before the end, and sums over outputs are in float64: long sums of
+    float32 squares lose digits.
+    """
+
+    def __init__(self, weights: Tensor):
+        self._weights = weights
+        self._lengths: list[Tensor] = []
+        self._products: list[Tensor] = []
+        self.removed: list[Tensor] = []
+
+    def add(self, c: int, rows: Tensor) -> None:
+        """Add rows (n, C − c, n)."""
+        self._lengths.append(torch.linalg.vector_norm(rows, dim=2))
+        self._products.append(self._weights[c] @ rows.flatten(1))
+
+    def found(self) -> tuple[float, float, float]:
+        """Return ‖K‖², yᵀKy and the square of what centring removed."""
+        if not self._lengths:
+            return 0.0, 0.0, 0.0
+        classes = len(self._weights)
+        # Blocks beside the diagonal stand for two.
+        twice = self._weights.new_full((classes, classes), 2, dtype=torch.float64)
+        twice = twice.fill_diagonal_(1)[tuple(torch.triu_indices(classes, classes))]
+        squares = torch.cat(self._lengths, dim=1).double().square_()
+        columns = torch.cat([self._weights[c:] for c in range(classes)]).double()
+        forms = torch.cat(self._products).view_as(columns) * columns
+        removed = torch.stack([*self.removed, self._weights.new_zeros(())]).double().square_().sum()
+        numbers = [squares.sum(dim=0) @ twice, forms.sum(dim=1) @ twice, removed]
+        square, form, gone = torch.stack(numbers).tolist()
+        return square, form, gone
 
 
 def _zero_kernel(outputs: Tensor) -> Tensor:
@@ -185,21 +281,26 @@ def _zero_kernel(outputs: Tensor) -> Tensor:
     return outputs.new_zeros(classes, n, classes, n)
 
 
-def _expect_room(outputs: Tensor) -> None:
-    n, classes = outputs.shape
+def _expecting(inputs: Tensor) -> Callable[[int, Tensor], None]:
+    """Return what checks, given a few outputs, that one kernel of all examples has room."""
+    return lambda _, outputs: _expect_room(outputs, len(inputs))
+
+
+def _expect_room(outputs: Tensor, examples: int | None = None) -> None:
+    n, classes = examples or len(outputs), outputs.shape[1]
     what = f"the tangent kernel of {n} examples and {classes} outputs"
-    expect_room((classes, n, classes, n), outputs, what, "the number of examples")
+    expect_room((classes, n, classes, n), outputs, what, FEWER)
 
 
 def _layer_kernel(layer: LayerPass, outputs: Tensor, budget: int) -> Tensor:
-    if layer.gradients is None:
+    if not layer.reached:
         return _zero_kernel(outputs)
     _expect_room(outputs)
     return layer.rule.kernel(layer, budget)
 
 
 def _upper_rows(layer: LayerPass, budget: int) -> Iterator[Tensor]:
-    if layer.gradients is not None:
+    if layer.reached:
         yield from layer.rule.upper_rows(layer, budget)
 
 
@@ -223,8 +324,8 @@ def layer_traces(
 
     Arguments and errors as in :func:`layer_kernels`.
     """
-    passes, outputs = layer_passes(model, inputs, trainable_only=trainable_only)
-    with full_precision(outputs.device):
+    passes, outputs = layer_passes(model, inputs, trainable_only=trainable_only, write=True)
+    with full_precision(outputs.device), exact_products():
         traces = {layer.name: sum(map(_square_sum, _squares(layer))) for layer in passes}
     for layer in passes:
         _check_sum(traces[layer.name], layer)
@@ -240,7 +341,7 @@ def _check_sum(square: float, layer: LayerPass) -> None:
 
 
 def _squares(layer: LayerPass) -> Iterator[Tensor]:
-    if layer.gradients is not None:
+    if layer.reached:
         yield from layer.rule.squares(layer)
 
 

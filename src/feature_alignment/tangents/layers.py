@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from feature_alignment.tangents.gram import patch_gram, row_gram
+from feature_alignment.tangents.gram import patch_gram, row_gram, upper_rows, writing_pays
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,9 @@ class LayerPass:
     ``inputs`` (n, …) is what the layer saw; ``gradients`` (C, n, …) holds ∂f_c(x_i)/∂(the layer's
     output for x_i), or is ``None`` where no output depends on the layer. ``counted`` names which of
     the layer's own ``weight`` and ``bias`` its tangent features are with respect to, in this order.
+
+    ``written`` (C, n, P), ∂f_c(x_i)/∂(the layer's counted parameters), may stand in place of
+    ``inputs`` and ``gradients``.
     """
 
     name: str
@@ -34,11 +37,17 @@ class LayerPass:
     inputs: Tensor | None
     gradients: Tensor | None
     counted: tuple[str, ...]
+    written: Tensor | None = None
 
     @property
-    def rule(self) -> "Patches | Rows":
-        """The rule for layers of this type."""
-        return RULES[type(self.module)]
+    def rule(self) -> "Patches | Rows | Written":
+        """The rule for layers of this type, or for gradients written out."""
+        return RULES[type(self.module)] if self.written is None else WRITTEN
+
+    @property
+    def reached(self) -> bool:
+        """Whether an output depends on the layer."""
+        return self.gradients is not None or self.written is not None
 
     @property
     def channel_groups(self) -> int:
@@ -64,6 +73,30 @@ class Patches:
     apply: Callable[[nn.Module, Tensor, Tensor, Tensor | None], Tensor]
     add: Callable[[Tensor, nn.Module, Tensor], Tensor]
 
+    def worth_writing(self, layer: LayerPass, examples: int) -> bool:
+        """Return whether the kernel of so many examples is best taken from :meth:`write`."""
+        classes, _, *units = layer.gradients.shape
+        total = sum(getattr(layer.module, name).numel() for name in layer.counted)
+        if "weight" not in layer.counted or total > MOST * prod(units):
+            return "weight" not in layer.counted
+        columns = prod(layer.module.weight.shape[1:])
+        channels = total // columns // layer.channel_groups
+        return writing_pays(
+            examples, classes, channels, columns, prod(units) // len(layer.module.weight)
+        )
+
+    def write(self, layer: LayerPass) -> Tensor:
+        """Return ∂f_c(x_i)/∂(flattened weight, bias), (C, n, P)."""
+        classes, n = layer.gradients.shape[:2]
+        parts, biases = [], []
+        for patches, gradients in self.patches(layer.module, layer.inputs, layer.gradients):
+            rows = gradients.transpose(0, 1).flatten(1, 2)  # (n, C · O, S)
+            if "weight" in layer.counted:
+                parts.append((rows @ patches.transpose(1, 2)).view(n, classes, -1))
+            if "bias" in layer.counted:
+                biases.append(rows.sum(dim=2).view(n, classes, -1))
+        return torch.cat([*parts, *biases], dim=2).transpose(0, 1)
+
     def kernel(self, layer: LayerPass, budget: int) -> Tensor:
         """Return the layer's tangent kernel, (C, n, C, n); ``budget`` in bytes."""
         parts = [patch_gram(*group, budget) for group in self._with_bias(layer)]
@@ -74,23 +107,42 @@ class Patches:
     def upper_rows(self, layer: LayerPass, budget: int) -> Iterator[Tensor]:
         """Yield K[c,:,c:,:], the kernel's rows of one output after the other, (n, C − c, n).
 
-        The caller may change them. One output at a time, they stay in the processor's cache from
-        one operation to the next.
+        The caller may change them, and the next overwrite them. One output at a time, they stay in
+        the processor's cache from one operation to the next.
         """
         if layer.gradients.ndim > 3:  # units have positions
             yield from _upper(self.kernel(layer, budget))
             return
         [(patches, gradients)] = self.patches(layer.module, layer.inputs, layer.gradients)
         inputs, gradients = patches[..., 0], gradients[..., 0]
+        products = self._products(layer, inputs)
+        for rows in upper_rows(gradients):
+            yield rows.mul_(products[:, None, :])
+
+    def factors(self, layer: LayerPass) -> tuple[Tensor, Tensor] | None:
+        """Return V (C, C) and A (n, n) of a kernel V[c,d] A[i,j], ``None`` for another.
+
+        That is the kernel of a layer on which the outputs depend linearly, such as the last.
+        """
+        if layer.gradients.ndim > 3:
+            return None
+        [(patches, gradients)] = self.patches(layer.module, layer.inputs, layer.gradients)
+        if patches.shape[2] > 1 or not torch.equal(
+            gradients, gradients[:, :1].expand_as(gradients)
+        ):
+            return None
+        own = gradients[:, 0, :, 0]
+        return own @ own.T, self._products(layer, patches[..., 0])
+
+    def _products(self, layer: LayerPass, inputs: Tensor) -> Tensor:
+        """Return the products (n, n) of what the layer saw of each example, (n, D)."""
         if "weight" in layer.counted:
             products = inputs @ inputs.T
         else:
             products = inputs.new_zeros(len(inputs), len(inputs))
         if "bias" in layer.counted:
             products += 1
-        for c, own in enumerate(gradients):
-            rows = own @ gradients[c:].flatten(0, 1).T
-            yield rows.view(len(inputs), -1, len(inputs)).mul_(products[:, None, :])
+        return products
 
     def squares(self, layer: LayerPass) -> Iterator[Tensor]:
         """Yield tensors whose squares sum to the kernel's trace."""
@@ -143,6 +195,16 @@ class Rows:
 
     rows: Callable[[nn.Module, Tensor, Tensor], Tensor]
 
+    def worth_writing(self, layer: LayerPass, examples: int) -> bool:
+        """Return whether :meth:`write` takes less memory than what it is made of."""
+        del examples
+        total = sum(getattr(layer.module, name).numel() for name in layer.counted)
+        return total <= MOST * layer.gradients[0, 0].numel()
+
+    def write(self, layer: LayerPass) -> Tensor:
+        """Return ∂f_c(x_i)/∂(the layer's parameters), (C, n, P)."""
+        return self._rows(layer)
+
     def kernel(self, layer: LayerPass, budget: int) -> Tensor:
         """Return the layer's tangent kernel, (C, n, C, n)."""
         del budget
@@ -151,6 +213,9 @@ class Rows:
     def upper_rows(self, layer: LayerPass, budget: int) -> Iterator[Tensor]:
         """Yield K[c,:,c:,:], the kernel's rows of one output after the other, (n, C − c, n)."""
         yield from _upper(self.kernel(layer, budget))
+
+    def factors(self, layer: LayerPass) -> None:
+        """Return ``None``: these kernels are not taken apart."""
 
     def squares(self, layer: LayerPass) -> Iterator[Tensor]:
         """Yield tensors whose squares sum to the kernel's trace."""
@@ -169,6 +234,37 @@ class Rows:
         parts = rows.split([own[name].numel() for name in names], dim=2)
         chosen = [part for name, part in zip(names, parts, strict=True) if name in layer.counted]
         return torch.cat(chosen, dim=2)
+
+
+@dataclass(frozen=True)
+class Written:
+    """The rule of a layer of any type whose per-example gradients are written out already."""
+
+    def kernel(self, layer: LayerPass, budget: int) -> Tensor:
+        """Return the layer's tangent kernel, (C, n, C, n)."""
+        del budget
+        return row_gram(layer.written)
+
+    def upper_rows(self, layer: LayerPass, budget: int) -> Iterator[Tensor]:
+        """Yield K[c,:,c:,:], the kernel's rows of one output after the other, (n, C − c, n)."""
+        del budget
+        return upper_rows(layer.written)
+
+    def factors(self, layer: LayerPass) -> None:
+        """Return ``None``: these kernels are not taken apart."""
+
+    def squares(self, layer: LayerPass) -> Iterator[Tensor]:
+        """Yield tensors whose squares sum to the kernel's trace."""
+        yield layer.written
+
+    def per_example(self, layer: LayerPass) -> Iterator[Tensor]:
+        """Yield ∂f_c(x_i)/∂(the layer's parameters), (n, P), for one output c after the other."""
+        yield from layer.written
+
+
+WRITTEN = Written()
+MOST = 1.5
+"""Gradients are not written out into more than so many values for each value they are made of."""
 
 
 def _upper(kernel: Tensor) -> Iterator[Tensor]:
@@ -237,7 +333,9 @@ def _batch_norm_rows(
     statistics = layer.running_mean.to(inputs), layer.running_var.to(inputs)
     normalised = F.batch_norm(inputs, *statistics, eps=layer.eps)
     shape = (*gradients.shape[:3], -1)
-    weights = (gradients * normalised).reshape(shape).sum(dim=3)
+    weights = gradients.new_empty(gradients.shape[:3])
+    for part, into in zip(gradients, weights, strict=True):  # one output: products stay in cache
+        into.copy_((part * normalised).reshape(shape[1:]).sum(dim=2))
     return _scale_and_shift(layer, weights, gradients.reshape(shape).sum(dim=3))
 
 

@@ -38,6 +38,11 @@ def expect_room(shape: tuple[int, ...], like: torch.Tensor, what: str, lower: st
         )
 
 
+def kernels_size(examples: int, outputs: int, layers: int, dtype: torch.dtype) -> int:
+    """Return how many bytes the kernels (n, C, n, C) of so many layers take."""
+    return layers * (examples * outputs) ** 2 * dtype.itemsize
+
+
 def available(device: torch.device) -> int | None:
     """Return how many bytes are available on a device; ``None`` where the system does not say.
 
