@@ -13,8 +13,16 @@ def precision():
     return torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision
 
 
-def test_products_are_exact_inside_and_settings_stay(monkeypatch):
-    monkeypatch.setattr(torch.backends.cudnn.conv, "fp32_precision", "tf32")
+@pytest.fixture
+def rounding_convolutions():
+    before = torch.backends.cudnn.conv.fp32_precision
+    torch.backends.cudnn.conv.fp32_precision = "tf32"
+    yield
+    torch.backends.cudnn.conv.fp32_precision = before
+
+
+@pytest.mark.usefixtures("rounding_convolutions")
+def test_products_are_exact_inside_and_settings_stay():
     before = precision()
     with exact_products():
         assert precision() == ("ieee", "ieee")
