@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, NullLocator
 
 from feature_alignment.models.mlp import mlp
 from feature_alignment.tangents.kernels import layer_kernels
@@ -71,7 +72,7 @@ def _peak(device: str) -> int:
 
 
 def exponents(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the slopes of time and memory by varied size, through the points from base on."""
+    """Return the slopes of time and memory by varied size, fitted to all points."""
     rows = []
     for name, own in table.groupby("varied", sort=False):
         slopes = {
@@ -95,6 +96,9 @@ def figure(table: pd.DataFrame) -> Figure:
             panel.loglog(own["size"], own[measure], "o-", color="#0072b2")
             panel.set_title(f"slope {slopes.loc[name, measure]:.2f}", fontsize=9)
             panel.set_xlabel(name)
+            panel.set_xticks(own["size"], map(str, own["size"]))
+            panel.xaxis.set_minor_locator(NullLocator())
+            panel.yaxis.set_minor_formatter(NullFormatter())
             panel.grid(visible=True, which="both", alpha=0.2)
             if column == 0:
                 panel.set_ylabel(label)
