@@ -13,6 +13,7 @@ from types import ModuleType
 os.environ["MPLBACKEND"] = "agg"
 os.environ.pop("SOURCE_DATE_EPOCH", None)
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
@@ -137,7 +138,8 @@ def save(figure: Figure, pdf: Path, png: Path) -> None:
     kinds = ((pdf, "pdf", "pdf", "CreationDate"), (png, "png", "agg", "Software"))
     with style.own_style():
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+        with matplotlib.rc_context({"figure.constrained_layout.use": False}):
+            figure.set_layout_engine(None)  # "none" would be one more that is asked before drawing
         cropped = figure.get_tightbbox().padded(plt.rcParams["savefig.pad_inches"])
         for path, kind, backend, undated in kinds:
             drawn = io.BytesIO()  # a full disk would end the PDF writer with an error about zlib
