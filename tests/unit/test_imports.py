@@ -31,7 +31,7 @@ ALLOWED = {
     "papers": PROBES | BASE | {"run"},
     "plots": {"command", "evidence", "integrity", "schema", "storage", "tables"},
     "audit": BASE,
-    "publish": BASE | {"audit"},
+    "publish": BASE | {"audit", "plots"},  # the forest plot draws the ledger
 }
 PARSED = {"run.spec", "run.schema", "data.registry", "models.architectures"}
 """What says which runs there are; audit and pages may know that."""
