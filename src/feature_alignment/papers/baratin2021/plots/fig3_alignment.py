@@ -72,7 +72,7 @@ def _draw_judged(panel: Axes, table: pd.DataFrame, level: float, claim: str) -> 
     colour = style.COLOURS["red"]
     style.draw_seeds(panel, 0, spread, colour)
     style.draw_claimed(panel, f"{claim}.hierarchy", SPREAD, across=(-0.4, 0.4))
-    style.draw_seeds(panel, 1, interior_rise(final), colour, factor=True)
+    style.draw_seeds(panel, 1, interior_rise(final), colour, scale="log")
     style.draw_claimed(panel, f"{claim}.interior-maximum", RISE, across=(0.6, 1.4))
     panel.set_xticks((0, 1), ("most /\nleast", "most /\nhigher end"), fontsize=6)
     panel.set(xlim=(-0.6, 1.6), ylim=(0, None))
