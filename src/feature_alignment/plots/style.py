@@ -31,8 +31,8 @@ from feature_alignment.audit.looks import LOOKS, level, look_of
 from feature_alignment.plots.theme import PALETTE, THEME
 
 INTERVALS = (
-    "lines, diamonds: means over seeds; bands, bars: their intervals, 95 % over all looks at more"
-    " seeds together;\ntriangles: a bar goes on, as bands do that leave a panel; dots: seeds"
+    "lines, diamonds: means over seeds; dots: seeds; bands, bars: intervals valid at every look,"
+    " 95 % overall;\nbands may leave a panel, and triangles tell where bars do"
 )
 FARTHEST = 1e200
 """Ends of intervals farther away are drawn here, where every panel has ended."""

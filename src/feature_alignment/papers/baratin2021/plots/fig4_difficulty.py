@@ -23,7 +23,7 @@ def figure(table: pd.DataFrame) -> Figure:
         ratio = style.select(table, difficult=kind, measure="alignment_ratio")
         means = np.exp(np.log(ratio["value"]).groupby(ratio["step"]).mean())
         least = PEAK * max(means.iloc[0], means.iloc[-1])
-        told = f"peak claimed above {PEAK} times the higher end"
+        told = f"{PEAK} times the higher end"
         style.draw_claimed(panel, claim, least, told=told, side="left")
     style.legend(drawn, style.CLAIMED)
     return drawn

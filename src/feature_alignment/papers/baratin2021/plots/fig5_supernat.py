@@ -60,7 +60,7 @@ def figure(table: pd.DataFrame) -> Figure:
     ]
     handles += [Line2D([], [], label=r"noise variance $\sigma^2$", **NOISE)]
     handles += [style.CLAIMED, style.CLAIMED_RANGE]
-    drawn.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    drawn.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=7)
     return drawn
 
 

@@ -34,6 +34,7 @@ def figure(table: pd.DataFrame) -> Figure:
         panel.set_title(PANELS[measure], fontsize=7)
     claim = CLAIM + "random-eigenvectors-lower"
     style.draw_claimed(panels["above_null"], claim, ABOVE_NULL)
+    panels["above_null"].set_ylim(None, 2 * ABOVE_NULL)
     least = final["gain"].min()
     style.draw_claimed(
         panels["centred_share"],
