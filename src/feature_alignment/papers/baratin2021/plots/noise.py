@@ -77,6 +77,12 @@ def at_start(table: pd.DataFrame, level: float, measure: str) -> float:
     return float(rows.loc[rows["step"] == rows["step"].min(), "value"].mean())
 
 
+def widening(spreads: pd.DataFrame) -> pd.Series:
+    """Return, for each seed, the last ratio of the most and least aligned layer over the first."""
+    ratios = spreads.sort_values("step").groupby("seed")["value"]
+    return ratios.last() / ratios.first()
+
+
 def interior_rise(rows: pd.DataFrame) -> pd.Series:
     """Return, for each seed, the highest value over depth divided by the higher of both ends."""
     curves = rows.sort_values("depth").groupby("seed")["value"]

@@ -162,5 +162,5 @@ def _draw_values(axes: Axes, own: pd.DataFrame, claims: str | None) -> None:
     axes.set(xlim=(-0.6, len(depths) + 0.6), ylim=(0, None))
     distances.spines["right"].set_visible(True)
     distances.grid(visible=False)
-    axes.set_title("exponent (left); peak minus equilibrium, by depth (right)", fontsize=6)
+    axes.set_title("exponent; right: peak minus equilibrium, by depth", fontsize=6)
     axes.grid(axis="x", visible=False)
