@@ -14,7 +14,6 @@ from feature_alignment.papers.baratin2021.plots.noise import (
     draw_whole,
     interior_rise,
     noise_columns,
-    of,
     steps_axis,
     widening,
 )
@@ -67,10 +66,9 @@ def figure(table: pd.DataFrame) -> Figure:
 
 def _draw_judged(panel: Axes, table: pd.DataFrame, level: float, claim: str) -> None:
     """Draw the ratios of the most aligned layer to the least, and to both ends of the network."""
-    spread = of(table, level, "layer_spread", "train")
     final = style.select(table, label_noise=level, measure="final_layer_alignment", split="train")
     colour = style.COLOURS["red"]
-    style.draw_seeds(panel, 0, widening(spread), colour, scale="log")
+    style.draw_seeds(panel, 0, widening(table, level), colour, scale="log")
     style.draw_claimed(panel, f"{claim}.hierarchy", WIDENS, across=(-0.4, 0.4))
     style.draw_seeds(panel, 1, interior_rise(final), colour, scale="log")
     style.draw_claimed(panel, f"{claim}.interior-maximum", RISE, across=(0.6, 1.4))
