@@ -42,6 +42,7 @@ rule all:
         figures=drawn_files,
         ledger=[f"<results>/audit/ledger.{ending}" for ending in ("json", "csv", "html")],
         captions=captions_of(every_figure()),
+        forests=forests(),
         costs="<results>/costs.tsv",
 
 

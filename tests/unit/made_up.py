@@ -83,10 +83,21 @@ def write_unvouched(path: Path, table: pd.DataFrame, meta: Mapping) -> None:
 
 def ledger_row(**values: object) -> dict:
     """Return a row of a ledger with some of its values."""
-    row = dict.fromkeys(("estimate", "low", "high", "n", "group", "note"))
-    row |= {"id": "toy.fig1.m", "verdict": "not run", "scale": "laptop", "table": "toy/fig1"}
-    row |= {"table_sha256": "0" * 64, "paper": "toy", "figure": "1", "certainty": "derived"}
-    row |= {"kind": "trend", "needs": "laptop", "criterion": "increases", "statement": "It rises."}
+    empty = ("reason", "estimate", "low", "high", "least", "most", "p", "q", "n", "seeds", "phase")
+    row = dict.fromkeys(
+        (*empty, "needed", "reported", "group", "untrained", "control", "asks", "note")
+    )
+    row |= {
+        "id": "toy.fig1.m",
+        "class": "paper",
+        "verdict": "not run",
+        "values": [],
+        "beaten": {},
+        "averaged": "plain",
+    }
+    row |= {"scale": "laptop", "table": "toy/fig1", "table_sha256": "0" * 64, "paper": "toy"}
+    row |= {"place": "figure 1", "certainty": "code", "kind": "trend", "needs": "laptop"}
+    row |= {"criterion": "increases", "statement": "It rises."}
     return row | values
 
 

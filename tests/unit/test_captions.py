@@ -14,15 +14,9 @@ from feature_alignment.storage import write_json
 from feature_alignment.tables import tidy, write_table
 
 SCHEMAS = ROOT / "workflow" / "schemas"
-CLAIM = {
-    "verdict": "contradicted",
-    "estimate": -0.14,
-    "low": -0.46,
-    "high": 0.18,
-    "n": 5,
-    "group": "depth 10",
-    "statement": "It rises.",
-}
+CLAIM = ledger_row(
+    verdict="contradicted", estimate=-0.14, low=-0.46, high=0.18, n=5, group="depth 10"
+)
 
 
 @pytest.fixture(scope="module")
@@ -55,28 +49,17 @@ def test_runs_that_a_scale_leaves_out_are_named(papers):
 
 
 def test_verdicts_say_what_was_found():
-    exact = CLAIM | {
-        "verdict": "supported",
-        "estimate": 0.5,
-        "low": 0.5,
-        "high": 0.5,
-        "n": 1,
-        "group": None,
-    }
-    open_ = CLAIM | {
-        "verdict": "not run",
-        "estimate": None,
-        "low": None,
-        "high": None,
-        "n": None,
-        "group": None,
-    }
-    assert captions.verdicts([CLAIM, exact, open_]).splitlines() == [
-        "**Claims:** 1 supported, 1 contradicted, 1 not run.",
+    exact = ledger_row(verdict="supported", estimate=0.5, low=0.5, high=0.5, n=1)
+    exact |= {"class": "identity"}
+    open_ = CLAIM | {"verdict": "open", "reason": "12 seeds decide", "class": "ours"}
+    claims = [CLAIM, exact, open_, ledger_row()]
+    assert captions.verdicts(claims).splitlines() == [
+        "**Claims:** paper: 1 contradicted, 1 not run; ours: 1 open; identity: 1 supported.",
         "",
-        "- *contradicted*: It rises. -0.14 (-0.46 to 0.18; n = 5) at depth 10",
-        "- *supported*: It rises. 0.5",
-        "- *not run*: It rises.",
+        "- *contradicted* (paper): It rises. -0.14 (-0.46 to 0.18; n = 5) at depth 10",
+        "- *supported* (identity): It rises. 0.5",
+        "- *open* (ours): It rises. -0.14 (-0.46 to 0.18; n = 5) at depth 10; 12 seeds decide",
+        "- *not run* (paper): It rises.; needs scale laptop",
     ]
     assert captions.verdicts([]) == "**Claims:** none is stated about this figure."
 
@@ -164,7 +147,7 @@ def test_a_caption_holds_all_of_it(tmp_path, papers):
     meta = provenance(values, "both_instruments", cifar10="re-encoded copy", mnist="")
     write_table(table, values, meta)
     row = CLAIM | {"table": "joint/both_instruments"}
-    write_json(tmp_path / "ledger.json", [ledger_row(**row)])
+    write_json(tmp_path / "ledger.json", [row])
     captions.main(
         ["--ledger", str(tmp_path / "ledger.json"), "--tables", str(table), "--scale", "laptop"]
         + ["--papers", str(ROOT / "papers"), "--schemas", str(SCHEMAS)]
@@ -174,4 +157,6 @@ def test_a_caption_holds_all_of_it(tmp_path, papers):
     assert text.startswith(papers["joint"].figures["both_instruments"]["caption"])
     assert "**Scale** laptop; 4 seeds; data: cifar10 (re-encoded copy), mnist." in text
     assert "**Departs from the full scale:**" in text
-    assert text.endswith("- *contradicted*: It rises. -0.14 (-0.46 to 0.18; n = 5) at depth 10\n")
+    assert text.endswith(
+        "- *contradicted* (paper): It rises. -0.14 (-0.46 to 0.18; n = 5) at depth 10\n"
+    )

@@ -1,5 +1,6 @@
 import json
 import math
+import re
 import subprocess
 import sys
 
@@ -13,8 +14,10 @@ SCHEMA = ROOT / "workflow" / "schemas" / "claims.schema.yaml"
 ENTRY = {
     "id": "toy.fig1.{name}.rises",
     "each": {"name": ["mnist", "digits"], "least": [2, 0.5]},
+    "class": "paper",
     "statement": "On {name}, m rises {least}-fold at least, as L^{3/5}.",
-    "source": {"figure": "1", "certainty": "derived"},
+    "source": {"place": "figure 1", "certainty": "code"},
+    "untrained": "contrast",
     "kind": "trend",
     "evidence": {"table": "toy/fig1", "where": "dataset == '{name}'"},
     "test": {"criterion": "increases", "x": "epoch", "y": "m", "min_factor": "{least}"},
@@ -38,7 +41,7 @@ def read(tmp_path):
 def test_an_entry_stands_for_a_claim_per_combination_of_its_values(read):
     first, second = read()
     assert first == {
-        **{key: ENTRY[key] for key in ("source", "kind", "needs")},
+        **{key: ENTRY[key] for key in ("class", "source", "kind", "needs", "untrained")},
         "id": "toy.fig1.mnist.rises",
         "statement": "On mnist, m rises 2-fold at least, as L^{3/5}.",
         "evidence": {"table": "toy/fig1", "where": "dataset == 'mnist'"},
@@ -79,6 +82,10 @@ def test_a_claim_needs_scale_laptop_unless_it_says_otherwise(read):
         ({"each": "mnist"}, "each is not valid"),
         ({"id": "toy.rises"}, "'toy.rises' is given twice"),
         ({"statement": 3}, "claim toy.fig1.mnist.rises is not valid.*\n.*statement: 3 is not of"),
+        ({"untrained": "trend"}, "untrained: 'trend' is not valid under any of the given schemas"),
+        ({"untrained": {"where": "step =="}}, "cannot select rows where 'step =='"),
+        ({"control": {"test": {"y": 3}}}, "test of a reference is not valid.*\n.*y: 3 is not of"),
+        ({"class": "papr"}, r"unknown value 'papr' \(did you mean 'paper'\?\)"),
         ({"eech": {}}, r"unknown key 'eech' \(did you mean 'each'\?\)"),
         ({"test": {"x": "epoch"}}, "test: 'criterion' is a required property$"),
         (
@@ -96,6 +103,13 @@ def test_a_claim_needs_scale_laptop_unless_it_says_otherwise(read):
 def test_an_entry_that_cannot_be_repeated_is_an_error_that_names_it(read, changes, message):
     with pytest.raises(ValueError, match=message):
         read(**changes)
+
+
+def test_a_claim_about_training_says_what_is_found_without(read):
+    left_out = {key: part for key, part in ENTRY.items() if key != "untrained"}
+    with pytest.raises(ValueError, match="expected untrained: what the same question finds"):
+        read(entry=left_out)
+    assert len(read(entry=left_out, **{"class": "check"})) == 2
 
 
 @pytest.mark.parametrize("content", [{"id": "a"}, None, 3, ["a"], [[1]]])
@@ -123,6 +137,8 @@ def test_the_claims_of_every_paper_are_well_formed(path):
     paper = path.parent.name
     assert claims
     assert all(claim["id"].startswith(f"{paper}.") for claim in claims)
+    for claim in claims:  # no statement leans on another
+        assert not re.match(r"(So it is|The same|It |They )|.*, (they|it) ", claim["statement"])
     assert all(claim["evidence"]["table"].startswith(f"{paper}/") for claim in claims)
 
 

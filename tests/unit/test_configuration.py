@@ -11,7 +11,8 @@ from feature_alignment.run import configuration
 from feature_alignment.schema import read_schema
 
 SCHEMA = read_schema(ROOT / "workflow" / "schemas" / "config.schema.yaml")
-USUAL = {"scale": "smoke", "seeds": None, "together": None, "data_dir": None, "results": "results"}
+USUAL = {"scale": "smoke", "seeds": None, "first_seed": 0, "together": None}
+USUAL |= {"data_dir": None, "results": "results"}
 
 
 @pytest.fixture
@@ -32,6 +33,7 @@ def check(tmp_path, monkeypatch):
     [
         {"seeds": 1},
         {"seeds": 10000},
+        {"first_seed": 100},
         {"together": 100},
         {"results": "results/mine"},
         {"results": "out"},

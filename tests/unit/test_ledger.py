@@ -7,7 +7,7 @@ from made_up import provenance
 
 from conftest import ROOT
 from feature_alignment.audit import criteria, ledger
-from feature_alignment.audit.criterion import Column, Measure, Range
+from feature_alignment.audit.criterion import Column, Measure, Question, Range
 from feature_alignment.storage import write_json
 from feature_alignment.tables import meta_path, read_table, tidy, write_table
 
@@ -15,13 +15,18 @@ SCHEMA = ROOT / "workflow" / "schemas" / "claims.schema.yaml"
 
 CLAIM = {
     "id": "toy.fig1.rises",
+    "class": "paper",
     "statement": "m < 1 & rises.",
-    "source": {"figure": "1", "certainty": "derived"},
+    "source": {"place": "figure 1", "certainty": "memory"},
+    "untrained": "contrast",
     "kind": "trend",
     "evidence": {"table": "toy/fig1", "where": "noise == 0"},
     "test": {"criterion": "increases", "x": "epoch", "y": "m"},
     "needs": "laptop",
 }
+
+
+SEEDS = 3
 
 
 def of(seed):
@@ -32,8 +37,8 @@ def of(seed):
 def audit(tmp_path):
     """Run the audit on changed claims and return the ledger's rows."""
     rows = [
-        {"epoch": epoch, "measure": "m", "value": epoch + 0.01 * seed} | of(seed)
-        for seed in range(3)
+        {"epoch": epoch, "measure": "m", "value": epoch * (1 + 0.01 * seed)} | of(seed)
+        for seed in range(SEEDS)
         for epoch in range(3)
     ]
     write_table(tmp_path / "toy" / "fig1.csv", tidy(rows, ["noise"]), {})
@@ -64,23 +69,30 @@ def test_a_row_holds_the_verdict_and_its_evidence(audit, tmp_path, capsys):
         "scale": "laptop",
         "table": "toy/fig1",
     }
-    assert row["estimate"] == pytest.approx(2.0)
-    assert row["low"] == pytest.approx(2.0)
+    assert row["estimate"] == pytest.approx(2.02)
+    assert 0 < row["low"] < 2 < row["high"]
+    assert (row["least"], row["most"]) == (0, None)
+    assert row["values"] == pytest.approx([2.0, 2.02, 2.04])
+    assert (row["seeds"], row["phase"], row["needed"]) == ("0 to 2", "exploration", None)
+    assert row["q"] == row["p"] < 0.05
+    assert row["asks"] == "m at the last epoch minus at the first epoch > 0; where noise == 0"
     assert len(row["table_sha256"]) == 64
-    assert capsys.readouterr().out == "1 claim at scale laptop: 1 supported\n"
+    assert capsys.readouterr().out == "1 claim at scale laptop:\n  paper: 1 supported\n"
 
 
 def test_the_claims_on_one_table_are_judged_alone_and_printed(audit, capsys):
     other = {"id": "toy.fig2.rises", "evidence": {"table": "toy/fig2"}}
     one_seed = {"id": "toy.fig1.one", "evidence": {"table": "toy/fig1", "where": "seed == 0"}}
-    later = {"id": "toy.fig1.later", "needs": "paper"}
+    later = {"id": "toy.fig1.later", "needs": "paper", "class": "ours"}
     rows = audit({}, other, one_seed, later, options=["--only", "toy/fig1"])
     assert [row["id"] for row in rows] == ["toy.fig1.rises", "toy.fig1.one", "toy.fig1.later"]
     assert capsys.readouterr().out.splitlines() == [
-        "toy.fig1.rises: supported, 2 (2 to 2), n = 3",
-        "toy.fig1.one: inconclusive, 2, n = 1",
-        "toy.fig1.later: not run, needs scale paper",
-        "3 claims at scale laptop: 1 supported, 1 inconclusive, 1 not run",
+        "toy.fig1.rises: supported, 2.02 (1.948 to 2.092), n = 3",
+        "toy.fig1.one: open, 2, n = 1; the first look is at 3 seeds",
+        "toy.fig1.later: not run; needs scale paper",
+        "3 claims at scale laptop:",
+        "  paper: 1 supported, 1 open",
+        "  ours: 1 not run",
     ]
     with pytest.raises(ValueError, match="no claim rests on the table 'toy/fig3'; there are cl"):
         audit({}, options=["--only", "toy/fig3"])
@@ -100,9 +112,59 @@ def test_a_contradicted_claim_is_no_error(audit):
     assert row["verdict"] == "contradicted"
 
 
-def test_one_seed_is_inconclusive_and_has_no_interval(audit):
+def test_one_seed_is_open_and_has_no_interval(audit):
     [row] = audit({"evidence": {"table": "toy/fig1", "where": "seed == 0"}})
-    assert (row["verdict"], row["low"], row["high"], row["n"]) == ("inconclusive", None, None, 1)
+    assert (row["verdict"], row["low"], row["high"], row["n"]) == ("open", None, None, 1)
+    assert row["needed"] == 3
+
+
+CHECK = {
+    "id": "toy.fig1.learns",
+    "class": "check",
+    "test": {"criterion": "at_least", "y": "m", "x": "epoch", "at": "last", "bound": 2.01},
+}
+
+
+def test_a_failed_check_makes_the_claims_on_its_runs_unfit(audit, monkeypatch):
+    row, check = audit({}, CHECK)
+    assert (check["verdict"], check["group"]) == ("contradicted", "seed 0")
+    assert (row["verdict"], row["estimate"]) == ("unfit", None)
+    assert row["reason"] == "run r fails toy.fig1.learns"
+    row, check = audit({}, CHECK | {"test": CHECK["test"] | {"bound": 2}})
+    assert (row["verdict"], check["verdict"]) == ("supported", "supported")
+    row, _ = audit({"id": "toy.fig1.two", "class": "identity"}, CHECK)
+    assert row["verdict"] == "supported"
+
+
+def test_a_claim_is_judged_on_the_untrained_network_too(audit):
+    test = {"criterion": "at_least", "y": "m", "x": "epoch", "at": "last", "bound": 1.5}
+    untrained = {"test": {"at": "first"}}
+    [row] = audit({"test": test, "untrained": untrained})
+    assert (row["verdict"], row["untrained"]) == ("supported", "at first")
+    assert row["beaten"] == {"untrained": {"holds": False, "beaten": True}}
+    [row] = audit({"test": test, "untrained": untrained, "control": {"test": {"at": "last"}}})
+    assert (row["verdict"], row["reason"]) == ("open", "it holds in the control too")
+    [row] = audit({"test": test, "untrained": "not measured"})
+    assert (row["verdict"], row["reason"]) == ("open", "the untrained network was not measured")
+    [row] = audit({"test": test | {"bound": 9}, "untrained": "not measured"})
+    assert row["verdict"] == "contradicted"
+
+
+def test_seeds_from_100_on_confirm(audit, tmp_path):
+    rows = [
+        {"epoch": epoch, "measure": "m", "value": epoch * (1 + 0.01 * seed)} | of(100 + seed)
+        for seed in range(4)
+        for epoch in range(2)
+    ]
+    write_table(tmp_path / "toy" / "later.csv", tidy(rows, ["noise"]), {})
+    evidence = {"table": "toy/later", "where": "noise == 0"}
+    [row] = audit({"evidence": evidence}, table="toy/later.csv")
+    assert (row["seeds"], row["phase"], row["verdict"]) == (
+        "100 to 102",
+        "confirmation",
+        "supported",
+    )
+    assert row["reason"] == "3 of 4 seeds; the next look is at 5"
 
 
 @pytest.mark.parametrize(
@@ -148,16 +210,21 @@ def test_a_function_under_the_decorator_is_all_that_a_criterion_needs(audit, mon
     @criteria.criterion
     def stays_within(rows, *, measure: Measure, limits: tuple[float, float], along: Column):
         """Judge that a measure stays within limits."""
-        return rows.judge(rows.placed(measure, along), Range(*limits))
+        return Question(rows.placed(measure, along), Range(*limits), asked=measure)
 
     test = {"criterion": "stays_within", "measure": "m", "limits": [-1, 3], "along": "epoch"}
-    [row] = audit({"test": test})
-    assert (row["verdict"], row["criterion"]) == ("supported", "stays_within")
-    [row] = audit({"test": test | {"limits": [5, 6]}})
+    evidence = {"table": "toy/fig1", "where": "epoch > 0"}
+    [row] = audit({"test": test, "evidence": evidence})
+    assert (row["verdict"], row["criterion"]) == ("equivalent", "stays_within")
+    [row] = audit({"test": test | {"limits": [5, 6]}, "evidence": evidence})
     assert row["verdict"] == "contradicted"
     for option, value, message in [
         ("criterion", "stays_witin", r"unknown value 'stays_witin' \(did you mean 'stays_within'"),
-        ("limit", [1, 2], r"unknown key 'limit' \(did you mean 'limits'\?\); allowed: along, crit"),
+        (
+            "limit",
+            [1, 2],
+            r"unknown key 'limit' \(did you mean 'limits'\?\); allowed: along, band, crit",
+        ),
         ("limits", [1], r"test\.limits: \[1\] is too short"),
         ("measure", "n", "no rows with measure 'n'; there are: m"),
         ("along", "depth", "no column 'depth'; the table has: paper"),
@@ -171,30 +238,29 @@ def test_a_misspelt_measure_is_an_error_below_the_needed_scale_too(audit):
         audit({"test": CLAIM["test"] | {"y": "mm"}}, scale="smoke")
 
 
-def test_curves_that_never_cross_contradict_without_an_estimate(audit):
+def test_curves_that_never_cross_have_no_estimate(audit):
     test = {"criterion": "crosses", "first": "m", "second": "m", "x": "epoch", "between": [0, 1]}
     [row] = audit({"test": test})
-    assert (row["verdict"], row["estimate"], row["low"]) == ("contradicted", None, None)
+    assert (row["verdict"], row["estimate"], row["low"]) == ("open", None, None)
 
 
 def test_where_some_seeds_have_a_bound_alone_the_verdict_is_open(audit, tmp_path):
     rows = [
         {"epoch": 1, "measure": measure, "value": 5.0} | of(seed)
-        for seed, measure in enumerate(("m", "m", "m_above", "other"))
+        for seed, measure in enumerate(["m"] * 12 + ["m_above", "other"])
     ]
     write_table(tmp_path / "toy" / "bounds.csv", tidy(rows, ["noise"]), {})
     evidence = {"table": "toy/bounds"}
     test = {"criterion": "at_least", "y": "m", "bound": 1, "x": "epoch"}
     options = {"table": "toy/bounds.csv"}
     [row] = audit({"evidence": evidence, "test": test}, **options)
-    assert (row["verdict"], row["estimate"], row["low"], row["n"]) == (
-        "inconclusive",
-        None,
-        None,
-        1,
-    )
-    [row] = audit({"evidence": evidence | {"where": "seed < 2"}, "test": test}, **options)
+    assert (row["verdict"], row["estimate"], row["low"]) == ("open", None, None)
+    assert row["reason"] == "of m there is but a bound in seed 12"
+    [row] = audit({"evidence": evidence | {"where": "seed < 12"}, "test": test}, **options)
     assert row["verdict"] == "supported"
+    evidence_less = evidence | {"where": "seed != 12"}
+    [row] = audit({"evidence": evidence_less, "test": test}, **options)
+    assert (row["verdict"], row["reason"]) == ("unfit", "seed 13 of run r lacks m")
     [row] = audit({"evidence": evidence, "test": test}, scale="smoke", **options)
     assert row["verdict"] == "not run"
     with pytest.raises(ValueError, match="no rows with measure 'm_over'"):

@@ -5,31 +5,30 @@ from importlib import resources
 
 import pytest
 import tinycss2
+from made_up import ledger_row
 from PIL import Image
 
 from feature_alignment.publish import page
+from feature_alignment.publish.interval import drawing
 from feature_alignment.storage import write_json
 
-ROW = {
-    "id": "toy.fig1.rises",
-    "verdict": "supported",
-    "estimate": 2.0,
-    "low": 1.5,
-    "high": 2.5,
-    "n": 3,
-    "group": "layer <1>",
-    "scale": "laptop",
-    "table": "toy/fig1",
-    "table_sha256": "ab12",
-    "paper": "toy",
-    "figure": "1",
-    "certainty": "code",
-    "kind": "trend",
-    "needs": "laptop",
-    "criterion": "increases",
-    "statement": "m < 1 & rises.",
-    "note": "a <note>",
-}
+ROW = ledger_row(
+    id="toy.fig1.rises",
+    verdict="supported",
+    estimate=2.0,
+    low=1.5,
+    high=2.5,
+    least=0.5,
+    n=3,
+    values=[1.9, 2.0, 2.1],
+    p=0.01,
+    q=0.02,
+    seeds="0 to 2",
+    phase="exploration",
+    group="layer <1>",
+    statement="m < 1 & rises.",
+    note="a <note>",
+)
 OPEN = {"verdict": "not run", "estimate": None, "low": None, "high": None, "n": None, "note": None}
 
 
@@ -62,6 +61,8 @@ def test_every_claim_is_there_and_escaped(tmp_path, figure):
     assert "numbers at layer &lt;1&gt;" in text
     assert "1 supported</button>" in text
     assert "0 contradicted</button>" in text
+    assert "p 0.01;" in text
+    assert "seeds 0 to 2, exploration;" in text
     assert "<p>A figure &lt;title&gt;.</p>" in text
 
 
@@ -121,8 +122,21 @@ def test_a_link_is_a_relative_address_whatever_folders_are_called(tmp_path, figu
 
 def test_every_field_of_a_ledger_is_escaped(tmp_path, figure):
     enemy = "\"'><script>alert(1)</script>"
-    closed = {"estimate", "low", "high", "n", "table", "verdict", "scale", "needs"}
-    fields = set(ROW) - closed
+    numbers = {
+        "estimate",
+        "low",
+        "high",
+        "least",
+        "most",
+        "p",
+        "q",
+        "n",
+        "needed",
+        "values",
+        "reported",
+    }
+    closed = {"table", "verdict", "scale", "needs", "class", "phase", "beaten", "averaged"}
+    fields = set(ROW) - numbers - closed
     row = ROW | {field: f"{enemy}{field}" for field in fields}
     text = written(tmp_path, figure, [row], title=enemy)
     assert "<script>alert" not in text
@@ -141,3 +155,19 @@ def test_a_figure_that_is_no_image_is_an_error(tmp_path, figure):
     figure.write_text("no image")
     with pytest.raises(ValueError, match=r"fig1\.png is not an image"):
         written(tmp_path, figure, [ROW])
+
+
+def test_an_interval_is_drawn_with_its_claimed_side_and_seeds(tmp_path, figure):
+    drawn = drawing(ROW)
+    assert drawn in written(tmp_path, figure, [ROW])
+    assert drawn.count('class="seed"') == 3
+    claimed = re.search(r'class="claimed" x="([\d.]+)" y="2" width="([\d.]+)"', drawn)
+    left, width = map(float, claimed.groups())
+    low, high = map(float, re.search(r'"interval" x1="([\d.]+)" x2="([\d.]+)"', drawn).groups())
+    assert left < low < high <= left + width
+    below = drawing(ROW | {"least": None, "most": 1.0})
+    claimed = re.search(r'class="claimed" x="([\d.]+)" y="2" width="([\d.]+)"', below)
+    assert float(claimed[1]) == 0
+    assert float(claimed[2]) < float(re.search(r'"interval" x1="([\d.]+)"', below)[1])
+    assert drawing(ROW | OPEN) == ""
+    assert 'class="interval"' not in drawing(ROW | {"low": None, "values": [], "least": 2.0})

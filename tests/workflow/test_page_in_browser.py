@@ -8,7 +8,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from conftest import ROOT
-from feature_alignment.publish import page
+from feature_alignment.publish import documents, page
 from feature_alignment.storage import read_json
 
 PUBLISHED = ROOT / "reference" / "laptop"
@@ -160,7 +160,7 @@ def test_a_column_sorts_by_number_with_missing_values_last(opened, ledger, press
 def test_verdicts_sort_with_contradicted_ones_first(opened, ledger):
     browser = opened("#sort=verdict")
     verdicts = {row["id"]: row["verdict"] for row in ledger}
-    order = ["contradicted", "inconclusive", "supported", "not run"]
+    order = list(documents.SEVERITY)
     found = [order.index(verdicts[name]) for name in shown(browser)]
     assert found == sorted(found)
     assert len(found) == len(ledger)
@@ -211,7 +211,7 @@ def test_a_phone_shows_everything_without_scrolling_sideways(opened, ledger):
     )
     assert [label for label in labels if label != "none"] == [
         f'"{name}: "'
-        for name in ("paper", "verdict", "estimate", "95 % interval", "seeds", "figure")
+        for name in ("paper", "class", "verdict", "estimate", "95 % interval", "seeds", "figure")
     ]
     assert row["statement"][:20] in browser.find_element(By.ID, row["id"]).text
     Select(browser.find_element(By.ID, "order")).select_by_value("estimate")

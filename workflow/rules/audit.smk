@@ -4,6 +4,7 @@ rule audit:
         csv="<results>/audit/ledger.csv",
         html="<results>/audit/ledger.html",
         captions=captions_of(every_figure()),
+        forests=forests(),
 
 
 rule judge_claims:
@@ -43,8 +44,8 @@ for paper, figure in figures_under_audit():
         input:
             claims=CLAIMS_FILES,
             schema=repository("workflow/schemas/claims.schema.yaml"),
-            table=tables_of([(paper, figure)], f"audit of {paper}/{figure}"),
-            meta=metas_of([(paper, figure)]),
+            tables=tables_of(checked_with(paper, figure), f"audit of {paper}/{figure}"),
+            metas=metas_of(checked_with(paper, figure)),
         output:
             json=f"<results>/audit/{paper}/{figure}.json",
             csv=f"<results>/audit/{paper}/{figure}.csv",
@@ -65,8 +66,36 @@ for paper, figure in figures_under_audit():
             code=code_hash("feature_alignment.audit.ledger"),
         shell:
             "python -m feature_alignment.audit.ledger --only {params.table:q}"
-            " --claims {input.claims:q} --schema {input.schema:q} --tables {input.table:q}"
+            " --claims {input.claims:q} --schema {input.schema:q} --tables {input.tables:q}"
             " --scale {params.scale} --json {output.json:q} --csv {output.csv:q} 2> {log:q}"
+
+
+rule plot_forest:
+    input:
+        ledger="<results>/audit/ledger.json",
+    output:
+        pdf="<figures>/{paper}/forest.pdf",
+        png=report(
+            "<figures>/{paper}/forest.png",
+            caption="../report/forest.rst",
+            category="{paper}",
+            labels={"figure": "forest", "shows": "every claim's effect over its margin"},
+        ),
+    log:
+        "<logs>/plot/{paper}.forest.log",
+    benchmark:
+        "<benchmarks>/plot/{paper}.forest.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_hash("feature_alignment.publish.forest"),
+    shell:
+        "python -m feature_alignment.publish.forest --ledger {input.ledger:q}"
+        " --paper {wildcards.paper} --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
 
 
 rule write_ledger_page:

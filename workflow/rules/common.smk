@@ -107,6 +107,20 @@ def figures_under_audit():
     return [tuple(name.split("/")) for name in names]
 
 
+def checked_with(paper, figure):
+    """A figure under audit, and those with checks on the same runs, which gate its claims."""
+    runs = set(PAPERS[paper].runs_of(figure, config["scale"]))
+    others = {
+        tuple(claim["evidence"]["table"].split("/"))
+        for claim in CLAIMS
+        if claim["class"] == "check" and claim["paper"] == paper
+    }
+    sharing = [
+        pair for pair in others if runs & set(PAPERS[paper].runs_of(pair[1], config["scale"]))
+    ]
+    return [(paper, figure), *sorted(set(sharing) - {(paper, figure)})]
+
+
 def rule_name(paper, figure):
     """What the rules of a figure are named after: its paper and the first word of its name."""
     return f"{paper}_{figure.split('_')[0]}"
@@ -130,6 +144,11 @@ def figure_files(figures, *endings):
 def metas_of(figures):
     """The provenance of the tables of figures."""
     return [f"<tables>/{p}/{f}.meta.json" for p, f in figures]
+
+
+def forests():
+    """The forest plots of the claims of every paper."""
+    return [f"<figures>/{paper}/forest.{ending}" for paper in PAPERS for ending in ("pdf", "png")]
 
 
 def captions_of(figures):
@@ -267,7 +286,8 @@ def code_of_table(paper):
 def seeds_of(paper, run):
     """The seeds of a run; one that has nothing random is made once."""
     own = PAPERS[paper].seeds(run, config["scale"])
-    return range(config["seeds"] or own if own else 1)
+    first = config["first_seed"] if own else 0
+    return range(first, first + (config["seeds"] or own if own else 1))
 
 
 def groups_of(paper, run):

@@ -10,6 +10,12 @@ from feature_alignment.audit.criteria import schema_of_tests
 from feature_alignment.schema import read_schema, read_yaml, validate
 from feature_alignment.sweep import combinations, filled
 
+CLASSES = ("paper", "ours", "identity", "check")
+"""What a claim is: said by the paper, asked by us, true by algebra, or a check that runs are fit to
+be judged."""
+NOT_MEASURED = "not measured"
+"""What a claim says of the untrained network where no table has it: it cannot be supported."""
+
 
 def read_claims(paths: Iterable[Path], schema: Path) -> list[dict]:
     """Read claims files.
@@ -55,11 +61,23 @@ def read_claims(paths: Iterable[Path], schema: Path) -> list[dict]:
 def _validate(claim: Mapping, entry: Mapping, where: str) -> None:
     """Check a claim, and that the condition on its rows can be read."""
     validate(claim, entry, where)
-    if "where" in claim["evidence"]:
-        try:
-            read_condition(claim["evidence"]["where"])
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
+    if claim["class"] in ("paper", "ours") and "untrained" not in claim:
+        raise ValueError(
+            f"{where}: expected untrained: what the same question finds in the untrained network"
+            " (where, test), or contrast, no network or not measured"
+        )
+    references = [claim.get(name) for name in ("untrained", "control")]
+    for part in (claim["evidence"], *references):
+        if isinstance(part, Mapping) and "where" in part:
+            try:
+                read_condition(part["where"])
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from None
+    for part in references:
+        if isinstance(part, Mapping):
+            changed = {**claim["test"], **part.get("test", {})}
+            test = {key: value for key, value in changed.items() if value is not None}
+            validate(test, entry["properties"]["test"], f"{where}: test of a reference")
 
 
 def _repeated(template: Mapping, where: str) -> list[Mapping]:

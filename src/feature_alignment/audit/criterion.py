@@ -11,42 +11,34 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
+SUPPORTED, EQUIVALENT, CONTRADICTED = "supported", "equivalent", "contradicted"
+AT_THRESHOLD, OPEN, UNFIT, NOT_RUN = "at threshold", "open", "unfit", "not run"
+VERDICTS = (SUPPORTED, EQUIVALENT, CONTRADICTED, AT_THRESHOLD, OPEN, UNFIT, NOT_RUN)
 
 COLUMN, MEASURE = "column", "measure"
 Column = Annotated[str, COLUMN]
 Measure = Annotated[str, MEASURE]
 ColumnOrMeasure = Annotated[str, COLUMN, MEASURE]
 Columns = Sequence[Column]
+Event = Annotated[str, MEASURE, "event"]
+"""A measure that a seed may lack: when something happened, which it need not."""
 Place = float | Literal["first", "last", "all"]
 """A value of a column, the first or last of it, or all, each a group of its own."""
 Positive = Annotated[float, ("exclusiveMinimum", 0)]
 NotNegative = Annotated[float, ("minimum", 0)]
-Correlation = Annotated[float, ("minimum", -1), ("maximum", 1)]
+Scale = Literal["plain", "log", "fisher", "logit"]
+"""On which values are averaged: as they are, or the logarithms of factors, Fisher's z of
+correlations, the logits of shares. An interval goes back to the values' own scale, and so stays
+where they can lie."""
 
 _TYPES = {str: "string", float: "number", int: "integer", bool: "boolean"}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A verdict with its estimate, 95 % interval and number of seeds (1 for exact values).
-
-    ``group`` names the group that they are of, such as ``layer conv1``, where there are several.
-    """
-
-    verdict: str
-    estimate: float
-    low: float
-    high: float
-    n: int
-    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,9 +59,56 @@ class Range:
         below = high <= self.least if self.strict else high < self.least
         return below or low > self.most
 
-    def room(self, low: float, high: float) -> float:
-        """Return how far an interval is from leaving, negative where it has left."""
-        return min(low - self.least, self.most - high)
+    @property
+    def is_two_sided(self) -> bool:
+        """Whether it is bounded on both sides, as a claim of no difference is."""
+        return math.isfinite(self.least) and math.isfinite(self.most)
+
+    def shares_its_edge(self, low: float, high: float, band: float) -> bool:
+        """Say whether an interval lies wholly within ``band`` of a bound."""
+        edges = [edge for edge in (self.least, self.most) if math.isfinite(edge)]
+        return any(edge - band <= low and high <= edge + band for edge in edges)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a criterion makes of rows: one number per seed and group, and where they should lie.
+
+    Attributes:
+        values: On the scale on which the claim is judged, indexed by ``seed`` and, where the rows
+            have it, ``replicate``, and by the groups' columns.
+        claimed: Where every group's mean is claimed to lie, on that scale.
+        scale: That scale.
+        asked: The question in words, such as ``loss, first over last, ≥ 2``.
+        points: Of values that are rank correlations, how many points each is over. They are judged
+            by the order of the points, which under no association is any with equal probability.
+        share: The share of the groups that is claimed to lie there.
+        band: Half the width, on that scale, of the band around a bound in which an interval is at
+            the threshold; ``None`` for a tenth of the distance between the bound and no effect.
+    """
+
+    values: "pd.Series"
+    claimed: Range
+    scale: Scale = "plain"
+    asked: str = ""
+    points: int | None = None
+    share: float = 1.0
+    band: float | None = None
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Why there is nothing to judge: a seed has no value, or but a bound (``censored``)."""
+
+    why: str
+    censored: bool
+
+
+COMMON = {
+    "share": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+    "band": {"type": "number", "minimum": 0},
+}
+"""JSON schema of the options that every criterion has."""
 
 
 class Criterion:
@@ -88,7 +127,7 @@ class Criterion:
         ValueError: If an option has another type.
     """
 
-    def __init__(self, function: Callable[..., Outcome]) -> None:
+    def __init__(self, function: Callable[..., Question]) -> None:
         functools.update_wrapper(self, function)
         self._function = function
         _, *options = inspect.signature(function).parameters.values()
@@ -98,7 +137,7 @@ class Criterion:
         except ValueError as error:
             raise ValueError(f"criterion {self.name}: {error}") from error
         self.schema = {
-            "properties": {"criterion": True, **properties},
+            "properties": {"criterion": True, **properties, **COMMON},
             "required": [option.name for option in options if option.default is option.empty],
             "additionalProperties": False,
         }
@@ -118,25 +157,26 @@ class Criterion:
             if isinstance(name, str)
         ]
 
-    def __call__(self, table: "pd.DataFrame", **options: Any) -> Outcome:
-        """Judge rows of a tidy table.
+    def __call__(self, table: "pd.DataFrame", **options: Any) -> "Question | Gap":
+        """Ask the question of the rows of a tidy table.
 
-        Where a seed has but a bound on a measure, the verdict is open, whatever the criterion: a
-        mean over the seeds that have a value would be one over a selection.
+        Where a seed of a run has no value of a measure that other seeds have, or but a bound on
+        it, nothing is asked, whatever the criterion: a mean over the others would be one over a
+        selection. A criterion whose option is an :data:`Event` deals with that itself.
 
         Raises:
-            ValueError: If the rows lack a column or measure, or cannot be judged.
+            ValueError: If the rows lack a column or measure, or the question is ill-posed.
         """
         from feature_alignment.audit.judging import Rows  # heavy, and needed only here
 
         rows = Rows(table)
         names = self.names(options)
         rows.check(names)
-        bounds = rows.bounds_on(name for name, roles in names if MEASURE in roles)
-        if not bounds.empty:
-            seeds = bounds["seed"].nunique()
-            return Outcome(INCONCLUSIVE, math.nan, math.nan, math.nan, seeds)
-        return self._function(rows, **options)
+        gap = rows.gap_in(name for name, roles in names if roles == {MEASURE})
+        if gap is not None:
+            return gap
+        common = {name: options.pop(name) for name in COMMON if name in options}
+        return replace(self._function(rows, **options), **common)
 
 
 def _schema_of(kind: Any) -> dict:

@@ -4,16 +4,30 @@ import argparse
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 
 from feature_alignment import command
-from feature_alignment.audit.claims import read_claims
+from feature_alignment.audit import inference
+from feature_alignment.audit.claims import CLASSES, NOT_MEASURED, read_claims
 from feature_alignment.audit.condition import select
 from feature_alignment.audit.criteria import CRITERIA
-from feature_alignment.audit.criterion import CONTRADICTED, INCONCLUSIVE, SUPPORTED
+from feature_alignment.audit.criterion import (
+    EQUIVALENT,
+    NOT_RUN,
+    OPEN,
+    SUPPORTED,
+    UNFIT,
+    VERDICTS,
+    Criterion,
+    Scale,
+)
 from feature_alignment.audit.judging import Rows
+from feature_alignment.audit.looks import phase
+from feature_alignment.audit.verdicts import Outcome, census, decide
 from feature_alignment.evidence import read_evidence
 from feature_alignment.integrity import meta_path, read_verified, sealed
 from feature_alignment.run.spec import SCALES
@@ -21,8 +35,8 @@ from feature_alignment.schema import validate
 from feature_alignment.storage import replacing, sha256, write_json
 from feature_alignment.tables import guarded
 
-NOT_RUN = "not run"
-VERDICTS = (SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_RUN)
+INFORMATIVE = ("paper", "ours")
+"""Classes of claims whose truth could not be known before."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -32,25 +46,38 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--schema", type=Path, required=True, help="schema of a claims file")
     parser.add_argument("--tables", type=Path, nargs="+", required=True, help="tables (CSV)")
     parser.add_argument("--scale", choices=SCALES, required=True, help="scale of the tables")
-    parser.add_argument("--only", help="judge only the claims on this table, and print each")
+    parser.add_argument(
+        "--only",
+        help="judge only the claims on this table, and print each; checks on the other tables that"
+        " are given gate them",
+    )
     parser.add_argument("--json", type=Path, required=True, help="ledger to write")
     parser.add_argument("--csv", type=Path, required=True, help="ledger to write")
     arguments = parser.parse_args(argv)
     claims = read_claims(arguments.claims, arguments.schema)
-    if arguments.only is not None:
-        claims = claims_on(arguments.only, claims)
     tables = {f"{path.parent.name}/{path.stem}": path for path in arguments.tables}
-    rows = [judge(claim, tables, arguments.scale) for claim in claims]
+    if arguments.only is not None:
+        chosen = claims_on(arguments.only, claims)
+        gates = [
+            claim
+            for claim in claims
+            if claim["class"] == "check"
+            and claim["evidence"]["table"] in tables
+            and claim not in chosen
+        ]
+        rows = judge_all([*chosen, *gates], tables, arguments.scale)[: len(chosen)]
+    else:
+        rows = judge_all(claims, tables, arguments.scale)
     write_json(arguments.json, rows)
     with replacing(arguments.csv) as temporary:
-        table = guarded(pd.DataFrame(rows).astype({"n": "Int64"}))
+        table = guarded(pd.DataFrame(map(flat, rows)).astype({"n": "Int64", "needed": "Int64"}))
         table.to_csv(temporary, index=False, lineterminator="\n")
     checksums = {"json": sha256(arguments.json), "csv": sha256(arguments.csv)}
     write_json(meta_path(arguments.json), sealed({"checksums": checksums}))
     if arguments.only is not None:
         print(*map(line, rows), sep="\n")
     noun = "claim" if len(rows) == 1 else "claims"
-    print(f"{len(rows)} {noun} at scale {arguments.scale}: {counts(rows)}")
+    print(f"{len(rows)} {noun} at scale {arguments.scale}:", *tallies(rows), sep="\n  ")
 
 
 def claims_on(table: str, claims: Sequence[Mapping]) -> list[Mapping]:
@@ -66,60 +93,201 @@ def claims_on(table: str, claims: Sequence[Mapping]) -> list[Mapping]:
     return chosen
 
 
-def judge(claim: Mapping, tables: Mapping[str, Path], scale: str) -> dict:
-    """Return the ledger's row for one claim.
+def judge_all(claims: Sequence[Mapping], tables: Mapping[str, Path], scale: str) -> list[dict]:
+    """Return the ledger's rows for claims, of which the checks gate the others.
 
-    Below the scale that the claim needs, the verdict is ``not run``, whatever the numbers say.
+    The q-values are Benjamini and Hochberg's, over the claims of class ``paper`` and ``ours`` that
+    have a p-value.
 
     Args:
-        claim: A claim, as :func:`read_claims` returns it.
+        claims: Claims, as :func:`read_claims` returns them.
         tables: Files by the name that claims call a table, ``paper/figure``.
         scale: The scale of the tables.
 
     Raises:
-        ValueError: If the claim's table is missing, lacks a column, is not what its provenance
-            says, or has no fitting rows.
+        ValueError: If a claim's table is missing, lacks a column, is not what its provenance says,
+            or has no fitting rows.
     """
+    held: dict = {}
+    failing: dict[tuple[str, str], str] = {}
+    rows: dict[str, dict] = {}
+    for claim in sorted(claims, key=lambda claim: claim["class"] != "check"):
+        rows[claim["id"]], failed = _judged(claim, tables, scale, held, failing)
+        failing |= {(claim["paper"], run): claim["id"] for run in failed}
+    tested = [row for row in rows.values() if row["class"] in INFORMATIVE and row["p"] is not None]
+    for row, q in zip(tested, inference.false_discovery([row["p"] for row in tested]), strict=True):
+        row["q"] = q
+    return [rows[claim["id"]] for claim in claims]
+
+
+def judge(claim: Mapping, tables: Mapping[str, Path], scale: str) -> dict:
+    """Return the ledger's row for one claim alone, gated by no check but its own."""
+    return judge_all([claim], tables, scale)[0]
+
+
+def _judged(
+    claim: Mapping,
+    tables: Mapping[str, Path],
+    scale: str,
+    held: dict,
+    failing: Mapping[tuple[str, str], str],
+) -> tuple[dict, list[str]]:
+    """Return a claim's row and, of a check, the runs that fail it."""
     name = claim["evidence"]["table"]
     path = tables.get(name)
     if path is None or not path.is_file():
         raise ValueError(f"claim {claim['id']}: the table {name} is missing")
-    options = dict(claim["test"])
-    criterion = CRITERIA[options.pop("criterion")]
+    try:
+        if name not in held:
+            held[name] = (read_evidence(path, figure=name, scale=scale)[0], sha256(path))
+        table, checksum = held[name]
+        criterion, options = criterion_of(claim["test"])
+        Rows(table).check(criterion.names(options))
+        chosen = _rows(table, claim["evidence"])
+        outcome, failed, asks = Outcome(NOT_RUN), [], ""
+        if SCALES.index(scale) >= SCALES.index(claim["needs"]):
+            question = criterion(chosen, **options)
+            asks = getattr(question, "asked", "")
+            gate = next(
+                (
+                    (run, failing[claim["paper"], run])
+                    for run in chosen["run"].dropna().unique()
+                    if (claim["paper"], run) in failing
+                ),
+                None,
+            )
+            if claim["class"] in ("check", "identity"):
+                outcome = census(question)
+                failed = []
+                if claim["class"] == "check":
+                    failed = _failing(chosen, criterion, options)
+            elif gate is not None:
+                outcome = Outcome(UNFIT, reason=f"run {gate[0]} fails {gate[1]}")
+            else:
+                outcome = decide(question, _references(claim, table))
+                outcome = _informed(outcome, claim)
+    except ValueError as error:
+        raise ValueError(f"claim {claim['id']}: {path}: {error}") from error
+    numbers = {
+        key: _finite(getattr(outcome, key)) for key in ("estimate", "low", "high", "least", "most")
+    }
     row = {
         "id": claim["id"],
-        "verdict": NOT_RUN,
-        "estimate": None,
-        "low": None,
-        "high": None,
-        "n": None,
-        "group": None,
+        "class": claim["class"],
+        "verdict": outcome.verdict,
+        "reason": outcome.reason or None,
+        **numbers,
+        "averaged": outcome.scale,
+        "reported": claim.get("reported"),
+        "p": outcome.p,
+        "q": None,
+        "n": len(outcome.seeds) or (1 if outcome.values else None),
+        "seeds": spans(outcome.seeds) or None,
+        "phase": phase(outcome.seeds) if outcome.seeds else None,
+        "needed": outcome.needed,
+        "group": outcome.group or None,
+        "values": [value for value in outcome.values if math.isfinite(value)],
+        "beaten": {name: dict(found) for name, found in outcome.beaten.items()},
+        "untrained": told(claim.get("untrained")),
+        "control": told(claim.get("control")),
         "scale": scale,
         "table": name,
-        "table_sha256": sha256(path),
+        "table_sha256": checksum,
         "paper": claim["paper"],
-        "figure": claim["source"]["figure"],
+        "place": claim["source"]["place"],
         "certainty": claim["source"]["certainty"],
         "kind": claim["kind"],
         "needs": claim["needs"],
         "criterion": criterion.name,
+        "asks": in_words(asks, options, claim) or None,
         "statement": claim["statement"],
         "note": claim.get("note"),
     }
-    try:
-        table, _ = read_evidence(path, figure=name, scale=scale)
-        Rows(table).check(criterion.names(options))
-        chosen = table
-        if "where" in claim["evidence"]:
-            chosen = select(table, claim["evidence"]["where"])
-        if SCALES.index(scale) >= SCALES.index(claim["needs"]):
-            outcome = criterion(chosen, **options)
-            numbers = {key: _finite(getattr(outcome, key)) for key in ("estimate", "low", "high")}
-            row |= {"verdict": outcome.verdict, **numbers, "n": outcome.n}
-            row["group"] = outcome.group or None
-    except ValueError as error:
-        raise ValueError(f"claim {claim['id']}: {path}: {error}") from error
-    return row
+    return row, failed
+
+
+def criterion_of(test: Mapping) -> tuple[Criterion, dict]:
+    """Return the criterion that a claim's test names, and its options."""
+    options = dict(test)
+    return CRITERIA[options.pop("criterion")], options
+
+
+def _rows(table: pd.DataFrame, evidence: Mapping) -> pd.DataFrame:
+    return select(table, evidence["where"]) if "where" in evidence else table
+
+
+def _references(claim: Mapping, table: pd.DataFrame) -> dict:
+    """Return what a claim asks of the untrained network, and in its control."""
+    found = {}
+    for name in ("untrained", "control"):
+        changes = claim.get(name)
+        if isinstance(changes, Mapping):
+            criterion, options = criterion_of(claim["test"] | changes.get("test", {}))
+            options = {key: value for key, value in options.items() if value is not None}
+            where = {**claim["evidence"], **{k: changes[k] for k in ("where",) if k in changes}}
+            found[name] = criterion(_rows(table, where), **options)
+    return found
+
+
+def _informed(outcome: Outcome, claim: Mapping) -> Outcome:
+    """Return an outcome, open where it would be support and no untrained network was measured."""
+    if outcome.verdict in (SUPPORTED, EQUIVALENT) and claim.get("untrained") == NOT_MEASURED:
+        return replace(outcome, verdict=OPEN, reason="the untrained network was not measured")
+    return outcome
+
+
+def _failing(chosen: pd.DataFrame, criterion: Criterion, options: Mapping) -> list[str]:
+    """Return the runs of which some seed fails a check."""
+    return [
+        run
+        for run, rows in chosen.groupby("run")
+        if census(criterion(rows, **options)).verdict != SUPPORTED
+    ]
+
+
+def told(reference: str | Mapping | None) -> str | None:
+    """Return in words what a claim is compared with."""
+    if not isinstance(reference, Mapping):
+        return reference
+    parts = [f"{key} {value}" for key, value in reference.get("test", {}).items()]
+    return ", ".join([*([reference["where"]] if "where" in reference else []), *parts])
+
+
+def in_words(asked: str, options: Mapping, claim: Mapping) -> str:
+    """Return what is asked with groups and condition, such as ``loss … ≥ 2, for every layer``."""
+    if not asked:
+        return ""
+    parts = [asked]
+    if options.get("over"):
+        every = " and ".join(name.replace("_", " ") for name in options["over"])
+        share = options.get("share", 1)
+        parts.append(f"for every {every}" if share == 1 else f"in {share:.0%} of every {every}")
+    elif options.get("share", 1) != 1:
+        parts.append(f"in {options['share']:.0%} of places")
+    text = ", ".join(parts)
+    where = claim["evidence"].get("where")
+    return f"{text}; where {where}" if where else text
+
+
+def spans(seeds: Sequence[int]) -> str:
+    """Return such as ``0 to 4, 7``."""
+    found: list[list[int]] = []
+    for seed in seeds:
+        if found and seed == found[-1][-1] + 1:
+            found[-1].append(seed)
+        else:
+            found.append([seed])
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else str(run[0]) for run in found)
+
+
+def flat(row: Mapping) -> dict:
+    """Return a row without nesting, for a table of cells."""
+    values = " ".join(f"{value:.6g}" for value in row["values"])
+    beaten = "; ".join(
+        f"{name}: {'beaten' if found['beaten'] else 'not beaten'}"
+        for name, found in row["beaten"].items()
+    )
+    return {**row, "values": values, "beaten": beaten}
 
 
 def read_ledger(path: Path) -> list[dict]:
@@ -135,25 +303,48 @@ def read_ledger(path: Path) -> list[dict]:
 
 
 _TEXT, _NUMBER = {"type": "string"}, {"type": ["number", "null"]}
+_WORDS, _COUNT = {"type": ["string", "null"]}, {"type": ["integer", "null"], "minimum": 0}
+_BEATEN = {
+    "type": "object",
+    "required": ["holds", "beaten"],
+    "properties": {"holds": {"type": "boolean"}, "beaten": {"type": "boolean"}},
+    "additionalProperties": False,
+}
 _VALUES = {
     "id": _TEXT,
+    "class": {"enum": list(CLASSES)},
     "verdict": {"enum": list(VERDICTS)},
+    "reason": _WORDS,
     "estimate": _NUMBER,
     "low": _NUMBER,
     "high": _NUMBER,
-    "n": {"type": ["integer", "null"], "minimum": 0},
-    "group": {"type": ["string", "null"]},
+    "least": _NUMBER,
+    "most": _NUMBER,
+    "averaged": {"enum": list(get_args(Scale))},
+    "reported": _NUMBER,
+    "p": _NUMBER,
+    "q": _NUMBER,
+    "n": _COUNT,
+    "seeds": _WORDS,
+    "phase": {"enum": ["exploration", "confirmation", None]},
+    "needed": _COUNT,
+    "group": _WORDS,
+    "values": {"type": "array", "items": {"type": "number"}},
+    "beaten": {"type": "object", "additionalProperties": _BEATEN},
+    "untrained": _WORDS,
+    "control": _WORDS,
     "scale": {"enum": list(SCALES)},
     "table": {"type": "string", "pattern": "^[^/]+/[^/]+$"},
     "table_sha256": _TEXT,
     "paper": _TEXT,
-    "figure": _TEXT,
+    "place": _TEXT,
     "certainty": _TEXT,
     "kind": _TEXT,
     "needs": {"enum": list(SCALES)},
     "criterion": _TEXT,
+    "asks": _WORDS,
     "statement": _TEXT,
-    "note": {"type": ["string", "null"]},
+    "note": _WORDS,
 }
 _ROW = {
     "type": "object",
@@ -173,6 +364,12 @@ def counts(rows: Sequence[Mapping]) -> str:
     return ", ".join(f"{found[verdict]} {verdict}" for verdict in VERDICTS if found[verdict])
 
 
+def tallies(rows: Sequence[Mapping]) -> list[str]:
+    """Return how many rows of each class have which verdict, such as ``paper: 3 supported``."""
+    of = {kind: [row for row in rows if row["class"] == kind] for kind in CLASSES}
+    return [f"{kind}: {counts(found)}" for kind, found in of.items() if found]
+
+
 def line(row: Mapping) -> str:
     """Return a ledger row as one line, such as ``a.b: supported, 2.1 (1.9 to 2.3), n = 3``."""
     text = f"{row['id']}: {row['verdict']}"
@@ -184,7 +381,15 @@ def line(row: Mapping) -> str:
         text += f", n = {row['n']}"
     if row["group"] is not None:
         text += f", at {row['group']}"
-    return text if row["verdict"] != NOT_RUN else f"{text}, needs scale {row['needs']}"
+    return text + (f"; {more}" if (more := remark(row)) else "")
+
+
+def remark(row: Mapping) -> str:
+    """Return what there is to say beside a verdict, or nothing."""
+    parts = [row["reason"]] if row["reason"] else []
+    if row["verdict"] == NOT_RUN:
+        parts.append(f"needs scale {row['needs']}")
+    return "; ".join(parts)
 
 
 def number(value: float | None) -> str:

@@ -66,6 +66,7 @@ def draw(name: str, table: Path | str, arrays: Path | str = "") -> Figure:
             given = f"{table} and {arrays}" if wanted else str(table)
             raise ValueError(f"{given}: {name} cannot be drawn of them: {error!r}") from error
         style.letter(figure)
+        style.mark_cut(figure)
         text = style.footer(meta)
         if values["seed"].nunique() > 1:
             text += f"\n{style.INTERVALS}"

@@ -1,8 +1,10 @@
 """One look for every figure: sizes, colours, names of datasets, seeds, claims and legends.
 
-What is random is shown as it is judged: as the mean over seeds with its 95 % interval, Student's t,
-which is that of :mod:`feature_alignment.audit.judging`. What a claim asks for is a dashed line, or
-a grey area where it asks for a range; what a paper reports is a black star.
+What is random is shown as it is judged: as the mean over seeds with its interval at the present
+look, which is that of :mod:`feature_alignment.audit.inference`, on the scale of the claim. Axes
+follow the seeds, not their intervals, which at few seeds are many times as wide. What a claim asks
+for is a dashed line, or a grey area where it asks for a range; what a paper reports is a black
+star.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,12 +23,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from pandas.api.typing import SeriesGroupBy
-from scipy import special
 
+from feature_alignment.audit.criterion import Scale
+from feature_alignment.audit.inference import intervals as interval_ends
+from feature_alignment.audit.judging import back, forth
+from feature_alignment.audit.looks import LOOKS, level, look_of
 from feature_alignment.plots.theme import PALETTE, THEME
 
-CONFIDENCE = 0.95
-INTERVALS = "lines, diamonds: means over seeds; bands, bars: their 95 % intervals; dots: seeds"
+INTERVALS = (
+    "lines, diamonds: means over seeds; dots: seeds; bands, bars: intervals valid at every look,"
+    " 95 % overall;\nbands may leave a panel, and triangles tell where bars do"
+)
+FARTHEST = 1e200
+"""Ends of intervals farther away are drawn here, where every panel has ended."""
 WIDTH_IN = 7.0
 PANEL_HEIGHT_IN = 1.75
 COLOURS = dict(
@@ -118,21 +127,41 @@ def footer(meta: Mapping) -> str:
 
 
 def intervals(values: SeriesGroupBy) -> pd.DataFrame:
-    """Return the mean of each group and the ends of its confidence interval.
+    """Return the mean of each group and the ends of its interval, as they are judged.
 
-    They are mean ± t s / √n, with s the standard deviation of n values, and t the quantile of
-    Student's distribution of n − 1 degrees of freedom. A single value has no interval: both ends
-    are the value.
+    The interval is Student's, at the level of the last look that the number of values allows, and
+    of as many values as that look has, the first ones; so is the mean. Both ends are the mean where
+    there is no interval: before the first look, and where all values are alike.
+
+    Args:
+        values: One per seed in every group, in the order of seeds, on the scale of the claim.
 
     Returns:
         Columns ``mean``, ``low`` and ``high``, indexed by the groups.
     """
-    found = values.agg(["mean", "sem", "count"])
-    quantile = special.stdtrit(found["count"] - 1.0, (1 + CONFIDENCE) / 2)
-    half = (quantile * found["sem"]).fillna(0)
-    return pd.DataFrame(
-        {"mean": found["mean"], "low": found["mean"] - half, "high": found["mean"] + half}
-    )
+    looks = values.size().map(lambda count: look_of(int(count)))
+    place = values.cumcount()
+    found = pd.DataFrame({"mean": values.mean()})
+    found["low"] = found["high"] = found["mean"]
+    keys = values.ngroup()
+    for look in sorted(set(looks) - {0}):
+        groups = np.flatnonzero(looks == look)
+        judged = values.obj[keys.isin(groups) & (place < LOOKS[look - 1])]
+        order = np.argsort(keys[judged.index].to_numpy(), kind="stable")
+        table = judged.to_numpy(dtype=float)[order].reshape(len(groups), -1).T
+        low, high = interval_ends(table, level(look))
+        mean = table.mean(axis=0)
+        known = np.isfinite(low)
+        ends = [mean, np.where(known, low, mean), np.where(known, high, mean)]
+        found.iloc[groups] = np.column_stack(ends)
+    return found
+
+
+def judged_on(values: pd.Series, scale: Scale, groups: object) -> pd.DataFrame:
+    """Return :func:`intervals` by groups, taken on a scale and brought back from it."""
+    shown = values.reset_index(drop=True).astype(float).map(lambda value: forth(value, scale))
+    found = intervals(shown.groupby(np.asarray(groups)))
+    return found.map(lambda value: back(value, scale)).clip(-FARTHEST, FARTHEST)
 
 
 def draw_band(
@@ -142,25 +171,48 @@ def draw_band(
     colour: object,
     label: str | None,
     shade: float = 0.25,
+    scale: Scale | None = None,
     **style: object,
 ) -> None:
     """Draw the mean over seeds against the column ``x``, with a band for its interval.
 
-    On a logarithmic axis both are taken of the logarithms; what has no logarithm is left out.
-    ``shade`` is the opacity of the band.
+    Both are taken on ``scale``; if it is ``None``, of the logarithms on a logarithmic axis, where
+    what has no logarithm is left out, else of the values. ``shade`` is the opacity of the band,
+    which may leave the panel: limits are those of seeds.
     """
     if axes.get_xscale() == "log":
         rows = rows[rows[x] > 0]
     logarithmic = axes.get_yscale() == "log"
     if logarithmic:
         rows = rows[rows["value"] > 0]
-    values = np.log(rows["value"]) if logarithmic else rows["value"]
-    found = intervals(values.groupby(rows[x].astype(float)))
-    found = np.exp(found) if logarithmic else found
+    places = rows[x].to_numpy(dtype=float)
+    found = judged_on(rows["value"], scale or ("log" if logarithmic else "plain"), places)
     axes.plot(found.index, found["mean"], color=colour, label=label, **style)
+    axes.update_datalim(np.column_stack([places, rows["value"]]))
+    limits = axes.dataLim.get_points().copy()
     axes.fill_between(
         found.index, found["low"], found["high"], color=colour, alpha=shade, linewidth=0
     )
+    axes.dataLim.set_points(limits)
+    axes.autoscale_view()
+
+
+class Bar(Line2D):
+    """The interval of :func:`draw_seeds`, which may leave the panel."""
+
+
+def mark_cut(figure: Figure) -> None:
+    """Put a triangle at the edge of a panel where a bar goes on beyond it."""
+    for axes in figure.axes:
+        low, high = sorted(axes.get_ylim())
+        for bar in [line for line in axes.lines if isinstance(line, Bar)]:
+            place, ends = bar.get_xdata()[0], bar.get_ydata()
+            for out, end, marker in ((ends[0] < low, low, "v"), (ends[1] > high, high, "^")):
+                if out:
+                    sign = {"color": bar.get_color(), "markersize": 3.5, "markeredgewidth": 0}
+                    cut = Line2D([place], [end], marker=marker, gid="cut", zorder=4, **sign)
+                    axes.add_artist(cut)
+                    cut.set_clip_on(False)
 
 
 def draw_seeds(
@@ -169,8 +221,9 @@ def draw_seeds(
     values: pd.Series,
     colour: object,
     label: str | None = None,
-    factor: bool | None = None,
+    scale: Scale | None = None,
     gid: str | None = None,
+    interval: bool = True,
 ) -> None:
     """Draw one value per seed as points at a place, and their mean with its interval as a bar.
 
@@ -180,19 +233,19 @@ def draw_seeds(
         values: One per seed.
         colour: Of all.
         label: For the legend.
-        factor: Whether mean and interval are those of the logarithms, as of what claims call a
-            factor; whether the axis is logarithmic, when ``None``.
+        scale: On which mean and interval are taken, that of the claim; when ``None``, ``log`` on a
+            logarithmic axis, else ``plain``.
         gid: Mark of what is drawn, for those who look for it.
+        interval: Whether they are judged by an interval, unlike correlations of ranks.
     """
     values = values.to_numpy(dtype=float)
-    logarithmic = axes.get_yscale() == "log" if factor is None else factor
-    judged = pd.Series(np.log(values) if logarithmic else values)
-    found = intervals(judged.groupby(np.zeros(len(judged))))
-    mean, low, high = (np.exp(found) if logarithmic else found).iloc[0]
+    scale = scale or ("log" if axes.get_yscale() == "log" else "plain")
+    mean, low, high = judged_on(pd.Series(values), scale, np.zeros(len(values))).iloc[0]
+    low, high = (low, high) if interval else (mean, mean)
     points = {"markersize": 2.5, "alpha": 0.45, "markeredgewidth": 0, "linestyle": "none"}
     axes.plot(np.full(len(values), place), values, "o", color=colour, gid=gid, **points)
     bar = {"color": colour, "label": label, "gid": gid, "linewidth": 1.4, "zorder": 3}
-    axes.plot([place, place], [low, high], **bar)
+    axes.add_artist(Bar([place, place], [low, high], **bar))  # limits stay those of the seeds
     axes.plot([place], [mean], "D", color=colour, markersize=3.2, zorder=4, gid=gid)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from feature_alignment import command
-from feature_alignment.audit.ledger import counts, interval, number, read_ledger
+from feature_alignment.audit.ledger import interval, number, read_ledger, remark, tallies
 from feature_alignment.evidence import read_evidence
 from feature_alignment.run.spec import SCALES, Paper, read_papers
 from feature_alignment.schema import unknown
@@ -140,13 +140,16 @@ def verdicts(claims: Sequence[Mapping]) -> str:
     """Return the claims about a figure as a list, each with its verdict and what was found."""
     if not claims:
         return "**Claims:** none is stated about this figure."
-    lines = [f"**Claims:** {counts(claims)}.", ""]
+    lines = [f"**Claims:** {'; '.join(tallies(claims))}.", ""]
     for row in claims:
-        line = f"- *{inside(row['verdict'])}*: {plain(row['statement'])} {number(row['estimate'])}"
+        line = f"- *{inside(row['verdict'])}* ({inside(row['class'])}): {plain(row['statement'])}"
+        line += f" {number(row['estimate'])}"
         if row["low"] != row["high"]:  # the same where a value is exact
             line += f" ({interval(row)}; n = {row['n']})"
         if row["group"] is not None:
             line += f" at {plain(row['group'])}"
+        if more := remark(row):
+            line = f"{line.rstrip()}; {inside(more)}"
         lines.append(line.rstrip())
     return "\n".join(lines)
 

@@ -1,7 +1,8 @@
 """Publish a run, and fill the generated parts of the README and of the pages from what it left.
 
 A generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end: NAME -->``. Names are
-``run`` for what made the published results, ``verdicts`` for the claims of each paper by verdict,
+``run`` for what made the published results, ``verdicts`` for the claims of each paper by class and
+verdict, ``supports`` for what the supported claims of class ``paper`` were compared with,
 ``figures`` for the table of figures, ``claims PAPER`` for the claims of one paper, and ``whole
 run``, ``slowest jobs`` and ``figure costs`` for what the run cost.
 """
@@ -18,7 +19,18 @@ from urllib.parse import quote
 import pandas as pd
 
 from feature_alignment import command
-from feature_alignment.audit.ledger import NOT_RUN, VERDICTS, counts, interval, number, read_ledger
+from feature_alignment.audit.claims import CLASSES
+from feature_alignment.audit.criterion import (
+    AT_THRESHOLD,
+    CONTRADICTED,
+    EQUIVALENT,
+    NOT_RUN,
+    OPEN,
+    SUPPORTED,
+    UNFIT,
+    VERDICTS,
+)
+from feature_alignment.audit.ledger import interval, number, read_ledger, remark, tallies
 from feature_alignment.evidence import read_evidence
 from feature_alignment.integrity import verify
 from feature_alignment.publish.costs import TOTAL, read_costs, read_jobs, slowest, summary
@@ -123,6 +135,7 @@ def fill(text: str, published: Published) -> str:
     parts = {
         "run": run_line,
         "verdicts": verdict_table,
+        "supports": support_table,
         "figures": figure_table,
         "whole run": run_costs,
         "slowest jobs": slowest_jobs,
@@ -165,18 +178,53 @@ def _commit(state: Mapping) -> str:
 
 
 def verdict_table(published: Published) -> str:
-    """Return how many claims of each paper got which verdict."""
-    lines = [f"| | {' | '.join(VERDICTS)} | claims |", "|---|" + "---|" * (len(VERDICTS) + 1)]
-    for paper in published.titles:
-        rows = [row for row in published.ledger if row["paper"] == paper]
-        lines.append(f"| [{code(paper)}](papers/{quote(paper)}/README.md) {_counted(rows)}")
-    lines.append(f"| all {_counted(published.ledger)}")
+    """Return how many claims of each paper and class got which verdict."""
+    lines = [f"| | class | {' | '.join(VERDICTS)} | claims |"]
+    lines.append("|---|---|" + "---|" * (len(VERDICTS) + 1))
+    for kind in CLASSES:
+        of = [row for row in published.ledger if row["class"] == kind]
+        for paper in published.titles:
+            rows = [row for row in of if row["paper"] == paper]
+            if rows:
+                page = f"[{code(paper)}](papers/{quote(paper)}/README.md)"
+                lines.append(f"| {page} | {kind} {_counted(rows)}")
+        if of:
+            lines.append(f"| all | {kind} {_counted(of)}")
     return "\n".join(lines) + "\n"
 
 
 def _counted(rows: Sequence[Mapping]) -> str:
     found = [sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS]
     return "".join(f"| {count} " for count in [*found, len(rows)]) + "|"
+
+
+def support_table(published: Published) -> str:
+    """Return the supported claims of class ``paper``, with what they had to beat and whether."""
+    rows = [
+        row
+        for row in published.ledger
+        if row["class"] == "paper" and row["verdict"] in (SUPPORTED, EQUIVALENT)
+    ]
+    holding = sum(found["holds"] for row in rows for found in row["beaten"].values())
+    lines = [
+        f"Of {len(rows)} supports of class paper, {holding} hold in the untrained network or in"
+        " their control.",
+        "",
+        "| claim | untrained network | control |",
+        "|---|---|---|",
+    ]
+    for row in rows:
+        cells = [_reference(row, name) for name in ("untrained", "control")]
+        lines.append(f"| {code(row['id'])} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _reference(row: Mapping, name: str) -> str:
+    if name not in row["beaten"]:
+        return words(row[name] or "none")
+    found = row["beaten"][name]
+    held = "holds" if found["holds"] else "does not hold"
+    return f"{held} there, {'beaten' if found['beaten'] else 'not beaten'}: {code(row[name])}"
 
 
 def figure_table(published: Published) -> str:
@@ -188,12 +236,15 @@ def figure_table(published: Published) -> str:
             rows = [row for row in published.ledger if row["table"] == f"{paper}/{figure}"]
             source = quote(f"{published.folder}/thumbnails/{paper}/{figure}.png")
             image = f'<img src="{source}" width="240" alt="{html.escape(figure)}">'
-            verdicts = counts(rows).replace(", ", "<br>")
+            verdicts = "<br>".join(tallies(rows))
             page = f"[{code(f'{paper}/{figure}')}](papers/{quote(paper)}/README.md)"
             cost = f"{costs[paper, figure]:.1f}" if (paper, figure) in costs else ""
             lines.append(f"| {image} | {page}<br>{words(title)} | {verdicts} | {cost} |")
     scales = sorted({row["scale"] for row in published.ledger})
-    lines += ["", f"Scale: {', '.join(scales)}. All claims: {counts(published.ledger)}."]
+    lines += [
+        "",
+        f"Scale: {', '.join(scales)}. All claims: {'; '.join(tallies(published.ledger))}.",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -233,20 +284,32 @@ def figure_costs(published: Published) -> str:
 
 
 def claim_table(rows: Sequence[Mapping]) -> str:
-    """Return the table of claims, those that a reader must not miss first."""
-    order = ("contradicted", "inconclusive", "supported", NOT_RUN)
-    lines = ["| verdict | claim | estimate | 95 % interval | seeds |", "|---|---|---|---|---|"]
-    for row in sorted(rows, key=lambda row: order.index(row["verdict"])):
-        needs = f" (needs scale {row['needs']})" if row["verdict"] == NOT_RUN else ""
+    """Return the table of claims, by class, those that a reader must not miss first."""
+    lines = [
+        "| class | verdict | claim | estimate | 95 % interval | seeds |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in sorted(rows, key=lambda row: (CLASSES.index(row["class"]), severity(row))):
+        more = f"<br>{words(remark(row))}" if remark(row) else ""
         cells = (
-            row["verdict"] + needs,
+            row["class"],
+            row["verdict"] + more,
             f"{code(row['id'])}<br>{words(row['statement'])}",
             "<br>".join(filter(None, (number(row["estimate"]), words(row["group"] or "")))),
             interval(row),
-            str(row["n"] or ""),
+            row["seeds"] or "",
         )
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+SEVERITY = (CONTRADICTED, UNFIT, AT_THRESHOLD, OPEN, EQUIVALENT, SUPPORTED, NOT_RUN)
+"""Verdicts in the order in which a reader should meet them."""
+
+
+def severity(row: Mapping) -> int:
+    """Return how late a row's verdict comes, from 0."""
+    return SEVERITY.index(row["verdict"])
 
 
 if __name__ == "__main__":

@@ -13,7 +13,10 @@ from urllib.parse import quote
 import jinja2
 
 from feature_alignment import command
-from feature_alignment.audit.ledger import VERDICTS, interval, number, read_ledger
+from feature_alignment.audit.claims import CLASSES
+from feature_alignment.audit.criterion import VERDICTS
+from feature_alignment.audit.ledger import interval, number, read_ledger, remark
+from feature_alignment.publish.interval import drawing
 from feature_alignment.publish.thumbnails import thumbnail
 from feature_alignment.run.spec import figure_titles
 from feature_alignment.storage import write_text
@@ -74,12 +77,32 @@ def page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "interval": interval}
+    environment.filters |= {
+        "number": number,
+        "interval": interval,
+        "remark": remark,
+        "drawing": drawing,
+    }
+    kinds = Counter(row["class"] for row in ledger)
     return environment.from_string(_template("ledger.html")).render(
         style=_template("ledger.css"),
         script=_template("ledger.js"),
         scales=sorted({row["scale"] for row in ledger}),
         verdicts=dict.fromkeys(VERDICTS, 0) | Counter(row["verdict"] for row in ledger),
+        classes={kind: count for kind in CLASSES if (count := kinds[kind])},
+        tallies={
+            kind: {
+                verdict: count
+                for verdict in VERDICTS
+                if (
+                    count := sum(
+                        (row["class"], row["verdict"]) == (kind, verdict) for row in ledger
+                    )
+                )
+            }
+            for kind in CLASSES
+            if kinds[kind]
+        },
         papers=Counter(row["paper"] for row in ledger),
         ledger=ledger,
         figures=[

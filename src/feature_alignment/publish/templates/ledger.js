@@ -5,10 +5,12 @@ const texts = new Map(rows.map(row => [row, plain(row.textContent)]));
 const headers = Array.from(document.querySelectorAll("th"));
 const buttons = Array.from(document.querySelectorAll("button[data-verdict]"));
 const paper = document.getElementById("paper");
+const kind = document.getElementById("class");
 const order = document.getElementById("order");
 const words = document.getElementById("words");
-const SEVERITY = ["contradicted", "inconclusive", "supported", "not run"];
-const state = {paper: "", verdict: [], words: "", sort: "", down: false};
+const SEVERITY = ["contradicted", "unfit", "at threshold", "open", "equivalent", "supported",
+  "not run"];
+const state = {paper: "", kind: "", verdict: [], words: "", sort: "", down: false};
 
 function plain(text) { return text.replace(/\s+/g, " ").toLowerCase(); }
 function key(row, name) {
@@ -30,6 +32,7 @@ function show() {
   let shown = 0;
   for (const row of rows) {
     const fits = (!state.paper || row.dataset.paper === state.paper)
+      && (!state.kind || row.dataset.class === state.kind)
       && (!state.verdict.length || state.verdict.includes(row.dataset.verdict))
       && (!sought || texts.get(row).includes(sought));
     row.hidden = !fits;
@@ -39,6 +42,7 @@ function show() {
   document.getElementById("shown").textContent = shown === rows.length
     ? rows.length + " claims" : shown + " of " + rows.length + " claims";
   paper.value = state.paper;
+  kind.value = state.kind;
   words.value = state.words;
   order.value = state.sort;
   for (const button of buttons)
@@ -52,6 +56,7 @@ function show() {
 function remember() {
   const found = new URLSearchParams();
   if (state.paper) found.set("paper", state.paper);
+  if (state.kind) found.set("class", state.kind);
   if (state.verdict.length) found.set("verdict", state.verdict.join(","));
   if (state.words) found.set("words", state.words);
   if (state.sort) found.set("sort", (state.down ? "-" : "") + state.sort);
@@ -63,6 +68,7 @@ function recall() {
   const found = new URLSearchParams(hash);
   const sort = found.get("sort") || "";
   state.paper = found.get("paper") || "";
+  state.kind = found.get("class") || "";
   state.verdict = (found.get("verdict") || "").split(",").filter(v => SEVERITY.includes(v));
   state.words = found.get("words") || "";
   state.down = sort.startsWith("-");
@@ -78,13 +84,14 @@ for (const button of buttons) button.addEventListener("click", () => {
     ? state.verdict.filter(other => other !== verdict) : state.verdict.concat(verdict);
   remember();
 });
+kind.addEventListener("change", () => { state.kind = kind.value; remember(); });
 paper.addEventListener("change", () => { state.paper = paper.value; remember(); });
 order.addEventListener("change", () => {
   state.sort = order.value; state.down = false; remember();
 });
 words.addEventListener("input", () => { state.words = words.value; remember(); });
 document.getElementById("reset").addEventListener("click", () => {
-  Object.assign(state, {paper: "", verdict: [], words: "", sort: "", down: false});
+  Object.assign(state, {paper: "", kind: "", verdict: [], words: "", sort: "", down: false});
   remember();
 });
 for (const header of headers) if (header.firstElementChild)

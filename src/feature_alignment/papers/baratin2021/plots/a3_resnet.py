@@ -12,11 +12,12 @@ from feature_alignment.papers.baratin2021.plots.noise import (
     draw_whole,
     of,
     steps_axis,
+    widening,
 )
 from feature_alignment.plots import style
 
 COLUMNS = ("label_noise", "depth")
-RISE, SPREAD = 2, 2
+RISE, WIDENS = 2, 1
 
 
 def figure(table: pd.DataFrame) -> Figure:
@@ -39,15 +40,14 @@ def figure(table: pd.DataFrame) -> Figure:
     for split, dashes in SPLITS.items():
         rows = style.select(final, split=split)
         style.draw_band(depth, rows, "depth", style.COLOURS["red"], None, linestyle=dashes)
-    spreads = of(table, level, "layer_spread", "train")
-    last = spreads.loc[spreads["step"] == spreads["step"].max(), "value"]
-    style.draw_seeds(spread, 0, last, style.COLOURS["red"])
-    style.draw_claimed(spread, "baratin2021.a3.hierarchy", SPREAD, side="left")
+    spread.set_yscale("log")
+    style.draw_seeds(spread, 0, widening(table, level), style.COLOURS["red"], scale="log")
+    style.draw_claimed(spread, "baratin2021.a3.hierarchy", WIDENS, side="left")
     accuracy.set_ylabel("accuracy")
     whole.set_ylabel("alignment")
     layers.set_ylabel("layer alignment (train)")
     depth.set(xlabel="layer with parameters", ylabel="layer alignment, end", ylim=(0, None))
-    spread.set(xlim=(-1, 1), xticks=[], ylim=(0, None))
-    spread.set_ylabel("most / least aligned layer, end", fontsize=7)
+    spread.set(xlim=(-1, 1), xticks=[])
+    spread.set_ylabel("most / least aligned\nlayer, end / start", fontsize=7)
     style.legend(drawn, *SPLIT_ENTRIES, style.CLAIMED, slot=slot)
     return drawn

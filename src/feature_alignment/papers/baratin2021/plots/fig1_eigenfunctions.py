@@ -10,13 +10,12 @@ from feature_alignment.plots import style
 __all__ = ["ARRAYS", "COLUMNS", "figure"]
 CAPTION = {"first": ("start", 0.015, 0.003), "last": ("end", 0.002, 0.001)}
 """What the caption says of the ratio of eigenvalues, from memory, and what a claim allows."""
-RING = (0.7, 0.9)
 
 
 def figure(table: pd.DataFrame, arrays: dict[str, NDArray]) -> Figure:
     """Draw eigenfunctions, alignment and spectrum, with what the paper's caption says of it."""
     drawn, panels = disk_figure(table, arrays)
-    ratio, profile = panels["eigenvalue_ratio"], panels["angular_mean"]
+    ratio = panels["eigenvalue_ratio"]
     steps = style.select(table, measure="eigenvalue_ratio_centered")["step"]
     width = steps.max() / 10
     for place, (name, value, tolerance) in CAPTION.items():
@@ -29,6 +28,5 @@ def figure(table: pd.DataFrame, arrays: dict[str, NDArray]) -> Figure:
             across=(x - width, x + width),
         )
         style.draw_paper(ratio, x, value)
-    style.draw_claimed(profile, "baratin2021.fig1.ring", *RING, along="x")
     ratio.set_title(ratio.get_title() + ", ★ caption")
     return drawn

@@ -14,8 +14,8 @@ from feature_alignment.papers.baratin2021.plots.noise import (
     draw_whole,
     interior_rise,
     noise_columns,
-    of,
     steps_axis,
+    widening,
 )
 from feature_alignment.plots import style
 
@@ -24,7 +24,7 @@ NAMES = {0.0: "clean", 0.2: "noise20", 0.5: "noise50"}
 """What claims call the levels of noise."""
 STORED_MAXIMA = {0.0: (0.25, 0.25), 0.2: (0.12, 0.18), 0.5: (0.07, 0.12)}
 """Greatest alignment on training and on test examples in the authors' stored pictures."""
-SPREAD, RISE = 2, 1.1
+WIDENS, RISE = 1, 1.1
 LABELS = (
     "accuracy",
     "alignment",
@@ -66,14 +66,12 @@ def figure(table: pd.DataFrame) -> Figure:
 
 def _draw_judged(panel: Axes, table: pd.DataFrame, level: float, claim: str) -> None:
     """Draw the ratios of the most aligned layer to the least, and to both ends of the network."""
-    spread = of(table, level, "layer_spread", "train")
-    spread = spread.loc[spread["step"] == spread["step"].max(), "value"]
     final = style.select(table, label_noise=level, measure="final_layer_alignment", split="train")
     colour = style.COLOURS["red"]
-    style.draw_seeds(panel, 0, spread, colour)
-    style.draw_claimed(panel, f"{claim}.hierarchy", SPREAD, across=(-0.4, 0.4))
-    style.draw_seeds(panel, 1, interior_rise(final), colour, factor=True)
+    style.draw_seeds(panel, 0, widening(table, level), colour, scale="log")
+    style.draw_claimed(panel, f"{claim}.hierarchy", WIDENS, across=(-0.4, 0.4))
+    style.draw_seeds(panel, 1, interior_rise(final), colour, scale="log")
     style.draw_claimed(panel, f"{claim}.interior-maximum", RISE, across=(0.6, 1.4))
-    panel.set_xticks((0, 1), ("most /\nleast", "most /\nhigher end"), fontsize=6)
+    panel.set_xticks((0, 1), ("most / least,\nend / start", "most /\nhigher end"), fontsize=6)
     panel.set(xlim=(-0.6, 1.6), ylim=(0, None))
     panel.grid(axis="x", visible=False)

@@ -1,11 +1,13 @@
 """What the figures of networks trained on noisy labels share: one column per noise level."""
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
+from feature_alignment.audit.judging import Rows
 from feature_alignment.plots import style
 
 SPLITS = {"train": "-", "test": "--"}
@@ -75,6 +77,16 @@ def at_start(table: pd.DataFrame, level: float, measure: str) -> float:
     rows = of(table, level, measure, "train")
     rows = rows[rows["step"] >= START]
     return float(rows.loc[rows["step"] == rows["step"].min(), "value"].mean())
+
+
+def widening(table: pd.DataFrame, level: float) -> pd.Series:
+    """Return, for each seed, the ratio of the most and least aligned layer, last over first."""
+    rows = style.select(table, label_noise=level, measure="alignment", split="train")
+    judged = Rows(rows[rows["depth"].notna()])
+    first, last = (
+        judged.ratio_across("alignment", "step", at, "depth", ()) for at in ("first", "last")
+    )
+    return np.exp(last - first)
 
 
 def interior_rise(rows: pd.DataFrame) -> pd.Series:

@@ -6,15 +6,14 @@ from matplotlib.ticker import MaxNLocator
 
 from feature_alignment.papers.beaglehole2024.plots.layers import (
     ANSATZ,
-    draw_bound,
+    CLAIMED,
+    draw_start,
     layer_names,
     layer_number,
 )
 from feature_alignment.plots import style
 
 COLUMNS = ("dataset",)
-HIGH = 0.5
-"""What C-NFA is claimed to be at the first measurement."""
 
 
 def figure(table: pd.DataFrame) -> Figure:
@@ -27,14 +26,13 @@ def figure(table: pd.DataFrame) -> Figure:
             for measure, (label, colour) in ANSATZ.items():
                 rows = style.select(here, measure=measure)
                 style.draw_band(panel, rows, "epoch", style.COLOURS[colour], label)
+            claim = f"beaglehole2024.b1.{dataset.replace('_', '-')}.uncentred-above-initial"
+            draw_start(panel, claim, here)
             panel.set(ylim=(0, 1))
             panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        claim = f"beaglehole2024.b1.{dataset.replace('_', '-')}.centred-early"
-        for panel in row:
-            draw_bound(panel, claim, HIGH)
         row[0].set_ylabel(f"{style.dataset_name(dataset)}\ncorrelation")
         row[len(row) // 2].set_xlabel("epochs at full learning rate")
     for panel, layer in zip(axes[0], layers, strict=True):
         panel.set_title(f"layer {layer_number(layer)}")
-    style.legend(drawn, style.line("claimed of C-NFA at the start: ≥ 0.5", "0.15", "--"))
+    style.legend(drawn, CLAIMED)
     return drawn

@@ -7,7 +7,6 @@ from feature_alignment.papers.beaglehole2024.plots.layers import ANSATZ, layer_n
 from feature_alignment.plots import style
 
 COLUMNS = ("dataset", "stage")
-CLAIM, HIGH = "beaglehole2024.b3.centred-high-at-both-ends", 0.5
 
 
 def figure(table: pd.DataFrame) -> Figure:
@@ -24,12 +23,10 @@ def figure(table: pd.DataFrame) -> Figure:
                     values = style.select(rows, dataset=dataset, layer=layer)["value"]
                     label = style.dataset_name(dataset)
                     style.draw_seeds(panel, layer_number(layer) + shift, values, colour, label)
-            if measure == "c_nfa_pearson":
-                style.draw_claimed(panel, CLAIM, HIGH)
             when = {"initial": "at the start", "final": "at the end"}[stage]
             panel.set(title=f"{name}, {when}", xlabel="layer", ylim=(0, 1))
             panel.set_xticks(range(1, len(layers) + 1))
             panel.grid(axis="x", visible=False)
         row[0].set_ylabel("correlation")
-    style.legend(drawn, style.CLAIMED)
+    style.legend(drawn)
     return drawn

@@ -6,7 +6,8 @@ from matplotlib.ticker import MaxNLocator
 
 from feature_alignment.papers.beaglehole2024.plots.layers import (
     ANSATZ,
-    draw_bound,
+    CLAIMED,
+    draw_start,
     layer_names,
     layer_number,
 )
@@ -14,8 +15,6 @@ from feature_alignment.plots import style
 
 COLUMNS = ("dataset",)
 ACROSS = 4
-HIGH = 0.5
-"""What C-NFA is claimed to be at the first measurement."""
 
 
 def figure(table: pd.DataFrame) -> Figure:
@@ -32,9 +31,9 @@ def figure(table: pd.DataFrame) -> Figure:
                 style.draw_band(panel, own, "epoch", style.COLOURS[colour], label)
             panel.set(ylim=(0, 1), title=f"convolution {layer_number(layer)}")
             panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-            draw_bound(panel, f"beaglehole2024.b4.{dataset}.centred-early", HIGH)
+            draw_start(panel, f"beaglehole2024.b4.{dataset}.uncentred-above-initial", here)
         for row in rows:
             row[0].set_ylabel(f"{style.dataset_name(dataset)}\ncorrelation")
         rows[-1][ACROSS // 2].set_xlabel("epochs at full learning rate")
-    style.legend(drawn, style.line("claimed of C-NFA at the start: ≥ 0.5", "0.15", "--"))
+    style.legend(drawn, CLAIMED)
     return drawn

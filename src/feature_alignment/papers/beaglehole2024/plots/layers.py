@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 
 from feature_alignment.plots import style
 
+CLAIMED = style.line("claimed of UC-NFA at the end: above its start", "0.15", "--")
 ANSATZ = {"uc_nfa_pearson": ("UC-NFA", "blue"), "c_nfa_pearson": ("C-NFA", "orange")}
 
 
@@ -25,8 +26,8 @@ def layer_colour(layer: str, count: int = 8) -> tuple:
     return style.shades(count)[layer_number(layer) - 1]
 
 
-def draw_bound(panel: Axes, claim: str, bound: float) -> None:
-    """Draw the bound of a claim on the first measurement, which is at the left."""
-    left, right = panel.get_xlim()
-    style.draw_claimed(panel, claim, bound, across=(left, left + 0.2 * (right - left)), told=None)
-    panel.set_xlim(left, right)
+def draw_start(panel: Axes, claim: str, rows: pd.DataFrame) -> None:
+    """Draw the mean UC-NFA at the first measurement, above which it is claimed to end."""
+    rows = style.select(rows, measure="uc_nfa_pearson")
+    start = rows.loc[rows["epoch"] == rows["epoch"].min(), "value"].mean()
+    style.draw_claimed(panel, claim, start, told=None)

@@ -68,7 +68,7 @@ def _draw_judged(panel: Axes, own: pd.DataFrame, network: str) -> None:
     for place, (measure, name) in enumerate(JUDGED.items()):
         rows = style.select(own, measure=measure)
         rows = rows[rows["epoch"] == rows["epoch"].max()]
-        style.draw_seeds(panel, place, rows["value"], style.COLOURS["blue"])
+        style.draw_seeds(panel, place, rows["value"], style.COLOURS["blue"], scale="fisher")
         claim = f"joint.both.{network.replace('_', '-')}.{name.lower()}"
         style.draw_claimed(panel, claim, CORRELATION, across=(place - 0.45, place + 0.45))
     panel.axhline(0, color="0.3", linewidth=0.6)

@@ -68,7 +68,7 @@ def _draw_cosines(panel: Axes, own: pd.DataFrame, target: str) -> None:
         for place, kernel in enumerate(KERNELS):
             values = style.select(own, measure=f"{prefix}_{kernel}")["value"]
             x = place + 0.24 * (offset - 0.5)
-            style.draw_seeds(panel, x, values, style.COLOURS[colour], label)
+            style.draw_seeds(panel, x, values, style.COLOURS[colour], label, "fisher")
     value, tolerance = PUBLISHED[target]
     averaged = list(KERNELS).index("averaged")
     across = (averaged - 0.4, averaged + 0.1)

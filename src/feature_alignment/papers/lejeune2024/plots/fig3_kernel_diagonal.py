@@ -57,7 +57,7 @@ def _draw_ratios(panel: Axes, table: pd.DataFrame) -> None:
         own = style.select(table, target=target, measure=MEASURES[kind])
         if own.empty:
             continue
-        style.draw_seeds(panel, place, own["value"], style.COLOURS[KINDS[kind][1]])
+        style.draw_seeds(panel, place, own["value"], style.COLOURS[KINDS[kind][1]], scale="log")
         if (target, kind) in JUDGED:
             bounds, claim = JUDGED[target, kind]
             across = (place - 0.4, place + 0.4)

@@ -11,6 +11,7 @@ from feature_alignment.papers.lou2022.plots.layers import (
     SPLIT_COLOURS,
     SPLITS,
     draw_layers,
+    draw_rises,
     draw_split,
     name_of,
 )
@@ -89,11 +90,13 @@ def _draw_judged(panel: Axes, table: pd.DataFrame, networks: list, measure: str)
             start = rows[rows["step"] == first].set_index(["seed", "split"])["value"]
             keys = pd.MultiIndex.from_frame(end[["seed", "split"]])
             end = end.assign(value=end["value"].to_numpy() / start[keys].to_numpy())
-        # The first two are judged as they are, the growth of the range as a factor
-        draw_split(panel, end, place, SPLIT_COLOURS, factor=measure == "spread")
+        if measure == "interior_rise":
+            draw_rises(panel, _at_end(table, network), place, end)
+        else:
+            draw_split(panel, end, place, SPLIT_COLOURS, scale="log")
     if measure == "interior_rise":
         for place, network in enumerate(networks):
-            claims = [*_interior(network), f"{CLAIM}interior-maximum-train"]
+            claims = [*_interior(network), f"{CLAIM}smoothed"]
             across = (place - 0.4, place + 0.4)
             style.draw_claimed(panel, claims, RISE, across=across, told=None)
     elif measure == "rise_above_last":
@@ -114,15 +117,22 @@ def _short(network: tuple) -> str:
     return f"{architecture}\n{SHORT.get(network.dataset, style.dataset_name(network.dataset))}"
 
 
+def _at_end(table: pd.DataFrame, network: tuple) -> pd.DataFrame:
+    """Return the alignments of a network at the end of training."""
+    rows = style.select(table, **network._asdict(), measure="alignment")
+    return rows[rows["step"] == rows.groupby(["seed", "split"])["step"].transform("max")]
+
+
 def _interior(network: tuple) -> list[str]:
-    """Return ids of claims that a network has an interior maximum on test examples, if any."""
+    """Return ids of claims that a network has an interior maximum, if any."""
     kind = {
         "fully_connected": f"fc-{SHORT.get(network.dataset, '').lower().replace('-', '')}",
         "resnet18": "resnet18",
     }.get(network.architecture, network.architecture.rstrip("0123456789"))
     if kind in ("resnet18", "vgg") and network.dataset != "cifar10":
         return []
-    return [f"{CLAIM}{kind}.interior-maximum"] if kind in OF_ONE else []
+    own = f"{CLAIM}{kind}.interior-maximum"
+    return [own, f"{own}-train"] if kind in OF_ONE else []
 
 
 def _order(stage: str) -> tuple:

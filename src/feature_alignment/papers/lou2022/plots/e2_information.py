@@ -31,7 +31,7 @@ def figure(table: pd.DataFrame) -> Figure:
         own = style.select(shallow, width=width)
         for side, (_, colour) in SIDES.items():
             rows = style.select(own, measure=f"{side.split('_')[0]}_ratio")
-            options = {"marker": marker, "markersize": 2, "linewidth": 0.6}
+            options = {"marker": marker, "markersize": 2, "linewidth": 0.6, "scale": "log"}
             style.draw_band(ratios, rows, "layer_index", style.COLOURS[colour], None, **options)
     ratios.axhline(1, color="0.3", linewidth=0.8)
     claims = [f"{CLAIM}forward-agrees", f"{CLAIM}backward-agrees"]

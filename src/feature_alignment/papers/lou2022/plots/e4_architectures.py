@@ -7,6 +7,7 @@ from feature_alignment.papers.lou2022.plots.layers import (
     RISE,
     SPLIT_COLOURS,
     draw_layers,
+    draw_rises,
     draw_split,
     name_of,
 )
@@ -16,6 +17,8 @@ COLUMNS = ("architecture", "family", "layers", "stage", "layer_index")
 
 HUES = ("blue", "orange", "green", "purple")
 CLAIM = "lou2022.e4."
+JUDGED = ("vgg11", "resnet34")
+"""Networks of which an interior maximum is claimed here; E1 has the others."""
 
 
 def figure(table: pd.DataFrame) -> Figure:
@@ -38,12 +41,14 @@ def figure(table: pd.DataFrame) -> Figure:
         for place, network in enumerate(networks):
             here = style.select(own, architecture=network)
             draw_split(peaks, style.select(here, measure="peak_layer"), place, SPLIT_COLOURS)
-            draw_split(rises, style.select(here, measure="interior_rise"), place, SPLIT_COLOURS)
+            draw_rises(rises, here, place)
+            if network in JUDGED:
+                claim, across = f"{CLAIM}{network}.interior-maximum", (place - 0.4, place + 0.4)
+                style.draw_claimed(rises, claim, RISE, across=across, told=None)
         for panel, title in ((peaks, "most aligned layer"), (rises, "it / higher end")):
             panel.set_xticks(range(len(networks)), [name_of(name) for name in networks], fontsize=6)
             panel.set(xlim=(-0.6, len(networks) - 0.4), ylim=(0, None))
             panel.set_title(title, fontsize=7)
             panel.grid(axis="x", visible=False)
-        style.draw_claimed(rises, f"{CLAIM}{family}.interior-maximum", RISE, told=None)
     style.legend(drawn, style.CLAIMED, columns=8)
     return drawn

@@ -10,11 +10,7 @@ from feature_alignment.plots import style
 COLUMNS = ("architecture", "optimizer", "learning_rate", "batch_size", "layer_index")
 MARKERS = {"sgd": "os^Dv", "adam": "Xd*PH"}
 
-CORRELATION = 0.5
-CLAIMS = {
-    "maximum_alignment": "alignment-with-accuracy",
-    "mean_alignment": "mean-alignment-with-accuracy",
-}
+RANKED = ("maximum_alignment", "mean_alignment")
 
 
 def figure(table: pd.DataFrame) -> Figure:
@@ -45,7 +41,7 @@ def figure(table: pd.DataFrame) -> Figure:
             _scatter(panel, own, measure, colours, batches)
             panel.set_xlabel(label)
         below[0].set_ylabel("test error")
-        _draw_ranks(below[2], own, judged=architecture == "fully_connected")
+        _draw_ranks(below[2], own)
         slots = [*curves[len(batches) :], *below[3:]]
         for panel in slots:
             panel.set_axis_off()
@@ -61,7 +57,6 @@ def figure(table: pd.DataFrame) -> Figure:
             for k, b in enumerate(batches)
             for o in style.select(own, batch_size=b)["optimizer"].unique()
         ]
-        entries.append(style.CLAIMED)
         if slots:
             style.legend(drawn, *entries, slot=slots[0])
         elif place == 0:
@@ -73,19 +68,18 @@ def _name(optimizer: str) -> str:
     return {"sgd": "SGD", "adam": "Adam"}.get(optimizer, optimizer)
 
 
-def _draw_ranks(panel: Axes, own: pd.DataFrame, judged: bool) -> None:
+def _draw_ranks(panel: Axes, own: pd.DataFrame) -> None:
     """Draw Spearman's correlation over settings of alignment with test accuracy, by seed."""
     accuracy = style.select(own, measure="accuracy").set_index(["seed", "run"])["value"]
-    for place, (measure, claim) in enumerate(CLAIMS.items()):
+    for place, measure in enumerate(RANKED):
         values = style.select(own, measure=measure).set_index(["seed", "run"])["value"]
         ranks = pd.DataFrame({"x": values, "y": accuracy}).groupby("seed").rank()
         found = ranks.groupby("seed").apply(lambda part: part["x"].corr(part["y"]))
-        style.draw_seeds(panel, place, found, style.COLOURS["green"], gid="ranks")
-        if judged:
-            across = (place - 0.4, place + 0.4)
-            style.draw_claimed(panel, f"lou2022.e5.{claim}", CORRELATION, across=across)
+        colour = style.COLOURS["green"]
+        style.draw_seeds(panel, place, found, colour, gid="ranks", interval=False)
+    panel.axhline(0, color="0.3", linewidth=0.6)
     panel.set_xticks((0, 1), ("largest", "mean"))
-    panel.set(xlim=(-0.6, 1.6), ylim=(-0.2, 1.1), xlabel="alignment over layers")
+    panel.set(xlim=(-0.6, 1.6), ylim=(-1.1, 1.1), xlabel="alignment over layers")
     panel.set_title("rank correlation with accuracy", fontsize=7)
     panel.grid(axis="x", visible=False)
 

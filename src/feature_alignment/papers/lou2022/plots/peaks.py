@@ -9,6 +9,7 @@ from feature_alignment.papers.lou2022.plots.layers import (
     RISE,
     SPLIT_COLOURS,
     draw_layers,
+    draw_rises,
     draw_split,
     mean_of,
 )
@@ -31,7 +32,7 @@ NEARER = {
     "constant": "nearer-than-constant",
     "leading_order": "nearer-than-leading-order",
 }
-EXPONENT, CORRELATION, SCALED = (0.45, 0.75), 0.9, 1
+EXPONENT, DISTANCE = (0.45, 0.75), 2
 JUDGED_ON = "fashion_mnist"
 
 
@@ -103,9 +104,12 @@ def _draw_rises(axes: Axes, own: pd.DataFrame, claims: str | None) -> None:
     rises = style.select(own, measure="interior_rise")
     depths = sorted(rises["depth"].unique())
     for place, depth in enumerate(depths):
-        draw_split(axes, style.select(rises, depth=depth), place, SPLIT_COLOURS)
+        smoothed = style.select(rises, depth=depth)
+        draw_rises(axes, style.select(own, depth=depth), place, smoothed)
     if claims:
-        style.draw_claimed(axes, f"{claims}interior-maximum", RISE, told=None)
+        ids = [f"{claims}interior-maximum"]
+        ids += [f"{claims}smoothed"] if claims == "lou2022.e3." else []
+        style.draw_claimed(axes, ids, RISE, told=None)
     axes.set_xticks(range(len(depths)), [f"{depth:.0f}" for depth in depths])
     axes.set(
         xlabel="depth", ylabel="most aligned layer / higher end", xlim=(-0.6, len(depths) - 0.4)
@@ -133,30 +137,30 @@ def _draw_distances(axes: Axes, own: pd.DataFrame, claims: str | None) -> None:
 
 
 def _draw_values(axes: Axes, own: pd.DataFrame, claims: str | None) -> None:
-    """Draw the exponent of the growth, its rank correlation with depth, and scaled distances."""
-    exponents = style.select(own, measure="exponent")
-    draw_split(axes, exponents, 0, SPLIT_COLOURS)
+    """Draw the exponent of the growth, and how far peaks lie from the equilibrium at each depth."""
+    distances = axes.twinx()
+    distances.set_label("part")
+    axes.set_zorder(1)
+    axes.patch.set_visible(False)
+    draw_split(axes, style.select(own, measure="exponent"), 0, SPLIT_COLOURS)
     exact = mean_of(own, "exponent_mean_field")
     axes.plot((-0.4, 0.4), (exact, exact), color="0.2", linewidth=1)
     peaks = style.select(own, measure="peak_layer")
-    for shift, (split, colour) in zip((-0.1, 0.1), SPLIT_COLOURS.items(), strict=True):
-        here = style.select(peaks, split=split)
-        ranks = here.groupby("seed")[["depth", "value"]].rank().assign(seed=here["seed"])
-        found = ranks.groupby("seed")[["depth", "value"]].apply(
-            lambda part: part["depth"].corr(part["value"])
-        )
-        style.draw_seeds(axes, 1 + shift, found.dropna(), style.COLOURS[colour], gid="ranks")
-    draw_split(axes, style.select(own, measure="scaled_distance"), 2, SPLIT_COLOURS)
+    depths = sorted(peaks["depth"].unique())
+    for place, depth in enumerate(depths, 1):
+        rows = style.select(peaks, depth=depth)
+        law = mean_of(style.select(own, depth=depth), "equilibrium_layer_mean_field")
+        draw_split(distances, rows.assign(value=rows["value"] - law), place, SPLIT_COLOURS)
     if claims:
         style.draw_claimed(axes, f"{claims}exponent", *EXPONENT, across=(-0.4, 0.4))
-        ids = f"{claims}deeper-with-depth"
-        style.draw_claimed(axes, ids, CORRELATION, across=(0.6, 1.4), told=None)
         ids = [f"{claims}near-equilibrium"]
         ids += [f"{ids[0]}-train"] if claims == "lou2022.e3." else []
-        style.draw_claimed(axes, ids, most=SCALED, across=(1.6, 2.4), told=None)
-    axes.set_xticks(
-        range(3), ("exponent", "rank corr.\nwith depth", "scaled\ndistance"), fontsize=6
-    )
-    axes.set(xlim=(-0.6, 2.6), ylim=(0, None))
-    axes.set_title("claimed: range, ≥, ≤", fontsize=7)
+        across = (0.6, len(depths) + 0.4)
+        style.draw_claimed(distances, ids, -DISTANCE, DISTANCE, across=across)
+    names = [f"{depth:.0f}" for depth in depths]
+    axes.set_xticks(range(len(depths) + 1), ["exponent", *names], fontsize=6)
+    axes.set(xlim=(-0.6, len(depths) + 0.6), ylim=(0, None))
+    distances.spines["right"].set_visible(True)
+    distances.grid(visible=False)
+    axes.set_title("exponent; right: peak minus equilibrium, by depth", fontsize=6)
     axes.grid(axis="x", visible=False)
