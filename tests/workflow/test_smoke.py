@@ -310,7 +310,7 @@ def test_the_report_holds_captions_with_verdicts_and_the_ledger(finished):
     for name in FIGURES:
         assert any(path.endswith(f"/{name.split('/')[1]}.png") for path in files)
     assert text.count("Departs from the full scale") > len(FIGURES) / 2
-    assert "The neural feature ansatz emerges in every layer" in text
+    assert "The neural feature ansatz during training, in every layer" in text
     assert "<em>not run</em>" in text
 
 
