@@ -171,8 +171,9 @@ def test_the_error_names_the_claim(tmp_path):
     path = tmp_path / "toy" / "claims.yaml"
     path.parent.mkdir()
     path.write_text(
-        "[{id: toy.fig1.rises, statement: It rises., kind: trend, needs: laptop,"
-        " source: {figure: '1', certainty: code}, evidence: {table: toy/fig1, where: noise},"
+        "[{id: toy.fig1.rises, class: ours, statement: It rises., kind: trend, needs: laptop,"
+        " source: {place: figure 1, certainty: code}, untrained: contrast,"
+        " evidence: {table: toy/fig1, where: noise},"
         " test: {criterion: increases, x: epoch, y: m}}]"
     )
     with pytest.raises(ValueError, match=r"claim toy\.fig1\.rises: cannot select rows where 'noi"):

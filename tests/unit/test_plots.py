@@ -157,6 +157,25 @@ def test_panels_have_letters_unless_there_is_but_one(published):
     assert published.letters == (expected if count > 1 else [""])
 
 
+@pytest.mark.parametrize("layout", ["constrained", "none"])
+def test_both_files_show_panels_at_the_same_places(tmp_path, layout):
+    with style.own_style():
+        figure, axes = plt.subplots(1, 2)
+        figure.set_layout_engine(layout)
+        axes[0].set_ylabel("a label that takes room")
+    places = []
+    for axis in axes:
+        draws = axis.draw
+        axis.draw = lambda renderer, axis=axis, draws=draws: (
+            places.append((axis is axes[0], *axis.get_position().bounds)),
+            draws(renderer),
+        )
+    draw.save(figure, tmp_path / "a.pdf", tmp_path / "a.png")
+    plt.close(figure)
+    assert len(places) >= 6
+    assert len(set(places[2:])) == 2  # the first time is before anything has its place
+
+
 def test_legends_cover_no_data_and_can_be_read(published):
     for covers, size in published.legends:
         assert not covers

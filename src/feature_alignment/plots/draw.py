@@ -139,16 +139,15 @@ def save(figure: Figure, pdf: Path, png: Path) -> None:
     kinds = ((pdf, "pdf", "pdf", "CreationDate"), (png, "png", "agg", "Software"))
     with style.own_style():
         figure.draw_without_rendering()
+        cropped = figure.get_tightbbox().padded(plt.rcParams["savefig.pad_inches"])
         with matplotlib.rc_context({"figure.constrained_layout.use": False}):
             figure.set_layout_engine(None)  # "none" would be one more that is asked before drawing
-        cropped = figure.get_tightbbox().padded(plt.rcParams["savefig.pad_inches"])
-        for path, kind, backend, undated in kinds:
-            drawn = io.BytesIO()  # a full disk would end the PDF writer with an error about zlib
-            figure.savefig(
-                drawn, format=kind, backend=backend, metadata={undated: None}, bbox_inches=cropped
-            )
-            with replacing(path) as temporary:
-                temporary.write_bytes(drawn.getbuffer())
+            for path, kind, backend, undated in kinds:
+                drawn = io.BytesIO()  # a full disk would end the PDF writer with zlib's error
+                about = {"metadata": {undated: None}, "bbox_inches": cropped}
+                figure.savefig(drawn, format=kind, backend=backend, **about)
+                with replacing(path) as temporary:
+                    temporary.write_bytes(drawn.getbuffer())
 
 
 if __name__ == "__main__":
