@@ -30,17 +30,6 @@ PART_BYTES = 2**28
 FIRST = 16
 """Examples in the first part, from which the size of the others follows."""
 
-BATCHED = {
-    "AddmmBackward0",
-    "MmBackward0",
-    "TBackward0",
-    "ReluBackward0",
-    "TanhBackward0",
-    "GeluBackward0",
-    "torch::autograd::AccumulateGrad",
-}
-"""Graphs of these operations alone pass all outputs back at once, which takes fewer operations."""
-
 _Layers = Mapping[str, tuple[nn.Module, tuple[str, ...]]]
 """Modules and those of their parameters that count, by name."""
 
@@ -398,17 +387,6 @@ def _check_uses(
             )
 
 
-def _nodes(outputs: Tensor) -> set[str]:
-    """Return the names of the operations in the graph of ``outputs``."""
-    waiting, seen = [outputs.grad_fn], {outputs.grad_fn}
-    while waiting:
-        for following, _ in waiting.pop().next_functions:
-            if following is not None and following not in seen:
-                seen.add(following)
-                waiting.append(following)
-    return {node.name() for node in seen}
-
-
 def _uses(outputs: Tensor) -> Counter:
     """Count how often each leaf enters the graph of ``outputs``, by the leaf's id."""
     uses: Counter = Counter()
@@ -435,11 +413,6 @@ def _gradients(
     if not outputs.requires_grad or not reached:
         return gradients
     edges = [call.edge for call in reached.values()]
-    if spaces is None and _nodes(outputs) <= BATCHED:
-        units = torch.eye(count).to(outputs)[:, None, :].expand(-1, len(outputs), -1)
-        options = {"retain_graph": True, "allow_unused": True, "is_grads_batched": True}
-        found = torch.autograd.grad(outputs, edges, units, **options)
-        return {name: part for name, part in zip(reached, found, strict=True) if part is not None}
     for c in range(count):
         found = torch.autograd.grad(
             outputs[:, c].sum(),
