@@ -105,6 +105,7 @@ def test_an_instrument_re_runs_what_it_measures(edited):
         ),
         "keep_arrays",
         "judge_claims",
+        "plot_forest",
         "write_ledger_page",
         "write_captions",
         "tell_costs",
@@ -117,7 +118,8 @@ def test_a_setting_re_runs_that_run_and_what_reads_it(edited):
     assert jobs.pop("write_spec") == 1
     assert jobs.pop("compute_run_0_1") == 1
     assert {name for name in jobs if name.startswith("plot")} == {
-        f"plot_beaglehole2024_{name}" for name in ("b1", "b2", "b3")
+        "plot_forest",
+        *(f"plot_beaglehole2024_{name}" for name in ("b1", "b2", "b3")),
     }
     assert jobs["judge_claims"] == 1
 

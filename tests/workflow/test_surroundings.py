@@ -138,7 +138,7 @@ def test_data_prepared_again_trains_nothing_anew_and_other_data_do(copy, trained
 
     manifest = json.loads(before["digits.json"])
     (prepared / "digits.json").write_text(json.dumps(manifest | {"sha256": "0" * 64}))
-    assert copy.planned(*target, at=folder) == {"compute_run": 1}
+    assert copy.planned(*target, at=folder) == {"compute_run_0_1": 1}
 
 
 @pytest.fixture
