@@ -184,7 +184,7 @@ def test_neither_cores_nor_processes_change_a_byte(finished, tmp_path):
 
 SHELL = r"^Shell command: (python -m feature_alignment\.{} .*)"
 MAKERS = ("run.collecting", "run.keeping", "audit.ledger", "plots.draw")
-MAKERS += ("publish.page", "publish.captions")
+MAKERS += ("publish.forest", "publish.page", "publish.captions")
 
 
 def test_what_is_made_again_has_the_same_bytes_even_in_one_process(finished, tmp_path):
