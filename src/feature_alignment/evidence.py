@@ -57,6 +57,11 @@ PROVENANCE = {
                 "properties": {"note": _TEXT},
             },
         },
+        "notes": {
+            "description": "what a figure must say of where its runs come from",
+            "type": "array",
+            "items": _TEXT,
+        },
         "seeds": {
             "description": "numbers of seeds that runs have",
             "type": "array",

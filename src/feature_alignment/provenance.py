@@ -181,6 +181,21 @@ def describe(
     }
 
 
+def processor() -> str:
+    """Return the model of this machine's processor and the widest vectors that it has.
+
+    Both decide how sums are rounded.
+    """
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    facts = dict(line.replace("\t", "").split(": ", 1) for line in lines if ": " in line)
+    flags = facts.get("flags", "").split()
+    widest = next((name for name in ("avx512f", "avx2", "avx") if name in flags), "")
+    return " ".join(filter(None, (facts.get("model name", platform.machine()), widest)))
+
+
 def _versions(names: Iterable[str]) -> dict[str, str]:
     versions = {}
     for name in names:

@@ -29,9 +29,10 @@ rule judge_claims:
         runtime=10,
     params:
         scale=config["scale"],
+        partial="--partial" if IS_ARCHIVED else "",
         code=code_hash("feature_alignment.audit.ledger"),
     shell:
-        "python -m feature_alignment.audit.ledger --claims {input.claims:q}"
+        "python -m feature_alignment.audit.ledger --claims {input.claims:q} {params.partial}"
         " --schema {input.schema:q} --tables {input.tables:q} --scale {params.scale}"
         " --json {output.json:q} --csv {output.csv:q} 2> {log:q}"
 

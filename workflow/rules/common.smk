@@ -20,6 +20,7 @@ from feature_alignment.integrity import sealed
 from feature_alignment.models.architectures import model_modules
 from feature_alignment.provenance import code_hash, existing, git_state
 from feature_alignment.run.configuration import check
+from feature_alignment.run.reuse import ARCHIVED, datasets_of, reuse_of, shown_arrays
 from feature_alignment.run.spec import SCALES, read_papers
 from feature_alignment.schema import read_schema, read_yaml
 from feature_alignment.storage import at_home
@@ -40,6 +41,16 @@ if not os.access(Path.cwd(), os.W_OK):
 
 SCHEMAS = ROOT / "workflow" / "schemas"
 
+
+def conditions_of_runs():
+    """The device and the threads that a profile or the command line gives to runs."""
+    settings = workflow.resource_settings
+    return {
+        "device": str(settings.overwrite_resources.get("compute_run", {}).get("device", "cpu")),
+        "threads": int(settings.overwrite_threads.get("compute_run", 1)),
+    }
+
+
 try:
     for path in workflow.configfiles:
         read_yaml(path)  # finds keys given twice
@@ -56,6 +67,10 @@ try:
     PAPER_FILES = [repository(f"papers/{key}/paper.yaml") for key in PAPERS]
     CLAIMS_FILES = [repository(f"papers/{key}/claims.yaml") for key in PAPERS]
     CLAIMS = read_claims(map(Path, CLAIMS_FILES), SCHEMAS / "claims.schema.yaml")
+    IS_ARCHIVED = config["seeds"] == ARCHIVED
+    REUSE = None
+    if config["reuse"] or IS_ARCHIVED:
+        REUSE = reuse_of(config, ROOT if not IS_HERE else Path(), PAPERS, **conditions_of_runs())
 except (ValueError, OSError) as error:
     raise WorkflowError(str(error)) from None
 
@@ -96,15 +111,19 @@ wildcard_constraints:
     seed="[0-9]+",
 
 
+@cache
 def every_figure():
-    """Every figure with its paper."""
-    return [(paper, figure) for paper in PAPERS for figure in PAPERS[paper].figures]
+    """Every figure with its paper; with archived seeds, every one of which all runs are there."""
+    figures = [(paper, figure) for paper in PAPERS for figure in PAPERS[paper].figures]
+    if IS_ARCHIVED:
+        figures = [pair for pair in figures if REUSE.seeds_of_figure(*pair)]
+    return figures
 
 
 def figures_under_audit():
     """The figures whose tables the claims rest on."""
     names = dict.fromkeys(claim["evidence"]["table"] for claim in CLAIMS)
-    return [tuple(name.split("/")) for name in names]
+    return [pair for pair in every_figure() if "/".join(pair) in names]
 
 
 def checked_with(paper, figure):
@@ -244,11 +263,7 @@ def spec_of_run(wildcards):
 
 def datasets_of_run(wildcards):
     """The names of the datasets that a run reads; synthetic tasks read none."""
-    settings = SPECS[wildcards.paper, wildcards.run]["settings"]
-    named = [
-        part["name"] for part in settings.values() if isinstance(part, dict) and "name" in part
-    ]
-    return list(dict.fromkeys(named))
+    return datasets_of(SPECS[wildcards.paper, wildcards.run]["settings"])
 
 
 def prepared_of_run(wildcards):
@@ -285,14 +300,40 @@ def code_of_table(paper):
 
 def seeds_of(paper, run):
     """The seeds of a run; one that has nothing random is made once."""
+    if IS_ARCHIVED:
+        return REUSE.seeds(paper, run)
     own = PAPERS[paper].seeds(run, config["scale"])
     first = config["first_seed"] if own else 0
     return range(first, first + (config["seeds"] or own if own else 1))
 
 
+@cache
+def reused_of(paper, run):
+    """The seeds of a run that are taken from the archive."""
+    seeds = seeds_of(paper, run) if REUSE else ()
+    return tuple(seed for seed in seeds if REUSE.is_taken(paper, run, seed))
+
+
+def reused_runs():
+    """The runs, ``(paper, run)``, of which some seeds are taken from the archive, and those."""
+    return {key: reused_of(*key) for key in SPECS if reused_of(*key)}
+
+
+def tell_reused():
+    """Say how many runs are taken from the archive, why others are not, and what cannot be drawn."""
+    if REUSE:
+        wanted = [(*key, seed) for key in SPECS for seed in seeds_of(*key)]
+        logger.info("\n".join(REUSE.told(wanted)))
+    if IS_ARCHIVED:
+        there = every_figure()
+        lacking = [f"{p}/{f}" for p in PAPERS for f in PAPERS[p].figures if (p, f) not in there]
+        if lacking:
+            logger.warning(f"Left out, since some run has no archived seed: {', '.join(lacking)}.")
+
+
 def groups_of(paper, run):
-    """The seeds of a run in groups that share a process."""
-    seeds = seeds_of(paper, run)
+    """The seeds of a run that are to be computed, in groups that share a process."""
+    seeds = [seed for seed in seeds_of(paper, run) if seed not in reused_of(paper, run)]
     size = config["together"] or PAPERS[paper].together(run, config["scale"])
     return [tuple(seeds[start : start + size]) for start in range(0, len(seeds), size)]
 
@@ -307,13 +348,11 @@ def runs_by_group():
     return runs
 
 
-def grouped_measurements():
-    """A pattern for measurements, ``paper/run/seed``, that are made in a group."""
-    return "|".join(
-        f"{run}/(?:{'|'.join(map(str, seeds))})"
-        for seeds, runs in runs_by_group().items()
-        for run in runs
-    )
+def made_otherwise():
+    """A pattern for measurements, ``paper/run/seed``, that are made in a group or archived."""
+    others = [(run, seeds) for seeds, runs in runs_by_group().items() for run in runs]
+    others += [("/".join(key), seeds) for key, seeds in reused_runs().items()]
+    return "|".join(f"{run}/(?:{'|'.join(map(str, seeds))})" for run, seeds in others)
 
 
 def rule_of_group(seeds):
@@ -333,15 +372,15 @@ def tell_groups_what_is_said_of_runs():
 
 
 tell_groups_what_is_said_of_runs()
+tell_reused()
 
 
 def measurements_of(paper, figure):
     """The measurements of every run and seed that feed a figure."""
-    return [
-        f"<results>/runs/{paper}/{run}/{seed}.csv"
-        for run in PAPERS[paper].runs_of(figure, config["scale"])
-        for seed in seeds_of(paper, run)
-    ]
+    seeds = {run: seeds_of(paper, run) for run in PAPERS[paper].runs_of(figure, config["scale"])}
+    if IS_ARCHIVED:
+        seeds = REUSE.seeds_of_figure(paper, figure)
+    return [f"<results>/runs/{paper}/{run}/{seed}.csv" for run in seeds for seed in seeds[run]]
 
 
 def record_of(paper, figure):
@@ -352,6 +391,8 @@ def record_of(paper, figure):
     known = PAPERS[paper].figures[figure]
     record = {key: known[key] for key in ("columns", "published") if key in known}
     runs = PAPERS[paper].runs_of(figure, config["scale"])
+    notes = REUSE.notes(paper, figure) if IS_ARCHIVED else []
+    record |= {"notes": notes} if notes else {}
     text = json.dumps(record | {"labels": {run: PAPERS[paper].labels(run) for run in runs}})
     return lambda wildcards: text
 
@@ -388,6 +429,12 @@ def ledger_to_publish(wildcards):
             f" the pages of the papers to, got {ROOT}, which is read-only; publish from a clone"
         )
     return "<results>/audit/ledger.json"
+
+
+def folder_to_archive(wildcards):
+    """Where finished runs are archived."""
+    refuse_published("archive")
+    return PUBLISHED
 
 
 def published(pattern, figures):

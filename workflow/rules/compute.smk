@@ -33,7 +33,7 @@ rule compute_run:
     benchmark:
         "<benchmarks>/compute_run/{paper}.{run}.{seed}.tsv"
     wildcard_constraints:
-        paper=f"(?!(?:{grouped_measurements()})[.])(?:{'|'.join(PAPERS)})",
+        paper=f"(?!(?:{made_otherwise()})[.])(?:{'|'.join(PAPERS)})",
     conda:
         "../../environment.yml"
     threads: 1
@@ -88,3 +88,30 @@ for seeds, runs in runs_by_group().items():
             " --data {input.data:q} --manifest {input.manifests:q}"
             " --out {output.measurements:q} --checkpoint {params.checkpoints:q}"
             " --device {resources.device:q} --threads {threads} > {log:q} 2>&1"
+
+
+for (paper, run), seeds in reused_runs().items():
+
+    rule:
+        name:
+            f"reuse_{paper}_{run}"
+        output:
+            measurements=[f"<results>/runs/{paper}/{run}/{seed}.csv" for seed in seeds],
+            meta=[f"<results>/runs/{paper}/{run}/{seed}.meta.json" for seed in seeds],
+            arrays=[f"<results>/runs/{paper}/{run}/{seed}.npz" for seed in seeds],
+        log:
+            f"<logs>/reuse/{paper}.{run}.log",
+        benchmark:
+            f"<benchmarks>/reuse/{paper}.{run}.tsv"
+        conda:
+            "../../environment.yml"
+        threads: 1
+        resources:
+            mem_mb=200,
+            runtime=5,
+        params:
+            archive=REUSE.archive.folder,  # no input, or it would be published first
+            checksums=[REUSE.archive.meta(paper, run, seed)["checksums"] for seed in seeds],
+        shell:
+            "python -m feature_alignment.run.archive --archive {params.archive:q}"
+            " take --out {output.measurements:q} > {log:q} 2>&1"

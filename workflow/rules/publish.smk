@@ -34,12 +34,12 @@ rule publish:
         metas=metas_of(every_figure()),
         arrays=[path for p, f in every_figure() for path in arrays_of(p, f)],
         costs="<results>/costs.tsv",
-        jobs="<results>/jobs.tsv",
+        jobs=[] if REUSE else ["<results>/jobs.tsv"],
         papers=PAPER_FILES,
     output:
         ledger="<published>/ledger.json",
         costs="<published>/costs.tsv",
-        jobs="<published>/jobs.tsv",
+        jobs=[] if REUSE else ["<published>/jobs.tsv"],
         tables=published("tables/{paper}/{figure}.csv", every_figure()),
         metas=published("tables/{paper}/{figure}.meta.json", every_figure()),
         arrays=published(
@@ -63,12 +63,16 @@ rule publish:
     params:
         all_papers=lambda wildcards, input: Path(input.papers[0]).parents[1],
         folder=lambda wildcards, output: Path(output.ledger).parent,
+        results=RESULTS,
+        arrays=shown_arrays(PAPERS, config["scale"]),
         code=code_hash("feature_alignment.publish.documents"),
     shell:
-        "python -m feature_alignment.publish.documents --ledger {input.ledger:q}"
+        "python -m feature_alignment.run.archive --archive {params.folder:q} keep"
+        " --results {params.results:q} --arrays {params.arrays:q} > {log:q} 2>&1;"
+        " python -m feature_alignment.publish.documents --ledger {input.ledger:q}"
         " --figures {input.figures:q} --tables {input.tables:q} --papers {params.all_papers:q}"
         " --costs {input.costs:q} --jobs {input.jobs:q} --published {params.folder:q}"
-        " --documents {output.readme:q} {output.costs_page:q} {output.verdicts_page:q} {output.pages:q} > {log:q} 2>&1"
+        " --documents {output.readme:q} {output.costs_page:q} {output.verdicts_page:q} {output.pages:q} >> {log:q} 2>&1"
 
 
 rule compare:
@@ -95,3 +99,23 @@ rule compare:
     shell:
         "python -m feature_alignment.publish.compare --fresh {input.tables:q}"
         " --published {params.published:q} --csv {output.csv:q} --page {output.page:q} 2> {log:q}"
+
+
+rule archive:
+    log:
+        "<logs>/archive.log",
+    benchmark:
+        "<benchmarks>/archive.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        folder=folder_to_archive,
+        results=RESULTS,
+        arrays=shown_arrays(PAPERS, config["scale"]),
+    shell:
+        "python -m feature_alignment.run.archive --archive {params.folder:q} keep"
+        " --results {params.results:q} --arrays {params.arrays:q} 2> {log:q}"

@@ -51,6 +51,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="judge only the claims on this table, and print each; checks on the other tables that"
         " are given gate them",
     )
+    parser.add_argument(
+        "--partial", action="store_true", help="claims whose table is not given are not run"
+    )
     parser.add_argument("--json", type=Path, required=True, help="ledger to write")
     parser.add_argument("--csv", type=Path, required=True, help="ledger to write")
     arguments = parser.parse_args(argv)
@@ -67,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         ]
         rows = judge_all([*chosen, *gates], tables, arguments.scale)[: len(chosen)]
     else:
-        rows = judge_all(claims, tables, arguments.scale)
+        rows = judge_all(claims, tables, arguments.scale, arguments.partial)
     write_json(arguments.json, rows)
     with replacing(arguments.csv) as temporary:
         table = guarded(pd.DataFrame(map(flat, rows)).astype({"n": "Int64", "needed": "Int64"}))
@@ -93,7 +96,9 @@ def claims_on(table: str, claims: Sequence[Mapping]) -> list[Mapping]:
     return chosen
 
 
-def judge_all(claims: Sequence[Mapping], tables: Mapping[str, Path], scale: str) -> list[dict]:
+def judge_all(
+    claims: Sequence[Mapping], tables: Mapping[str, Path], scale: str, partial: bool = False
+) -> list[dict]:
     """Return the ledger's rows for claims, of which the checks gate the others.
 
     The q-values are Benjamini and Hochberg's, over the claims of class ``paper`` and ``ours`` that
@@ -103,6 +108,7 @@ def judge_all(claims: Sequence[Mapping], tables: Mapping[str, Path], scale: str)
         claims: Claims, as :func:`read_claims` returns them.
         tables: Files by the name that claims call a table, ``paper/figure``.
         scale: The scale of the tables.
+        partial: Whether a claim whose table is missing is *not run*.
 
     Raises:
         ValueError: If a claim's table is missing, lacks a column, is not what its provenance says,
@@ -112,6 +118,10 @@ def judge_all(claims: Sequence[Mapping], tables: Mapping[str, Path], scale: str)
     failing: dict[tuple[str, str], str] = {}
     rows: dict[str, dict] = {}
     for claim in sorted(claims, key=lambda claim: claim["class"] != "check"):
+        if partial and claim["evidence"]["table"] not in tables:
+            absent = Outcome(NOT_RUN, reason="some run of its table is not finished")
+            rows[claim["id"]] = _row(claim, absent, scale)
+            continue
         rows[claim["id"]], failed = _judged(claim, tables, scale, held, failing)
         failing |= {(claim["paper"], run): claim["id"] for run in failed}
     tested = [row for row in rows.values() if row["class"] in INFORMATIVE and row["p"] is not None]
@@ -168,10 +178,16 @@ def _judged(
                 outcome = _informed(outcome, claim)
     except ValueError as error:
         raise ValueError(f"claim {claim['id']}: {path}: {error}") from error
+    return _row(claim, outcome, scale, checksum, asks), failed
+
+
+def _row(claim: Mapping, outcome: Outcome, scale: str, checksum: str = "", asks: str = "") -> dict:
+    """Return a claim's row, as :data:`_ROW` says; without a checksum, of no table."""
+    criterion, options = criterion_of(claim["test"])
     numbers = {
         key: _finite(getattr(outcome, key)) for key in ("estimate", "low", "high", "least", "most")
     }
-    row = {
+    return {
         "id": claim["id"],
         "class": claim["class"],
         "verdict": outcome.verdict,
@@ -191,7 +207,7 @@ def _judged(
         "untrained": told(claim.get("untrained")),
         "control": told(claim.get("control")),
         "scale": scale,
-        "table": name,
+        "table": claim["evidence"]["table"],
         "table_sha256": checksum,
         "paper": claim["paper"],
         "place": claim["source"]["place"],
@@ -203,7 +219,6 @@ def _judged(
         "statement": claim["statement"],
         "note": claim.get("note"),
     }
-    return row, failed
 
 
 def criterion_of(test: Mapping) -> tuple[Criterion, dict]:
@@ -387,7 +402,7 @@ def line(row: Mapping) -> str:
 def remark(row: Mapping) -> str:
     """Return what there is to say beside a verdict, or nothing."""
     parts = [row["reason"]] if row["reason"] else []
-    if row["verdict"] == NOT_RUN:
+    if row["verdict"] == NOT_RUN and SCALES.index(row["scale"]) < SCALES.index(row["needs"]):
         parts.append(f"needs scale {row['needs']}")
     return "; ".join(parts)
 

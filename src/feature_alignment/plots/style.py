@@ -115,7 +115,10 @@ def select(table: pd.DataFrame, **values: object) -> pd.DataFrame:
 
 
 def footer(meta: Mapping) -> str:
-    """Say at which scale, from how many seeds and from which copies of the data a figure is."""
+    """Say at which scale, from how many seeds and from which copies of the data a figure is.
+
+    Where its runs come from an archive and are incomplete or of other code, that too.
+    """
     parts = [f"scale: {meta['spec']['scale']}"]
     if meta.get("seeds"):
         counts = " or ".join(map(str, meta["seeds"]))
@@ -123,7 +126,7 @@ def footer(meta: Mapping) -> str:
     for name, dataset in sorted(meta["datasets"].items()):
         if dataset["note"]:
             parts.append(f"{dataset_name(name)}: {dataset['note']}")
-    return "  ·  ".join(parts)
+    return "  ·  ".join([*parts, *meta.get("notes", ())])
 
 
 def intervals(values: SeriesGroupBy) -> pd.DataFrame:

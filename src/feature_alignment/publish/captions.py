@@ -84,7 +84,7 @@ def made(table: Path, scale: str) -> str:
     parts = [f"**Scale** {scale}", f"{seeds} seeds" if seeds > 1 else f"{seeds or 'no'} seed"]
     if datasets:
         parts.append(f"data: {', '.join(sorted(datasets))}")
-    return "; ".join(parts) + "."
+    return "; ".join([*parts, *map(plain, meta.get("notes", ()))]) + "."
 
 
 def departures(paper: Paper, figure: str, scale: str) -> str:

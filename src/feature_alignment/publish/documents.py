@@ -55,7 +55,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--figures", type=Path, nargs="+", required=True, help="figures (PNG)")
     parser.add_argument("--tables", type=Path, nargs="+", required=True, help="tables (CSV)")
     parser.add_argument("--costs", type=Path, required=True, help="costs.tsv of a run")
-    parser.add_argument("--jobs", type=Path, required=True, help="jobs.tsv of a run")
+    parser.add_argument(
+        "--jobs", type=Path, nargs="*", default=[], help="jobs.tsv of a run that took no other runs"
+    )
     parser.add_argument("--papers", type=Path, required=True, help="folder of the papers")
     parser.add_argument("--published", type=Path, required=True, help="folder to publish in")
     parser.add_argument("--documents", type=Path, nargs="+", required=True, help="to be filled")
@@ -72,7 +74,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 verify(source)
                 _copy(source, folder / "tables" / table.parent.name / source.name)
     _copy(arguments.costs, folder / "costs.tsv")
-    _copy(arguments.jobs, folder / "jobs.tsv")
+    for jobs in arguments.jobs:
+        _copy(jobs, folder / "jobs.tsv")
     write_json(folder / "ledger.json", ledger)
     for figure in arguments.figures:
         with replacing(folder / "thumbnails" / figure.parent.name / figure.name) as temporary:

@@ -68,7 +68,7 @@ def page(
     named = {f"{paper}/{name}": title for paper, of in titles.items() for name, title in of.items()}
     for row in ledger:
         for known, what in ((named, "a title"), (images, "an image")):
-            if row["table"] not in known:
+            if row["table"] not in known and row["table_sha256"]:
                 raise ValueError(f"claim {row['id']}: expected {what} of figure {row['table']}")
     environment = jinja2.Environment(
         autoescape=True,
@@ -107,7 +107,7 @@ def page(
         ledger=ledger,
         figures=[
             {"name": name, "title": named[name], "image": images[name], "link": links[name]}
-            for name in dict.fromkeys(row["table"] for row in ledger)
+            for name in dict.fromkeys(row["table"] for row in ledger if row["table_sha256"])
         ],
     )
 

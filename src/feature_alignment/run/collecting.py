@@ -23,7 +23,8 @@ class Collection:
     """Measurements of several runs and the runs' specs by name.
 
     ``record`` is what the figure's record says of it besides: ``columns``, a setting's path for
-    each condition column; ``labels`` of the runs; ``published``, values of the paper.
+    each condition column; ``labels`` of the runs; ``published``, values of the paper; ``notes``,
+    what the figure must say of where its runs come from.
     """
 
     measurements: pd.DataFrame
@@ -89,7 +90,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     # The arrays of a figure are those of its first measurements: see the rule keep_arrays
     arrays = checksum_of(arguments.measurements[0].with_suffix(".npz"))
     checksums = {"npz": arrays} if arrays else {}
-    write_table(arguments.out, table, meta | _origin(table, arguments.measurements), checksums)
+    meta |= _origin(table, arguments.measurements)
+    if notes := arguments.record.get("notes"):
+        meta["notes"] = notes
+    write_table(arguments.out, table, meta, checksums)
 
 
 def _record(text: str) -> Mapping:
@@ -128,8 +132,17 @@ def _origin(table: Table, sources: Sequence[Path]) -> dict:
     """Return the provenance of everything a table was made from."""
     metas = [read_meta(source) for source in sources]
     counts = {int(count) for count in table.groupby("run")["seed"].nunique()}
+    datasets: dict[str, dict] = {}
+    for source, made in zip(sources, metas, strict=True):
+        for name, found in made["datasets"].items():
+            if found["sha256"] != datasets.setdefault(name, found)["sha256"]:
+                raise ValueError(
+                    f"{source} was made from another copy of {name} than runs before it: expected"
+                    f" sha256 {datasets[name]['sha256']}, got {found['sha256']}; prepare the copy"
+                    " that archived runs were made from, or leave out reuse"
+                )
     return {
-        "datasets": {name: found for made in metas for name, found in made["datasets"].items()},
+        "datasets": datasets,
         "seeds": sorted(counts - {0}),
         "runs": [
             {"sha256": sha256(source), **{k: v for k, v in made.items() if k != "datasets"}}

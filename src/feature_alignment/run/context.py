@@ -121,6 +121,11 @@ class Run:
         ]
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
+    def _processor(self) -> str:
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        return provenance.processor()
+
     def checkpointing(self) -> Checkpointing:
         """Return where this run saves its state, bound to its fingerprint."""
         return Checkpointing(self.checkpoint, self.fingerprint, self.checkpoint_interval_s)
@@ -206,6 +211,7 @@ class Run:
         facts = {
             "seed": self.seed,
             "device": str(self.device),
+            "processor": self._processor(),
             "dtype": self.dtype,
             "threads": self.threads,
             "fingerprint": self.fingerprint,
