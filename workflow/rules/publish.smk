@@ -119,3 +119,21 @@ rule archive:
     shell:
         "python -m feature_alignment.run.archive --archive {params.folder:q} keep"
         " --results {params.results:q} --arrays {params.arrays:q} 2> {log:q}"
+
+
+rule certify:
+    log:
+        "<logs>/certify.log",
+    benchmark:
+        "<benchmarks>/certify.tsv"
+    conda:
+        "../../environment.yml"
+    threads: workflow.cores
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        folder=folder_to_archive,
+    shell:
+        "python -m feature_alignment.run.certify --archive {params.folder:q} --cores {threads}"
+        " 2> {log:q}"

@@ -79,7 +79,7 @@ def finished(results: Path) -> Iterator[Path]:
     """
     places = (results / "runs", results / "checkpoints")
     seen = set()
-    for path in sorted(path for place in places for path in place.glob("*/*/*.csv")):
+    for path in (path for place in places for path in sorted(place.glob("*/*/*.csv"))):
         name = path.parts[-3:]
         if path.stem.isdigit() and meta_path(path).is_file() and name not in seen:
             seen.add(name)
