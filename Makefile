@@ -1,19 +1,22 @@
 # Everything here sets itself up in .venv; it needs Python ≥ 3.11.4, make and git.
 PYTHON ?= python3
 CORES ?= 2
+HOURS ?= 2
+SCALE ?= laptop
 
 TEMPLATES := src/feature_alignment/publish/templates
 VENV := .venv
 INSTALLED := $(VENV)/installed
 IN_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: help install quickstart test lint fuzz all clean
+.PHONY: help install quickstart test lint fuzz all campaign clean
 
 help:
 	@echo "make quickstart  every figure at smoke scale, from bundled data"
 	@echo "make test        linters and tests"
 	@echo "make fuzz        damage hundreds of files and settings; each must end in a clear error"
 	@echo "make all         every figure and the ledger at laptop scale"
+	@echo "make campaign    HOURS=2 CORES=2 SCALE=laptop: the runs that are worth most, archived"
 	@echo "make install     only the virtual environment"
 	@echo "make clean       remove everything computed, but not downloads"
 
@@ -30,6 +33,9 @@ quickstart: $(INSTALLED)
 
 all: $(INSTALLED)
 	$(IN_VENV) snakemake --cores $(CORES) all
+
+campaign: $(INSTALLED)
+	$(IN_VENV) python -m feature_alignment.run.campaign --scale $(SCALE) --hours $(HOURS) --cores $(CORES)
 
 lint: $(INSTALLED)
 	$(IN_VENV) ruff check .

@@ -12,7 +12,7 @@ from feature_alignment.schema import read_schema
 
 SCHEMA = read_schema(ROOT / "workflow" / "schemas" / "config.schema.yaml")
 USUAL = {"scale": "smoke", "seeds": None, "first_seed": 0, "together": None}
-USUAL |= {"data_dir": None, "results": "results"}
+USUAL |= {"data_dir": None, "reuse": None, "reuse_despite": [], "results": "results"}
 
 
 @pytest.fixture
@@ -33,6 +33,8 @@ def check(tmp_path, monkeypatch):
     [
         {"seeds": 1},
         {"seeds": 10000},
+        {"seeds": "archived"},
+        {"reuse": "reference", "reuse_despite": ["code", "torch"]},
         {"first_seed": 100},
         {"together": 100},
         {"results": "results/mine"},
@@ -50,7 +52,7 @@ def test_what_makes_sense_passes(check, change):
     check(**change)
 
 
-SEEDS = [0, -1, 10001, 2**70, True, 1.0, "3", [3], math.nan, math.inf]
+SEEDS = [0, -1, 10001, 2**70, True, 1.0, "3", "archive", [3], math.nan, math.inf]
 
 
 @pytest.mark.parametrize("seeds", SEEDS)

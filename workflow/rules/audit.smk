@@ -108,6 +108,7 @@ rule write_ledger_page:
             repository(f"src/feature_alignment/publish/templates/ledger.{ending}")
             for ending in ("html", "css", "js")
         ],
+        others=ledgers_of_other_scales(),
     output:
         html=report(
             "<results>/audit/ledger.html",
@@ -132,7 +133,8 @@ rule write_ledger_page:
         code=code_hash("feature_alignment.publish.page"),
     shell:
         "python -m feature_alignment.publish.page --ledger {input.ledger:q}"
-        " --figures {input.figures:q} --papers {input.papers:q} --out {output.html:q} 2> {log:q}"
+        " --figures {input.figures:q} --papers {input.papers:q} --others {input.others:q}"
+        " --out {output.html:q} 2> {log:q}"
 
 
 rule write_captions:

@@ -202,6 +202,14 @@ def published_figures(scale=config["scale"]):
     ]
 
 
+def ledgers_of_other_scales():
+    """The published ledgers of the scales that are not this one."""
+    paths = [repository(f"reference/{scale}/ledger.json") for scale in SCALES]
+    return [
+        path for path in paths if Path(path).is_file() and config["scale"] not in path.split("/")
+    ]
+
+
 def require_published(figures, what):
     """Refuse what needs published tables that are not there."""
     known = published_figures()

@@ -2,9 +2,10 @@
 
 A generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end: NAME -->``. Names are
 ``run`` for what made the published results, ``verdicts`` for the claims of each paper by class and
-verdict, ``supports`` for what the supported claims of class ``paper`` were compared with,
-``figures`` for the table of figures, ``claims PAPER`` for the claims of one paper, and ``whole
-run``, ``slowest jobs`` and ``figure costs`` for what the run cost.
+verdict, at the scale where that is the strongest, ``scales`` for the same at every scale,
+``verdicts at this scale`` for one, ``supports`` for what the supported claims of class ``paper``
+were compared with, ``figures`` for the table of figures, ``claims PAPER`` for the claims of one
+paper, and ``whole run``, ``slowest jobs`` and ``figure costs`` for what the run cost.
 """
 
 import argparse
@@ -12,8 +13,9 @@ import html
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import quote
 
 import pandas as pd
@@ -35,11 +37,28 @@ from feature_alignment.evidence import read_evidence
 from feature_alignment.integrity import verify
 from feature_alignment.publish.costs import TOTAL, read_costs, read_jobs, slowest, summary
 from feature_alignment.publish.markdown import code, words
+from feature_alignment.publish.scales import across, published_ledgers, strongest, strongest_rows
 from feature_alignment.publish.thumbnails import thumbnail
 from feature_alignment.run.spec import figure_titles
 from feature_alignment.storage import replacing, write_json, write_text
 from feature_alignment.tables import meta_path
 
+MAIN = "laptop"
+"""The scale that the README and the pages show; another has a page of its own, its README."""
+PAGE = """# Results at scale {scale}
+
+<!-- generated: run -->
+<!-- end: run -->
+
+<!-- generated: verdicts at this scale -->
+<!-- end: verdicts at this scale -->
+
+<!-- generated: figures -->
+<!-- end: figures -->
+
+<!-- generated: figure costs -->
+<!-- end: figure costs -->
+"""
 THUMBNAIL_WIDTH = 720
 SLOWEST = 10
 
@@ -64,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     ledger = read_ledger(arguments.ledger)
     if any(row["scale"] == "smoke" for row in ledger):
-        raise ValueError("expected results at scale laptop or paper; smoke is only a rehearsal")
+        raise ValueError("expected results at scale laptop or above; smoke is only a rehearsal")
     for table in arguments.tables:  # before anything is published
         read_evidence(table, figure=f"{table.parent.name}/{table.stem}")
     folder = arguments.published
@@ -81,6 +100,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         with replacing(folder / "thumbnails" / figure.parent.name / figure.name) as temporary:
             thumbnail(figure, THUMBNAIL_WIDTH).save(temporary, format="PNG", optimize=True)
     published = Published.read(folder, arguments.papers)
+    if folder.name != MAIN:
+        own = replace(published, root="../../")
+        write_text(folder / "README.md", fill(PAGE.format(scale=folder.name), own))
+        if (folder.parent / MAIN / "ledger.json").is_file():
+            published = Published.read(folder.parent / MAIN, arguments.papers)
     for document in arguments.documents:
         write_text(document, fill(document.read_text(encoding="utf-8"), published))
 
@@ -99,16 +123,20 @@ class Published:
         titles: Titles by paper and figure.
         ledger: Rows of the ledger.
         costs: Costs per figure.
-        jobs: Costs per job.
+        jobs: Costs per job; none where runs were taken from an archive.
         made: Provenance by ``paper/figure``.
+        ledgers: Rows of the ledgers of all published scales, this one's among them.
+        root: The way from the document to the repository's root.
     """
 
     folder: str
     titles: Mapping[str, Mapping[str, str]]
     ledger: Sequence[Mapping]
     costs: pd.DataFrame
-    jobs: pd.DataFrame
+    jobs: pd.DataFrame | None
     made: Mapping[str, Mapping]
+    ledgers: Mapping[str, Sequence[Mapping]]
+    root: str = ""
 
     @classmethod
     def read(cls, folder: Path, papers: Path) -> "Published":
@@ -117,14 +145,16 @@ class Published:
         Raises:
             ValueError: If a file is malformed, or a table is not what its provenance says.
         """
+        ledgers = published_ledgers(folder.parent)
         paths = sorted((folder / "tables").glob("*/*.csv"))
         tables = {f"{path.parent.name}/{path.stem}": path for path in paths}
         return cls(
             folder="/".join(folder.parts[-2:]),
             titles=figure_titles(sorted(papers.glob("*/paper.yaml"))),
-            ledger=read_ledger(folder / "ledger.json"),
+            ledger=ledgers[folder.name],
+            ledgers=ledgers,
             costs=read_costs(folder / "costs.tsv"),
-            jobs=read_jobs(folder / "jobs.tsv"),
+            jobs=read_jobs(folder / "jobs.tsv") if (folder / "jobs.tsv").is_file() else None,
             made={name: read_evidence(table, figure=name)[1] for name, table in tables.items()},
         )
 
@@ -138,6 +168,8 @@ def fill(text: str, published: Published) -> str:
     parts = {
         "run": run_line,
         "verdicts": verdict_table,
+        "verdicts at this scale": verdicts_here,
+        "scales": scale_table,
         "supports": support_table,
         "figures": figure_table,
         "whole run": run_costs,
@@ -151,7 +183,8 @@ def fill(text: str, published: Published) -> str:
             content = parts[name](published)
         elif name.startswith("claims "):
             paper = name.split()[1]
-            content = claim_table([row for row in published.ledger if row["paper"] == paper])
+            rows = [row for row in published.ledger if row["paper"] == paper]
+            content = claim_table(rows, across(published.ledgers))
         else:
             known = ", ".join([*map(repr, parts), "'claims KEY'"])
             raise ValueError(f"unknown generated part {name!r}; expected one of {known}")
@@ -167,6 +200,9 @@ def run_line(published: Published) -> str:
     packages = {f"{name} {meta['packages'][name]}" for meta in metas for name in ("torch", "numpy")}
     systems = {f"Python {meta['python']} on {meta['platform']}" for meta in metas}
     made = ", ".join([*sorted(packages, reverse=True), *sorted(systems)])
+    processors = {made.get("processor") for meta in metas for made in meta.get("runs", ())}
+    if processors := processors - {None}:
+        made += f"; processors: {', '.join(sorted(processors))}"
     origin = "commit " if len(commits) == 1 else f"{len(commits)} commits: "
     origin += ", ".join(sorted(commits))
     tables = f"The {len(metas)} tables in {code(published.folder)}"
@@ -181,15 +217,36 @@ def _commit(state: Mapping) -> str:
 
 
 def verdict_table(published: Published) -> str:
-    """Return how many claims of each paper and class got which verdict."""
+    """Return how many claims of each paper and class got which verdict, each its strongest."""
+    return _verdicts(strongest_rows(published.ledgers), published)
+
+
+def verdicts_here(published: Published) -> str:
+    """Return how many claims of each paper and class got which verdict at one scale."""
+    return _verdicts(published.ledger, published)
+
+
+def scale_table(published: Published) -> str:
+    """Return how many claims of the papers and of ours got which verdict at each scale."""
+    lines = [f"| scale | class | {' | '.join(VERDICTS)} | claims |"]
+    lines.append("|---|---|" + "---|" * (len(VERDICTS) + 1))
+    strong = {"the strongest": strongest_rows(published.ledgers)}
+    for scale, ledger in {**published.ledgers, **strong}.items():
+        for kind in ("paper", "ours"):
+            rows = [row for row in ledger if row["class"] == kind]
+            lines.append(f"| {scale} | {kind} {_counted(rows)}")
+    return "\n".join(lines) + "\n"
+
+
+def _verdicts(ledger: Sequence[Mapping], published: Published) -> str:
     lines = [f"| | class | {' | '.join(VERDICTS)} | claims |"]
     lines.append("|---|---|" + "---|" * (len(VERDICTS) + 1))
     for kind in CLASSES:
-        of = [row for row in published.ledger if row["class"] == kind]
+        of = [row for row in ledger if row["class"] == kind]
         for paper in published.titles:
             rows = [row for row in of if row["paper"] == paper]
             if rows:
-                page = f"[{code(paper)}](papers/{quote(paper)}/README.md)"
+                page = f"[{code(paper)}]({published.root}papers/{quote(paper)}/README.md)"
                 lines.append(f"| {page} | {kind} {_counted(rows)}")
         if of:
             lines.append(f"| all | {kind} {_counted(of)}")
@@ -237,12 +294,17 @@ def figure_table(published: Published) -> str:
     for paper, figures in published.titles.items():
         for figure, title in figures.items():
             rows = [row for row in published.ledger if row["table"] == f"{paper}/{figure}"]
-            source = quote(f"{published.folder}/thumbnails/{paper}/{figure}.png")
-            image = f'<img src="{source}" width="240" alt="{html.escape(figure)}">'
+            image, notes = "not yet", ""
+            if made := published.made.get(f"{paper}/{figure}"):
+                path = quote(f"{published.folder}/thumbnails/{paper}/{figure}.png")
+                source = published.root + path
+                image = f'<img src="{source}" width="240" alt="{html.escape(figure)}">'
+                notes = "".join(f"<br>{words(note)}" for note in made.get("notes", ()))
             verdicts = "<br>".join(tallies(rows))
-            page = f"[{code(f'{paper}/{figure}')}](papers/{quote(paper)}/README.md)"
+            home = f"{published.root}papers/{quote(paper)}/README.md"
+            page = f"[{code(f'{paper}/{figure}')}]({home})"
             cost = f"{costs[paper, figure]:.1f}" if (paper, figure) in costs else ""
-            lines.append(f"| {image} | {page}<br>{words(title)} | {verdicts} | {cost} |")
+            lines.append(f"| {image} | {page}<br>{words(title)}{notes} | {verdicts} | {cost} |")
     scales = sorted({row["scale"] for row in published.ledger})
     lines += [
         "",
@@ -253,6 +315,8 @@ def figure_table(published: Published) -> str:
 
 def run_costs(published: Published) -> str:
     """Return a sentence on the time and memory of the whole run."""
+    if published.jobs is None:
+        return "Not measured: runs were taken from the archive.\n"
     of = summary(published.jobs)
     text = (
         f"{of['jobs']} jobs, at most {of['at_once']} at a time, took {of['wall_minutes']:.1f}"
@@ -270,7 +334,7 @@ def run_costs(published: Published) -> str:
 def slowest_jobs(published: Published) -> str:
     """Return the table of the jobs that took longest."""
     lines = ["| job | seconds | CPU seconds | memory (MiB) |", "|---|---|---|---|"]
-    for job in slowest(published.jobs, SLOWEST):
+    for job in slowest(published.jobs, SLOWEST) if published.jobs is not None else ():
         cells = (f"{job[name]:.0f}" for name in ("seconds", "cpu_seconds", "memory_mib"))
         lines.append(f"| {code(job['job'])} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -286,8 +350,16 @@ def figure_costs(published: Published) -> str:
     return "\n".join(lines) + "\n"
 
 
-def claim_table(rows: Sequence[Mapping]) -> str:
-    """Return the table of claims, by class, those that a reader must not miss first."""
+def claim_table(
+    rows: Sequence[Mapping], compared: Mapping[str, Mapping[str, Mapping]] = MappingProxyType({})
+) -> str:
+    """Return the table of claims, by class, those that a reader must not miss first.
+
+    Args:
+        rows: Rows of the ledger of one scale.
+        compared: Rows by scale, by claim; where there are several, the verdict at each is told, the
+            strongest in bold.
+    """
     lines = [
         "| class | verdict | claim | estimate | 95 % interval | seeds |",
         "|---|---|---|---|---|---|",
@@ -296,7 +368,7 @@ def claim_table(rows: Sequence[Mapping]) -> str:
         more = f"<br>{words(remark(row))}" if remark(row) else ""
         cells = (
             row["class"],
-            row["verdict"] + more,
+            (_at_scales(compared.get(row["id"], {})) or row["verdict"]) + more,
             f"{code(row['id'])}<br>{words(row['statement'])}",
             "<br>".join(filter(None, (number(row["estimate"]), words(row["group"] or "")))),
             interval(row),
@@ -304,6 +376,15 @@ def claim_table(rows: Sequence[Mapping]) -> str:
         )
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _at_scales(rows: Mapping[str, Mapping]) -> str:
+    """Return the verdicts on a claim at several scales; nothing if there is but one."""
+    if len(rows) < 2:
+        return ""
+    strong = strongest(rows)
+    told = {scale: f"{scale}: {row['verdict']}" for scale, row in rows.items()}
+    return "<br>".join(f"**{text}**" if scale == strong else text for scale, text in told.items())
 
 
 SEVERITY = (CONTRADICTED, UNFIT, AT_THRESHOLD, OPEN, EQUIVALENT, SUPPORTED, NOT_RUN)

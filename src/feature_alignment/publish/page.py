@@ -17,6 +17,7 @@ from feature_alignment.audit.claims import CLASSES
 from feature_alignment.audit.criterion import VERDICTS
 from feature_alignment.audit.ledger import interval, number, read_ledger, remark
 from feature_alignment.publish.interval import drawing
+from feature_alignment.publish.scales import across, strongest
 from feature_alignment.publish.thumbnails import thumbnail
 from feature_alignment.run.spec import figure_titles
 from feature_alignment.storage import write_text
@@ -30,6 +31,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--ledger", type=Path, required=True, help="ledger (JSON)")
     parser.add_argument("--figures", type=Path, nargs="+", required=True, help="figures (PNG)")
     parser.add_argument("--papers", type=Path, nargs="+", required=True, help="papers (YAML)")
+    parser.add_argument(
+        "--others", type=Path, nargs="*", default=[], help="published ledgers of other scales"
+    )
     parser.add_argument("--out", type=Path, required=True, help="page to write (HTML)")
     arguments = parser.parse_args(argv)
     figures = {f"{path.parent.name}/{path.stem}": path for path in arguments.figures}
@@ -39,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         for name, path in figures.items()
     }
     images = {name: _data_uri(path) for name, path in figures.items()}
-    write_text(arguments.out, page(read_ledger(arguments.ledger), titles, images, links))
+    others = [read_ledger(path) for path in arguments.others]
+    text = page(read_ledger(arguments.ledger), titles, images, links, others)
+    write_text(arguments.out, text)
 
 
 def _data_uri(figure: Path) -> str:
@@ -53,6 +59,7 @@ def page(
     titles: Mapping[str, Mapping[str, str]],
     images: Mapping[str, str],
     links: Mapping[str, str],
+    others: Sequence[Sequence[Mapping]] = (),
 ) -> str:
     """Return the ledger as an HTML page.
 
@@ -61,6 +68,7 @@ def page(
         titles: Titles by paper and figure.
         images: What to show of a figure, as a URI, by ``paper/figure``.
         links: Where the whole figure lies, as a URL relative to the page, by the same name.
+        others: Ledgers of other scales, whose verdicts on the same claims are shown too.
 
     Raises:
         ValueError: If a claim's figure has no title or image.
@@ -83,10 +91,14 @@ def page(
         "remark": remark,
         "drawing": drawing,
     }
+    ledgers = {rows[0]["scale"]: rows for rows in (*others, ledger) if rows}
+    compared = {name: rows for name, rows in across(ledgers).items() if len(rows) > 1}
     kinds = Counter(row["class"] for row in ledger)
     return environment.from_string(_template("ledger.html")).render(
         style=_template("ledger.css"),
         script=_template("ledger.js"),
+        compared=compared,
+        strongest={name: strongest(rows) for name, rows in compared.items()},
         scales=sorted({row["scale"] for row in ledger}),
         verdicts=dict.fromkeys(VERDICTS, 0) | Counter(row["verdict"] for row in ledger),
         classes={kind: count for kind in CLASSES if (count := kinds[kind])},
