@@ -63,7 +63,7 @@ rule publish:
     params:
         all_papers=lambda wildcards, input: Path(input.papers[0]).parents[1],
         folder=lambda wildcards, output: Path(output.ledger).parent,
-        results=RESULTS,
+        results=lambda wildcards, input: Path(input.costs).parent,
         arrays=shown_arrays(PAPERS, config["scale"]),
         code=code_hash("feature_alignment.publish.documents"),
     shell:
