@@ -150,6 +150,31 @@ def test_a_claim_is_judged_on_the_untrained_network_too(audit):
     assert row["verdict"] == "contradicted"
 
 
+@pytest.mark.parametrize(
+    "change, verdict, reason",
+    [
+        (
+            {"test": CLAIM["test"] | {"y": "later"}},
+            "not run",
+            "there are no rows with measure 'later'",
+        ),
+        ({"untrained": {"test": {"y": "later"}}}, "open", "the untrained network was not measured"),
+        ({"control": {"test": {"y": "later"}}}, "open", "the control was not measured"),
+        ({}, "supported", ""),
+    ],
+)
+def test_tables_of_an_earlier_version_may_lack_measures(audit, tmp_path, change, verdict, reason):
+    audit({})
+    claim = CLAIM | {"paper": "toy"} | change
+    tables = {"toy/fig1": tmp_path / "toy" / "fig1.csv"}
+    if change:
+        with pytest.raises(ValueError, match="no rows with measure 'later'"):
+            ledger.judge(claim, tables, "laptop")
+    [row] = ledger.judge_all([claim], tables, "laptop", earlier=True)
+    assert row["verdict"] == verdict
+    assert reason in (row["reason"] or "")
+
+
 def test_seeds_from_100_on_confirm(audit, tmp_path):
     rows = [
         {"epoch": epoch, "measure": "m", "value": epoch * (1 + 0.01 * seed)} | of(100 + seed)

@@ -14,6 +14,7 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
 
 from feature_alignment.audit.claims import read_claims
+from feature_alignment.audit.looks import CONFIRMING
 from feature_alignment.command import CONSOLE
 from feature_alignment.data.registry import BUNDLED, read_registry
 from feature_alignment.integrity import sealed
@@ -286,8 +287,12 @@ def code_of_table(paper):
 def seeds_of(paper, run):
     """The seeds of a run; one that has nothing random is made once."""
     own = PAPERS[paper].seeds(run, config["scale"])
-    first = config["first_seed"] if own else 0
-    return range(first, first + (config["seeds"] or own if own else 1))
+    if not own:
+        return range(1)
+    first = config["first_seed"]
+    if first is None:
+        first = 0 if config["scale"] == "smoke" else CONFIRMING
+    return range(first, first + (config["seeds"] or own))
 
 
 def groups_of(paper, run):

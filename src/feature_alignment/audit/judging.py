@@ -53,6 +53,10 @@ def back(value: float, scale: str) -> float:
     return value
 
 
+class Absent(ValueError):
+    """A table lacks a column or a measure that is asked for."""
+
+
 @dataclass(frozen=True)
 class Rows:
     """Rows of a tidy table, with what criteria ask of them."""
@@ -66,7 +70,7 @@ class Rows:
             names: Names, each with what it may name, as a criterion declares it.
 
         Raises:
-            ValueError: If one is missing; the message has those there are.
+            Absent: If one is missing; the message has those there are.
         """
         columns, measures = list(self.table.columns), sorted(self.table["measure"].unique())
         bounded = {measure.removesuffix(ending) for measure in measures for ending in BOUNDS}
@@ -75,9 +79,9 @@ class Rows:
             if any(name in known[role] for role in roles if role in known):
                 continue
             if MEASURE in roles and COLUMN not in roles:
-                raise ValueError(f"no rows with measure {name!r}; there are: {', '.join(measures)}")
+                raise Absent(f"no rows with measure {name!r}; there are: {', '.join(measures)}")
             kinds = " or ".join(sorted(roles))
-            raise ValueError(f"no {kinds} {name!r}; the table has: {', '.join(columns)}")
+            raise Absent(f"no {kinds} {name!r}; the table has: {', '.join(columns)}")
 
     def gap_in(self, measures: Iterable[str]) -> Gap | None:
         """Return what is missing: a seed of a run without one of the measures that others have."""

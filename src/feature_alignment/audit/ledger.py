@@ -25,7 +25,7 @@ from feature_alignment.audit.criterion import (
     Criterion,
     Scale,
 )
-from feature_alignment.audit.judging import Rows
+from feature_alignment.audit.judging import Absent, Rows
 from feature_alignment.audit.looks import phase
 from feature_alignment.audit.verdicts import Outcome, census, decide
 from feature_alignment.evidence import read_evidence
@@ -93,7 +93,9 @@ def claims_on(table: str, claims: Sequence[Mapping]) -> list[Mapping]:
     return chosen
 
 
-def judge_all(claims: Sequence[Mapping], tables: Mapping[str, Path], scale: str) -> list[dict]:
+def judge_all(
+    claims: Sequence[Mapping], tables: Mapping[str, Path], scale: str, earlier: bool = False
+) -> list[dict]:
     """Return the ledger's rows for claims, of which the checks gate the others.
 
     The q-values are Benjamini and Hochberg's, over the claims of class ``paper`` and ``ours`` that
@@ -103,6 +105,8 @@ def judge_all(claims: Sequence[Mapping], tables: Mapping[str, Path], scale: str)
         claims: Claims, as :func:`read_claims` returns them.
         tables: Files by the name that claims call a table, ``paper/figure``.
         scale: The scale of the tables.
+        earlier: Whether the tables were made before claims were last changed. A claim on a measure
+            that they lack is then not run, and an untrained network that they lack not measured.
 
     Raises:
         ValueError: If a claim's table is missing, lacks a column, is not what its provenance says,
@@ -112,7 +116,7 @@ def judge_all(claims: Sequence[Mapping], tables: Mapping[str, Path], scale: str)
     failing: dict[tuple[str, str], str] = {}
     rows: dict[str, dict] = {}
     for claim in sorted(claims, key=lambda claim: claim["class"] != "check"):
-        rows[claim["id"]], failed = _judged(claim, tables, scale, held, failing)
+        rows[claim["id"]], failed = _judged(claim, tables, scale, held, failing, earlier)
         failing |= {(claim["paper"], run): claim["id"] for run in failed}
     tested = [row for row in rows.values() if row["class"] in INFORMATIVE and row["p"] is not None]
     for row, q in zip(tested, inference.false_discovery([row["p"] for row in tested]), strict=True):
@@ -131,6 +135,7 @@ def _judged(
     scale: str,
     held: dict,
     failing: Mapping[tuple[str, str], str],
+    earlier: bool,
 ) -> tuple[dict, list[str]]:
     """Return a claim's row and, of a check, the runs that fail it."""
     name = claim["evidence"]["table"]
@@ -142,10 +147,14 @@ def _judged(
             held[name] = (read_evidence(path, figure=name, scale=scale)[0], sha256(path))
         table, checksum = held[name]
         criterion, options = criterion_of(claim["test"])
-        Rows(table).check(criterion.names(options))
-        chosen = _rows(table, claim["evidence"])
         outcome, failed, asks = Outcome(NOT_RUN), [], ""
-        if SCALES.index(scale) >= SCALES.index(claim["needs"]):
+        lacks = _lacks(table, criterion.names(options))
+        if lacks and not earlier:
+            raise lacks
+        if lacks:
+            outcome = Outcome(NOT_RUN, reason=f"in these tables there are {lacks}".split(";")[0])
+        elif SCALES.index(scale) >= SCALES.index(claim["needs"]):
+            chosen = _rows(table, claim["evidence"])
             question = criterion(chosen, **options)
             asks = getattr(question, "asked", "")
             gate = next(
@@ -164,8 +173,9 @@ def _judged(
             elif gate is not None:
                 outcome = Outcome(UNFIT, reason=f"run {gate[0]} fails {gate[1]}")
             else:
-                outcome = decide(question, _references(claim, table))
-                outcome = _informed(outcome, claim)
+                references = _references(claim, table, earlier)
+                measured = {name: asked for name, asked in references.items() if asked is not None}
+                outcome = _informed(decide(question, measured), claim, references)
     except ValueError as error:
         raise ValueError(f"claim {claim['id']}: {path}: {error}") from error
     numbers = {
@@ -216,8 +226,20 @@ def _rows(table: pd.DataFrame, evidence: Mapping) -> pd.DataFrame:
     return select(table, evidence["where"]) if "where" in evidence else table
 
 
-def _references(claim: Mapping, table: pd.DataFrame) -> dict:
-    """Return what a claim asks of the untrained network, and in its control."""
+def _lacks(table: pd.DataFrame, names: Sequence[tuple[str, set[str]]]) -> Absent | None:
+    """Return what a table lacks of the columns and measures that a claim names."""
+    try:
+        Rows(table).check(names)
+    except Absent as absent:
+        return absent
+    return None
+
+
+def _references(claim: Mapping, table: pd.DataFrame, earlier: bool) -> dict:
+    """Return what a claim asks of the untrained network, and in its control.
+
+    What the table of an earlier version lacks is ``None``.
+    """
     found = {}
     for name in ("untrained", "control"):
         changes = claim.get(name)
@@ -225,14 +247,21 @@ def _references(claim: Mapping, table: pd.DataFrame) -> dict:
             criterion, options = criterion_of(claim["test"] | changes.get("test", {}))
             options = {key: value for key, value in options.items() if value is not None}
             where = {**claim["evidence"], **{k: changes[k] for k in ("where",) if k in changes}}
-            found[name] = criterion(_rows(table, where), **options)
+            lacks = _lacks(table, criterion.names(options))
+            if lacks and not earlier:
+                raise lacks
+            found[name] = None if lacks else criterion(_rows(table, where), **options)
     return found
 
 
-def _informed(outcome: Outcome, claim: Mapping) -> Outcome:
-    """Return an outcome, open where it would be support and no untrained network was measured."""
-    if outcome.verdict in (SUPPORTED, EQUIVALENT) and claim.get("untrained") == NOT_MEASURED:
-        return replace(outcome, verdict=OPEN, reason="the untrained network was not measured")
+def _informed(outcome: Outcome, claim: Mapping, references: Mapping) -> Outcome:
+    """Return an outcome, open where it would be support and a reference was not measured."""
+    missing = [name for name, found in references.items() if found is None]
+    if claim.get("untrained") == NOT_MEASURED:
+        missing.insert(0, "untrained")
+    if missing and outcome.verdict in (SUPPORTED, EQUIVALENT):
+        what = {"untrained": "the untrained network", "control": "the control"}[missing[0]]
+        return replace(outcome, verdict=OPEN, reason=f"{what} was not measured")
     return outcome
 
 
