@@ -75,7 +75,8 @@ def test_every_measure_is_read_at_every_step(finished):
     spectrum = ["eigenvalue_largest", "eigenvalue_mean", "eigenvalue_median", "effective_rank"]
     places = [(m, None) for m in ("loss", "accuracy", "alignment", *spectrum)]
     places += [("alignment", layer) for layer in LAYERS]
-    places += [("trace_ratio", None, k) for k in TRACE_RATIOS if k < PROBED * CLASSES]
+    counts = [k for k in TRACE_RATIOS if k < PROBED * CLASSES]
+    places += [(m, None, k) for m in ("trace_ratio", "label_energy") for k in counts]
     assert {("trace_ratio", None, 1), ("trace_ratio", None, 20)} <= set(places)
     assert ("trace_ratio", None, 40) not in places
     assert set(values(run)) == {
@@ -114,6 +115,12 @@ def test_kernel_measures_are_those_of_the_kernel_written_out(finished, step, spl
         ("trace_ratio", 2): (spectrum[0] + spectrum[1]) / spectrum.sum(),
         ("trace_ratio", 20): spectrum[:20].sum() / spectrum.sum(),
     }
+    y = torch.nn.functional.one_hot(examples.labels, CLASSES).double()
+    y = (y - y.mean(dim=0)).flatten()
+    _, vectors = torch.linalg.eigh(centred @ centred.T)
+    for count in (1, 5, 20):
+        energy = (vectors[:, -count:].T @ y).square().sum() / y.square().sum()
+        expected["label_energy", count] = energy
     for (measure, *at), value in expected.items():
         assert found[step, measure, split, None, *at] == pytest.approx(value.item(), **tolerance)
 
