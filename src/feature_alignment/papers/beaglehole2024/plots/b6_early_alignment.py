@@ -21,7 +21,7 @@ def figure(table: pd.DataFrame) -> Figure:
 
     The error is drawn for every point of the grid, and its size by dimension.
     """
-    drawn, [[scatter, decay, errors], [baseline, sizes, empty]] = style.panels(2, 3)
+    drawn, [[scatter, decay], [errors, baseline], [sizes, empty]] = style.panels(3, 2)
     grid = table[table["width"].notna()]
     means = grid.groupby([*COLUMNS, "measure"])["value"].mean().unstack("measure").reset_index()
     _draw_prediction(scatter, means)
@@ -69,7 +69,7 @@ def _draw_exponents(panel: Axes, table: pd.DataFrame) -> None:
         mean = predicted.groupby("alpha")["value"].mean()
         panel.plot(mean.index, mean, "x", ms=5, color=colour)
     panel.set(xlabel="decay exponent of the covariance", ylabel="cosine", ylim=(None, 1.01))
-    panel.set_title("observed (curves), predicted (crosses), square network", fontsize=7)
+    panel.set_title("observed (curves) and predicted (crosses)", fontsize=7)
 
 
 def _draw_errors(panel: Axes, table: pd.DataFrame) -> None:
@@ -112,10 +112,11 @@ def _draw_sizes(panel: Axes, rows: pd.DataFrame) -> None:
     if rows.empty:  # a table from before this was computed
         panel.set_axis_off()
         return
-    panel.set(xscale="log", yscale="log")
+    panel.set_xscale("log")
     style.draw_band(panel, rows, "dimension", style.COLOURS["blue"], None, marker="o", markersize=3)
     dimensions = sorted(rows["dimension"].unique())
     panel.set_xticks(dimensions, [f"{dimension:g}" for dimension in dimensions])
     panel.xaxis.set_minor_locator(NullLocator())
     panel.set(xlabel="dimension of the inputs", ylabel="|predicted / observed, minus 1|")
+    panel.set_ylim(0, None)
     panel.set_title("mean over networks of one shape", fontsize=7)

@@ -49,7 +49,7 @@ def figure(table: pd.DataFrame) -> Figure:
             panel.set_title(name)
         below[0].set_ylabel("UC-NFA of the favoured\nlayer, minus")
     start = style.line("random weights", "0.3")
-    style.legend(drawn, start, style.CLAIMED, columns=7)
+    style.legend(drawn, start, style.CLAIMED, columns=4)
     return drawn
 
 
