@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny_runs import (
@@ -63,6 +65,23 @@ def finished(tmp_path_factory, dataset):
     """A run with label noise that has written its table, its network at the end, and the bytes."""
     run = noisy(tmp_path_factory.mktemp("finished"), dataset)
     return run, *completed(run)
+
+
+def test_runs_of_the_same_draws_differ_in_their_random_labels_alone(tmp_path, dataset):
+    runs = {}
+    for name, draws, level in (("a", "shared", 0.25), ("b", "shared", 0.5), ("c", "others", 0.5)):
+        run = tiny(tmp_path, dataset, draws=draws, dataset__label_noise=level)
+        runs[name] = replace(run, spec=run.spec | {"run": name})
+    tasks = {name: run.task() for name, run in runs.items()}
+    true = runs["a"].task(label_noise=0.0).train.labels
+    less, more = (tasks[name].train.labels for name in "ab")
+    assert torch.equal(tasks["a"].train.inputs, tasks["b"].train.inputs)
+    assert not torch.equal(tasks["a"].train.inputs, tasks["c"].train.inputs)
+    assert torch.equal(more[less != true], less[less != true])
+    assert (less != true).sum() < (more != true).sum()
+    first = {name: initial_network(run).conv1.weight for name, run in runs.items()}
+    assert torch.equal(first["a"], first["b"])
+    assert not torch.equal(first["a"], first["c"])
 
 
 def splits(run, count):
