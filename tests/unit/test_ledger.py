@@ -150,31 +150,6 @@ def test_a_claim_is_judged_on_the_untrained_network_too(audit):
     assert row["verdict"] == "contradicted"
 
 
-@pytest.mark.parametrize(
-    "change, verdict, reason",
-    [
-        (
-            {"test": CLAIM["test"] | {"y": "later"}},
-            "not run",
-            "there are no rows with measure 'later'",
-        ),
-        ({"untrained": {"test": {"y": "later"}}}, "open", "the untrained network was not measured"),
-        ({"control": {"test": {"y": "later"}}}, "open", "the control was not measured"),
-        ({}, "supported", ""),
-    ],
-)
-def test_tables_of_an_earlier_version_may_lack_measures(audit, tmp_path, change, verdict, reason):
-    audit({})
-    claim = CLAIM | {"paper": "toy"} | change
-    tables = {"toy/fig1": tmp_path / "toy" / "fig1.csv"}
-    if change:
-        with pytest.raises(ValueError, match="no rows with measure 'later'"):
-            ledger.judge(claim, tables, "laptop")
-    [row] = ledger.judge_all([claim], tables, "laptop", earlier=True)
-    assert row["verdict"] == verdict
-    assert reason in (row["reason"] or "")
-
-
 def test_seeds_from_100_on_confirm(audit, tmp_path):
     rows = [
         {"epoch": epoch, "measure": "m", "value": epoch * (1 + 0.01 * seed)} | of(100 + seed)
@@ -220,6 +195,26 @@ def test_a_claim_that_cannot_be_judged_is_an_error_that_names_it(audit, change, 
 def test_a_missing_column_is_an_error_at_every_scale(audit, scale):
     with pytest.raises(ValueError, match=r"toy\.fig1\.rises.*no column 'stp'"):
         audit({"test": CLAIM["test"] | {"x": "stp"}}, scale=scale)
+
+
+def test_what_a_published_table_lacks_is_not_run(audit, capsys):
+    newer = {"id": "toy.fig1.newer", "test": CLAIM["test"] | {"y": "mm"}}
+    compared = {"id": "toy.fig1.compared", "untrained": {"test": {"y": "mm"}}}
+    check = newer | {"id": "toy.fig1.check", "class": "check"}
+    rows = audit({}, newer, compared, check, options=["--published", "--only", "toy/fig1"])
+    told = [(row["verdict"], row["reason"]) for row in rows]
+    assert told == [
+        ("supported", None),
+        ("not run", "not in the published table"),
+        ("open", "the untrained network was not measured"),
+        ("not run", "not in the published table"),
+    ]
+    line = "toy.fig1.newer: not run; not in the published table"
+    assert line in capsys.readouterr().out.splitlines()
+    with pytest.raises(ValueError, match=r"toy\.fig1\.compared.*no rows with measure 'mm'"):
+        audit({}, compared)
+    with pytest.raises(ValueError, match="the table toy/fig2 is missing"):
+        audit({"evidence": {"table": "toy/fig2"}}, options=["--published"])
 
 
 def test_an_id_given_twice_is_an_error(audit):

@@ -23,9 +23,10 @@ from feature_alignment.audit.criterion import (
     UNFIT,
     VERDICTS,
     Criterion,
+    LackingError,
     Scale,
 )
-from feature_alignment.audit.judging import Absent, Rows
+from feature_alignment.audit.judging import Rows
 from feature_alignment.audit.looks import phase
 from feature_alignment.audit.verdicts import Outcome, census, decide
 from feature_alignment.evidence import read_evidence
@@ -35,6 +36,8 @@ from feature_alignment.schema import validate
 from feature_alignment.storage import replacing, sha256, write_json
 from feature_alignment.tables import guarded
 
+NOT_PUBLISHED = "not in the published table"
+"""Why a claim that is newer than a published table is not run."""
 INFORMATIVE = ("paper", "ours")
 """Classes of claims whose truth could not be known before."""
 
@@ -51,6 +54,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="judge only the claims on this table, and print each; checks on the other tables that"
         " are given gate them",
     )
+    parser.add_argument(
+        "--published",
+        action="store_true",
+        help="the tables were published before, so that they may lack what newer claims rest on;"
+        " these are then not run",
+    )
     parser.add_argument("--json", type=Path, required=True, help="ledger to write")
     parser.add_argument("--csv", type=Path, required=True, help="ledger to write")
     arguments = parser.parse_args(argv)
@@ -65,9 +74,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             and claim["evidence"]["table"] in tables
             and claim not in chosen
         ]
-        rows = judge_all([*chosen, *gates], tables, arguments.scale)[: len(chosen)]
+        judged = judge_all([*chosen, *gates], tables, arguments.scale, arguments.published)
+        rows = judged[: len(chosen)]
     else:
-        rows = judge_all(claims, tables, arguments.scale)
+        rows = judge_all(claims, tables, arguments.scale, arguments.published)
     write_json(arguments.json, rows)
     with replacing(arguments.csv) as temporary:
         table = guarded(pd.DataFrame(map(flat, rows)).astype({"n": "Int64", "needed": "Int64"}))
@@ -94,7 +104,7 @@ def claims_on(table: str, claims: Sequence[Mapping]) -> list[Mapping]:
 
 
 def judge_all(
-    claims: Sequence[Mapping], tables: Mapping[str, Path], scale: str, earlier: bool = False
+    claims: Sequence[Mapping], tables: Mapping[str, Path], scale: str, published: bool = False
 ) -> list[dict]:
     """Return the ledger's rows for claims, of which the checks gate the others.
 
@@ -105,8 +115,8 @@ def judge_all(
         claims: Claims, as :func:`read_claims` returns them.
         tables: Files by the name that claims call a table, ``paper/figure``.
         scale: The scale of the tables.
-        earlier: Whether the tables were made before claims were last changed. A claim on a measure
-            that they lack is then not run, and an untrained network that they lack not measured.
+        published: Whether the tables were published before, and may be older than the claims: a
+            claim on what they lack is then not run, where it is an error else.
 
     Raises:
         ValueError: If a claim's table is missing, lacks a column, is not what its provenance says,
@@ -116,7 +126,7 @@ def judge_all(
     failing: dict[tuple[str, str], str] = {}
     rows: dict[str, dict] = {}
     for claim in sorted(claims, key=lambda claim: claim["class"] != "check"):
-        rows[claim["id"]], failed = _judged(claim, tables, scale, held, failing, earlier)
+        rows[claim["id"]], failed = _judged(claim, tables, scale, held, failing, published)
         failing |= {(claim["paper"], run): claim["id"] for run in failed}
     tested = [row for row in rows.values() if row["class"] in INFORMATIVE and row["p"] is not None]
     for row, q in zip(tested, inference.false_discovery([row["p"] for row in tested]), strict=True):
@@ -135,7 +145,7 @@ def _judged(
     scale: str,
     held: dict,
     failing: Mapping[tuple[str, str], str],
-    earlier: bool,
+    published: bool,
 ) -> tuple[dict, list[str]]:
     """Return a claim's row and, of a check, the runs that fail it."""
     name = claim["evidence"]["table"]
@@ -147,14 +157,14 @@ def _judged(
             held[name] = (read_evidence(path, figure=name, scale=scale)[0], sha256(path))
         table, checksum = held[name]
         criterion, options = criterion_of(claim["test"])
+        lacking = _lacking(table, criterion, options)
+        if lacking is not None and not published:
+            raise lacking
+        chosen = _rows(table, claim["evidence"])
         outcome, failed, asks = Outcome(NOT_RUN), [], ""
-        lacks = _lacks(table, criterion.names(options))
-        if lacks and not earlier:
-            raise lacks
-        if lacks:
-            outcome = Outcome(NOT_RUN, reason=f"in these tables there are {lacks}".split(";")[0])
+        if lacking is not None:
+            outcome = Outcome(NOT_RUN, reason=NOT_PUBLISHED)
         elif SCALES.index(scale) >= SCALES.index(claim["needs"]):
-            chosen = _rows(table, claim["evidence"])
             question = criterion(chosen, **options)
             asks = getattr(question, "asked", "")
             gate = next(
@@ -173,7 +183,7 @@ def _judged(
             elif gate is not None:
                 outcome = Outcome(UNFIT, reason=f"run {gate[0]} fails {gate[1]}")
             else:
-                references = _references(claim, table, earlier)
+                references = _references(claim, table, published)
                 measured = {name: asked for name, asked in references.items() if asked is not None}
                 outcome = _informed(decide(question, measured), claim, references)
     except ValueError as error:
@@ -226,19 +236,19 @@ def _rows(table: pd.DataFrame, evidence: Mapping) -> pd.DataFrame:
     return select(table, evidence["where"]) if "where" in evidence else table
 
 
-def _lacks(table: pd.DataFrame, names: Sequence[tuple[str, set[str]]]) -> Absent | None:
-    """Return what a table lacks of the columns and measures that a claim names."""
+def _lacking(table: pd.DataFrame, criterion: Criterion, options: Mapping) -> LackingError | None:
+    """Return what a table lacks of what a question names, if anything."""
     try:
-        Rows(table).check(names)
-    except Absent as absent:
-        return absent
+        Rows(table).check(criterion.names(options))
+    except LackingError as error:
+        return error
     return None
 
 
-def _references(claim: Mapping, table: pd.DataFrame, earlier: bool) -> dict:
+def _references(claim: Mapping, table: pd.DataFrame, published: bool) -> dict:
     """Return what a claim asks of the untrained network, and in its control.
 
-    What the table of an earlier version lacks is ``None``.
+    What a table that was published before lacks is ``None``.
     """
     found = {}
     for name in ("untrained", "control"):
@@ -247,10 +257,10 @@ def _references(claim: Mapping, table: pd.DataFrame, earlier: bool) -> dict:
             criterion, options = criterion_of(claim["test"] | changes.get("test", {}))
             options = {key: value for key, value in options.items() if value is not None}
             where = {**claim["evidence"], **{k: changes[k] for k in ("where",) if k in changes}}
-            lacks = _lacks(table, criterion.names(options))
-            if lacks and not earlier:
-                raise lacks
-            found[name] = None if lacks else criterion(_rows(table, where), **options)
+            lacking = _lacking(table, criterion, options)
+            if lacking is not None and not published:
+                raise lacking
+            found[name] = criterion(_rows(table, where), **options) if lacking is None else None
     return found
 
 
@@ -415,10 +425,9 @@ def line(row: Mapping) -> str:
 
 def remark(row: Mapping) -> str:
     """Return what there is to say beside a verdict, or nothing."""
-    parts = [row["reason"]] if row["reason"] else []
-    if row["verdict"] == NOT_RUN:
-        parts.append(f"needs scale {row['needs']}")
-    return "; ".join(parts)
+    if row["reason"] is None and row["verdict"] == NOT_RUN:
+        return f"needs scale {row['needs']}"
+    return row["reason"] or ""
 
 
 def number(value: float | None) -> str:
