@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import torch
 
-PURPOSES = ("init", "order", "labels", "subset", "probe", "augmentation")
+PURPOSES = ("init", "order", "labels", "subset", "probe", "augmentation", "rounding")
 
 
 def seed_sequence(run: str, seed: int, purpose: str, *indices: int) -> np.random.SeedSequence:

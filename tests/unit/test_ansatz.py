@@ -1,3 +1,5 @@
+from itertools import permutations
+
 import numpy as np
 import pytest
 import torch
@@ -7,11 +9,13 @@ from feature_alignment.measures.ansatz import (
     ansatz_correlations,
     average_gradient_outer_product,
     cross_correlations,
+    left_alignment,
     matrix_correlations,
     neural_feature_matrix,
     power_correlations,
     unnormalised_alignment,
 )
+from feature_alignment.measures.orthogonal import haar_orthogonal
 from feature_alignment.tangents.preactivations import preactivation_covariances
 
 from reference import ansatz as reference
@@ -91,6 +95,43 @@ def test_powers_equal_the_explicit_matrices(weight):
 def test_a_power_must_be_positive(exponent):
     with pytest.raises(ValueError, match=f"exponents above 0, got {exponent}"):
         power_correlations(WEIGHT, COVARIANCE, [1, exponent])
+
+
+def explicit_left_alignment(weight, covariance):
+    """Singular vectors one pair at a time; chance and the best are over all orders of K's."""
+    left, singular, _ = np.linalg.svd(weight.numpy())
+    values, vectors = np.linalg.eigh(covariance.numpy())
+    squares = singular**2
+    overlaps = (left[:, : len(squares)].T @ vectors) ** 2
+    orders = [values[list(order)] for order in permutations(range(len(values)))]
+    chance = np.mean([squares @ overlaps @ values for values in orders])
+    best = max(squares @ values[: len(squares)] for values in orders)
+    return (squares @ overlaps @ values - chance) / (best - chance)
+
+
+@pytest.mark.parametrize("weight", [WEIGHT, OTHER[:, :3], 1e-12 * WEIGHT])
+def test_left_alignment_is_that_of_pairs_of_vectors(weight):
+    expected = explicit_left_alignment(weight, COVARIANCE)
+    assert left_alignment(weight, COVARIANCE) == pytest.approx(expected, abs=1e-10)
+
+
+def test_left_alignment_is_1_with_the_same_vectors_and_0_over_random_ones():
+    left, _, right = torch.linalg.svd(WEIGHT, full_matrices=False)
+    falling = torch.tensor([5, 3, 2, 1, 0.1]).double()
+    weight, covariance = left * falling @ right, left * falling.square() @ left.T
+    assert left_alignment(weight, covariance) == pytest.approx(1, abs=1e-12)
+    assert left_alignment(weight, left * falling.flip(0) @ left.T) < -0.1
+    drawn = []
+    for seed in range(400):
+        turned = haar_orthogonal(5, torch.Generator().manual_seed(seed))
+        drawn.append(left_alignment(weight, turned @ covariance @ turned.T))
+    assert np.mean(drawn) == pytest.approx(0, abs=5 * np.std(drawn) / 20)
+
+
+@pytest.mark.parametrize("changes", [{"covariance": torch.eye(5)}, {"weight": torch.eye(5)}])
+def test_left_alignment_wants_vectors_that_can_be_told_apart(changes):
+    with pytest.raises(ValueError, match="multiple of the identity"):
+        left_alignment(**{"weight": WEIGHT, "covariance": COVARIANCE} | changes)
 
 
 def test_correlation_across_two_weights_equals_the_explicit_matrices():

@@ -10,14 +10,17 @@ from test_preactivations import INPUTS, network
 from feature_alignment.data.loading import Examples
 from feature_alignment.measures.ansatz import (
     ansatz_correlations,
+    left_alignment,
     power_correlations,
     unnormalised_alignment,
 )
+from feature_alignment.measures.orthogonal import haar_frame, haar_orthogonal
 from feature_alignment.probes.accuracy import accuracy_probe
 from feature_alignment.probes.ansatz import (
     LayerState,
     ansatz_probe,
     centred_share,
+    left_singular_vectors,
     null_covariance,
     powers,
 )
@@ -139,6 +142,48 @@ def test_the_null_is_the_mean_over_haar_rotations():
     assert found["null_c_nfa_cosine"] == pytest.approx(np.mean(cosines), abs=6 * error)
 
 
+def test_the_nulls_of_the_uncentred_ansatz_are_those_of_explicit_matrices():
+    # The same draws, each null as an entry-wise correlation of in × in matrices
+    found = read(null_covariance(generators, ["linear1"], 3))
+    values, vectors = np.linalg.eigh(COVARIANCE.numpy())
+    nfm, weight = WEIGHT.T @ WEIGHT, WEIGHT.numpy()
+    expected = {"null_uc_nfa": [], "permuted_uc_nfa": []}
+    for draw in range(3):
+        source = generators(draw)
+        rotation = haar_orthogonal(5, source).numpy()
+        haar_frame(9, 5, source)
+        order = torch.randperm(5, generator=source).numpy()
+        dealt = sum(values[order[k]] * np.outer(vectors[:, k], vectors[:, k]) for k in range(5))
+        turned = rotation @ COVARIANCE.numpy() @ rotation.T
+        for name, covariance in (("null_uc_nfa", turned), ("permuted_uc_nfa", dealt)):
+            agop = torch.from_numpy(weight.T @ covariance @ weight)
+            expected[name].append((reference.pearson(nfm, agop), reference.cosine(nfm, agop)))
+    for name, pairs in expected.items():
+        for kind, drawn in zip(("pearson", "cosine"), zip(*pairs, strict=True), strict=True):
+            assert found[f"{name}_{kind}"] == pytest.approx(np.mean(drawn), abs=1e-10)
+
+
+def test_eigenvalues_dealt_anew_matter_to_aligned_vectors_alone():
+    flat = LayerState("linear1", WEIGHT, OTHER, 3 * torch.eye(5, dtype=torch.float64))
+    found = read(null_covariance(generators, ["linear1"], 2), flat)
+    assert found["permuted_uc_nfa_pearson"] == pytest.approx(1, abs=1e-12)
+    left, _, right = torch.linalg.svd(WEIGHT, full_matrices=False)
+    spectrum = torch.tensor([1, 0.5, 0.1, 0.01, 0.001]).double()
+    aligned = LayerState("linear1", left * spectrum @ right, OTHER, left * spectrum @ left.T)
+    own = ansatz_correlations(aligned.weight, aligned.covariance)
+    found = read(null_covariance(generators, ["linear1"], 20), aligned)
+    assert found["permuted_uc_nfa_cosine"] < own.cosine - 0.1
+
+
+def test_left_singular_vectors_are_of_weights_and_of_their_change():
+    found = read(left_singular_vectors)
+    assert found == {
+        "uc_left_alignment": left_alignment(WEIGHT, COVARIANCE),
+        "c_left_alignment": left_alignment(OTHER, COVARIANCE),
+    }
+    assert len(set(found.values())) == 2
+
+
 def test_independent_matrices_are_turned_against_each_other():
     # With inputs turned at random E[P] of the AGOP is its trace / inputs times the identity.
     found = read(null_covariance(generators, ["linear1"], 400))
@@ -205,6 +250,11 @@ def test_questions_are_asked_of_every_layer_that_is_not_dead():
 
 def test_before_the_first_step_there_is_no_change_to_ask_about():
     still = LayerState("linear1", WEIGHT, torch.zeros_like(WEIGHT), COVARIANCE)
-    assert read(null_covariance(generators, ["linear1"], 2), still) == {}
+    nulls = read(null_covariance(generators, ["linear1"], 2), still)
+    kinds = ("null_uc_nfa", "permuted_uc_nfa")
+    assert set(nulls) == {f"{kind}_{form}" for kind in kinds for form in ("pearson", "cosine")}
+    moving = read(null_covariance(generators, ["linear1"], 2))
+    assert nulls == {measure: moving[measure] for measure in nulls}
+    assert set(read(left_singular_vectors, still)) == {"uc_left_alignment"}
     assert read(centred_share, still) == {"centred_share": 0}
     assert {measure[:6] for measure, _ in read(powers, still)} == {"uc_nfa"}

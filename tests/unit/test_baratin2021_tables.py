@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -45,7 +46,8 @@ def noise(levels=(0.0, 0.5)):
     places = []
     for split in ("train", "test"):
         places += [(measure, split) for measure in measures]
-        places += [("trace_ratio", split, None, count) for count in counts]
+        of_counts = product(("trace_ratio", "label_energy"), counts)
+        places += [(measure, split, None, count) for measure, count in of_counts]
         places += [("alignment", split, layer) for layer in LAYERS]
     settings = {f"noise{level:.0%}": {"dataset": {"label_noise": level}} for level in levels}
     rows = readings(settings, [0, 5, 10, 30], places)
@@ -81,7 +83,9 @@ def complexity():
         }
         for run, (width, level, rate) in runs.items()
     }
-    places = [("loss", "train"), ("loss", "test"), ("path_complexity", "train"), ("path_norm",)]
+    norms = ("frobenius_product", "path_norm", "spectral_complexity")
+    places = [("loss", "train"), ("loss", "test"), ("path_complexity", "train")]
+    places += [(norm,) for norm in norms]
     columns = {"width": "model.width", "label_noise": "dataset.label_noise"}
     rows = readings(settings, [0, 10, 18], places)
     return collected(rows, settings, **columns, learning_rate="learning_rate")
@@ -157,6 +161,7 @@ def test_stretch_is_the_largest_eigenvalue_over_the_median():
         rows.append(row(run, seed, step, "loss", 0.5, split))
         rows.append(row(run, seed, step, "accuracy", 0.5, split))
         rows.append(row(run, seed, step, "trace_ratio", 0.5, split, at=40))
+        rows.append(row(run, seed, step, "label_energy", 0.5, split, at=40))
     found = tables.spectrum(of_noise(rows))
     stretch = by_place(found, "stretch", "run", "seed", "step", "split")
     assert stretch == {
@@ -173,6 +178,7 @@ def test_stretch_is_the_largest_eigenvalue_over_the_median():
         "accuracy",
         "stretch",
         "trace_ratio_40",
+        "label_energy_40",
     }
     assert found["at"].isna().all()
     levels = found.groupby("run")["label_noise"].unique()
@@ -444,3 +450,16 @@ def test_nothing_that_is_collected_is_missing_or_infinite(figure):
     assert {*find_figure(f"baratin2021/{figure}").COLUMNS} <= {*table.columns}
     assert np.isfinite(table["value"].to_numpy(dtype=float)).all()
     assert table[["run", "seed", "step", "measure"]].notna().all(axis=None)
+
+
+def test_norms_of_untrained_networks_stand_beside_those_of_trained_ones():
+    source = complexity()
+    found = tables.complexity(source)
+    raw = source.measurements
+    for norm in ("frobenius_product", "path_norm"):
+        initial = by_place(found[found["sweep"] == "width"], f"initial_{norm}", "run", "seed")
+        first = by_place(raw[raw["step"] == 0], norm, "run", "seed")
+        assert initial == {place: first[place] for place in product(("w8", "w16"), (0, 1))}
+        final = by_place(found[found["sweep"] == "width"], norm, "run", "seed")
+        assert all(final[place] != initial[place] for place in initial)
+    assert "initial_spectral_complexity" not in set(found["measure"])

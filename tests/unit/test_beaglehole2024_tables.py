@@ -10,6 +10,7 @@ from made_up import SEEDS, collection, columns
 from feature_alignment.papers.beaglehole2024.matched import differences, matched, values_at_loss
 from feature_alignment.papers.beaglehole2024.tables import (
     CORRELATIONS,
+    LEFT,
     NULLS,
     TABLES,
     emergence,
@@ -64,7 +65,15 @@ def ansatz_collection(figure):
 def ansatz_rows(run, layers, draws):
     """Yield measurements of one training for every seed; losses fall."""
     draw = np.random.default_rng(draws)
-    once = (*CORRELATIONS, *NULLS, "weight_change", "centred_share", "nfm_share", "agop_share")
+    once = (
+        *CORRELATIONS,
+        *NULLS,
+        *LEFT,
+        "weight_change",
+        "centred_share",
+        "nfm_share",
+        "agop_share",
+    )
     powers = product(("uc_nfa", "c_nfa"), EXPONENTS, ("pearson", "cosine"))
     of_layers = [{"measure": measure} for measure in once]
     of_layers += [{"measure": f"{k}_power_{form}", "at": at} for k, at, form in powers]
@@ -87,7 +96,9 @@ def early_alignment():
     """Measurements of quadratic networks at their first step."""
     draw = np.random.default_rng(0)
     conditions = ("dimension", "width", "examples", "alpha", "epsilon", "readout")
-    grid = product([16], [4, 16], [64], [0.0, 1.0], [0.0, 0.5, 1.0], ["normal", "student_t"])
+    sizes = [(16, 4, 64), (16, 16, 64), (32, 8, 128)]
+    grid = product(sizes, [0.0, 1.0], [0.0, 0.5, 1.0], ["normal", "student_t"])
+    grid = [(*size, *rest) for size, *rest in grid]
     measures = ["observed_cosine", "predicted_cosine", "relative_error", "unrelated_cosine"]
     common = {"paper": "beaglehole2024", "run": "early", "step": 0, "epoch": 0.0}
     rows = [
@@ -244,14 +255,30 @@ def test_errors_of_the_prediction_are_averaged_over_the_networks_of_a_seed():
     assert sorted(means.index) == [(0, 0.0), (0, 1.0), (1, 0.0), (1, 1.0)]
     own = found[(found["measure"] == "relative_error") & (found["seed"] == 1)]
     expected = own.loc[own["alpha"] == 1.0, "value"]
-    assert len(expected) == 2 * 3 * 2
+    assert len(expected) == 3 * 3 * 2
     assert means[1, 1.0] == pytest.approx(expected.mean())
+
+
+def test_sizes_of_errors_are_of_networks_that_every_dimension_has():
+    source = early_alignment()
+    raw = source.measurements
+    raw.loc[raw["measure"] == "relative_error", "value"] -= 0.5  # of both signs
+    found = TABLES["b6_early_alignment"](source)
+    sizes = values(found, "mean_error_size", "seed", "dimension")
+    assert sorted(sizes.index) == [(0, 16), (0, 32), (1, 16), (1, 32)]
+    errors = raw[(raw["measure"] == "relative_error") & (raw["seed"] == 1)]
+    own = errors.loc[(errors["dimension"] == 16) & (errors["width"] == 4), "value"]
+    assert len(own) == 2 * 3 * 2
+    assert own.min() < 0 < own.max()
+    assert sizes[1, 16] == pytest.approx(own.abs().mean())
 
 
 def test_exponents_are_of_the_end_of_training():
     source = ansatz_collection("c1_exponents")
     found = TABLES["c1_exponents"](source)
-    assert set(found["epoch"]) == {3}
+    initial = found["measure"] == "half_minus_one_initial"
+    assert set(found.loc[initial, "epoch"]) == {0}
+    assert set(found.loc[~initial, "epoch"]) == {3}
     assert set(found["network"]) == {"fully_connected", "vgg11"}
     keys = ("seed", "network", "gain", "layer", "exponent")
     uncentred = values(found, "uc_nfa_pearson", *keys)
@@ -263,3 +290,8 @@ def test_exponents_are_of_the_end_of_training():
     assert values(conv, "uc_nfa_pearson", "exponent").to_dict() == expected.to_dict()
     [gap] = conv.loc[conv["measure"] == "half_minus_one", "value"]
     assert gap == pytest.approx(expected[0.5] - expected[1])
+    first = (raw["layer"] == "conv3") & (raw["seed"] == 1) & (raw["epoch"] == 1)
+    expected = values(raw[first], "uc_nfa_power_pearson", "at")
+    [gap] = conv.loc[conv["measure"] == "half_minus_one_initial", "value"]
+    assert gap == pytest.approx(expected[0.5] - expected[1])
+    assert conv.loc[conv["measure"] == "uc_nfa_pearson", "epoch"].eq(3).all()

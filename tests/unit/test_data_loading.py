@@ -135,6 +135,18 @@ def test_the_stated_share_of_labels_is_replaced(fraction, count):
     assert (labels == -1).all()
 
 
+def test_more_label_noise_keeps_what_less_replaces():
+    labels = torch.full((1000,), -1)
+    less, more = (
+        randomize_labels(labels, fraction, 10, torch.Generator().manual_seed(3))
+        for fraction in (0.2, 0.5)
+    )
+    replaced = less != -1
+    assert replaced.sum() == 200
+    assert torch.equal(more[replaced], less[replaced])
+    assert (more != -1).sum() == 500
+
+
 def test_replaced_labels_are_uniform_over_all_classes():
     labels = torch.zeros(10_000, dtype=torch.int64)
     noisy = randomize_labels(labels, 1.0, CLASSES, torch.Generator().manual_seed(0))

@@ -197,6 +197,26 @@ def test_a_missing_column_is_an_error_at_every_scale(audit, scale):
         audit({"test": CLAIM["test"] | {"x": "stp"}}, scale=scale)
 
 
+def test_what_a_published_table_lacks_is_not_run(audit, capsys):
+    newer = {"id": "toy.fig1.newer", "test": CLAIM["test"] | {"y": "mm"}}
+    compared = {"id": "toy.fig1.compared", "untrained": {"test": {"y": "mm"}}}
+    check = newer | {"id": "toy.fig1.check", "class": "check"}
+    rows = audit({}, newer, compared, check, options=["--published", "--only", "toy/fig1"])
+    told = [(row["verdict"], row["reason"]) for row in rows]
+    assert told == [
+        ("supported", None),
+        ("not run", "not in the published table"),
+        ("open", "the untrained network was not measured"),
+        ("not run", "not in the published table"),
+    ]
+    line = "toy.fig1.newer: not run; not in the published table"
+    assert line in capsys.readouterr().out.splitlines()
+    with pytest.raises(ValueError, match=r"toy\.fig1\.compared.*no rows with measure 'mm'"):
+        audit({}, compared)
+    with pytest.raises(ValueError, match="the table toy/fig2 is missing"):
+        audit({"evidence": {"table": "toy/fig2"}}, options=["--published"])
+
+
 def test_an_id_given_twice_is_an_error(audit):
     with pytest.raises(ValueError, match=r"'toy\.fig1\.rises' is given twice"):
         audit({}, {})

@@ -33,6 +33,7 @@ CLASSES, PROBED = 4, 8
 SETTINGS = {
     "dataset": {"name": "greys", "n_train": 30, "n_test": 20, "label_noise": 0.0},
     "input_offset": 0.0,
+    "rounding": 0,
     "model": {**MLP, "hidden_layers": 3},
     "loss": "cross_entropy",
     "optimizer": "sgd",
@@ -207,6 +208,17 @@ def test_an_offset_raises_the_correlation_of_inputs_and_keeps_their_size(tmp_pat
 
 
 @pytest.mark.usefixtures("restored_torch")
+def test_a_replicate_starts_one_unit_in_the_last_place_away(finished, tmp_path, greys):
+    run, _, _ = finished
+    measured = values(run)
+    for number in (1, 2):
+        again = tiny(changed(SETTINGS, rounding=number, epochs=2), tmp_path / str(number), greys)
+        perform_run(again)
+        first = {key: value for key, value in values(again).items() if key[0] == 0}
+        assert first == pytest.approx({key: measured[key] for key in first}, rel=1e-3)
+        assert first != {key: measured[key] for key in first}
+
+
 def test_a_convolutional_run_measures_the_same_but_no_information(tmp_path, colours):
     run = tiny(CONVOLUTIONAL, tmp_path, colours)
     content = perform_run(run)

@@ -9,7 +9,7 @@ from made_up import collection, columns
 from feature_alignment.measures.hierarchy import profile
 from feature_alignment.measures.information import KAPPA, mean_field_equilibrium
 from feature_alignment.papers.lou2022 import tables, theory
-from feature_alignment.plots.draw import find_figure
+from feature_alignment.plots.draw import find_figure, of_seeds
 
 
 def lou_collection(figure, rows, settings):
@@ -29,6 +29,7 @@ def settings(depth=3, **model):
         "batch_size": 10,
         "optimizer": "sgd",
         "input_offset": 0.0,
+        "rounding": 0,
         "stop": {"losses": [0.5, 0.2]},
     }
 
@@ -171,6 +172,9 @@ def test_peaks_are_set_against_every_law(monkeypatch):
     scaled = np.mean(np.abs(found - exact) / allowed)
     assert value(table, measure="scaled_distance", **where) == pytest.approx(scaled)
     x = np.log(depths) - np.log(depths).mean()
+    assert value(table, measure="initial_distance_half", **where) == pytest.approx(
+        math.sqrt(np.mean((1 - depths / 2) ** 2))  # flat curves peak at the first layer
+    )
     for measure, y in (("exponent", found), ("exponent_mean_field", exact)):
         slope = (x * np.log(y)).sum() / (x * x).sum()
         assert value(table, measure=measure, **where) == pytest.approx(slope)
@@ -183,6 +187,55 @@ def test_peaks_are_set_against_every_law(monkeypatch):
     assert curve["depth"].max() == 60
     at = curve[curve["depth"] == 60]["value"].item()
     assert at == pytest.approx(mean_field_equilibrium(0.3, 60))
+
+
+def test_replicates_are_set_against_laws_one_by_one(monkeypatch):
+    for module in (tables, theory):
+        monkeypatch.setattr(module, "profile", lambda curve: profile(curve, window=1))
+    chosen = {f"depth{depth}": settings(depth=depth) for depth in (10, 20)}
+    again = {f"{run}_again": {**of_run, "rounding": 1} for run, of_run in chosen.items()}
+    rows = [*depth_rows({10: 5, 20: 8})]
+    rows += [row | {"run": f"{row['run']}_again"} for row in depth_rows({10: 6, 20: 6})]
+    table = tables.peaks_over_depth(lou_collection("e3_peak_depth", rows, chosen | again))
+    exponents = table[table["measure"] == "exponent"].set_index("replicate")["value"]
+    assert exponents.to_dict() == pytest.approx({0: math.log(8 / 5) / math.log(2), 1: 0}, abs=1e-12)
+    drawn = of_seeds(table)
+    assert value(drawn, measure="peak_layer", depth=20) == 7
+    assert value(drawn, measure="alignment", depth=20, layer_index=6) == pytest.approx(0.55)
+    curve = drawn[drawn["measure"] == "mean_field_curve"]
+    assert curve["depth"].is_unique
+    assert len(curve) == len(table[table["measure"] == "mean_field_curve"])
+
+
+@pytest.mark.parametrize("constant", [0.5, 1.0, 2.0])
+def test_the_crossing_constant_is_found(monkeypatch, constant):
+    def peak(depth):  # c of the recursion, written out, and where 1 − c = a c̃
+        c, forward = 0.3, []
+        for _ in range(depth):
+            forward.append(c)
+            c = (math.sqrt(1 - c * c) + c * (math.pi - math.acos(c))) / math.pi
+        kept = [math.prod(1 - math.acos(x) / math.pi for x in forward[place:-1])
+                for place in range(depth)]  # fmt: skip
+        gaps = [math.log((1 - x) / (constant * k)) for x, k in zip(forward, kept, strict=True)]
+        place = next(i for i, gap in enumerate(gaps) if gap <= 0)
+        return place + gaps[place - 1] / (gaps[place - 1] - gaps[place])
+
+    depths = np.array([20.0, 40.0])
+    found = theory._crossing_constant(np.array([peak(20), peak(40)]), depths, np.full(2, 0.3))
+    assert found == pytest.approx(constant, rel=0.012)  # half a step of those that are tried
+
+
+def test_the_untrained_network_is_told_apart():
+    rows = rows_of("depth3", 0, 0, [0.1, 0.1, 0.4], reached=0)
+    rows = [*rows, *rows_of("depth3", 0, 7, [0.9, 0.1, 0.1], reached=2)]
+    table = tables.with_initial(
+        tables.by_stage(lou_collection("e1_hierarchy", rows, {"depth3": settings()}))
+    )
+    first = table[table["measure"] == "initial_alignment"]
+    assert first.set_index("layer_index")["value"].to_dict() == {1: 0.1, 2: 0.1, 3: 0.4}
+    assert value(table, measure="initial_peak_layer") == 3
+    assert value(table, measure="peak_layer") == 1
+    assert value(table, measure="initial_interior_rise") == 1
 
 
 def test_the_distance_to_the_equilibrium_is_that_of_the_same_run():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny_runs import (
@@ -65,6 +67,23 @@ def finished(tmp_path_factory, dataset):
     return run, *completed(run)
 
 
+def test_runs_of_the_same_draws_differ_in_their_random_labels_alone(tmp_path, dataset):
+    runs = {}
+    for name, draws, level in (("a", "shared", 0.25), ("b", "shared", 0.5), ("c", "others", 0.5)):
+        run = tiny(tmp_path, dataset, draws=draws, dataset__label_noise=level)
+        runs[name] = replace(run, spec=run.spec | {"run": name})
+    tasks = {name: run.task() for name, run in runs.items()}
+    true = runs["a"].task(label_noise=0.0).train.labels
+    less, more = (tasks[name].train.labels for name in "ab")
+    assert torch.equal(tasks["a"].train.inputs, tasks["b"].train.inputs)
+    assert not torch.equal(tasks["a"].train.inputs, tasks["c"].train.inputs)
+    assert torch.equal(more[less != true], less[less != true])
+    assert (less != true).sum() < (more != true).sum()
+    first = {name: initial_network(run).conv1.weight for name, run in runs.items()}
+    assert torch.equal(first["a"], first["b"])
+    assert not torch.equal(first["a"], first["c"])
+
+
 def splits(run, count):
     task = run.task()
     return {"train": task.train.first(count), "test": task.test.first(count)}
@@ -75,7 +94,8 @@ def test_every_measure_is_read_at_every_step(finished):
     spectrum = ["eigenvalue_largest", "eigenvalue_mean", "eigenvalue_median", "effective_rank"]
     places = [(m, None) for m in ("loss", "accuracy", "alignment", *spectrum)]
     places += [("alignment", layer) for layer in LAYERS]
-    places += [("trace_ratio", None, k) for k in TRACE_RATIOS if k < PROBED * CLASSES]
+    counts = [k for k in TRACE_RATIOS if k < PROBED * CLASSES]
+    places += [(m, None, k) for m in ("trace_ratio", "label_energy") for k in counts]
     assert {("trace_ratio", None, 1), ("trace_ratio", None, 20)} <= set(places)
     assert ("trace_ratio", None, 40) not in places
     assert set(values(run)) == {
@@ -114,6 +134,12 @@ def test_kernel_measures_are_those_of_the_kernel_written_out(finished, step, spl
         ("trace_ratio", 2): (spectrum[0] + spectrum[1]) / spectrum.sum(),
         ("trace_ratio", 20): spectrum[:20].sum() / spectrum.sum(),
     }
+    y = torch.nn.functional.one_hot(examples.labels, CLASSES).double()
+    y = (y - y.mean(dim=0)).flatten()
+    _, vectors = torch.linalg.eigh(centred @ centred.T)
+    for count in (1, 5, 20):
+        energy = (vectors[:, -count:].T @ y).square().sum() / y.square().sum()
+        expected["label_energy", count] = energy
     for (measure, *at), value in expected.items():
         assert found[step, measure, split, None, *at] == pytest.approx(value.item(), **tolerance)
 

@@ -6,9 +6,11 @@ import pytest
 from archived_runs import COMMIT, DATA, PAPERS, certificate, change_meta, write_run
 
 from conftest import ROOT
+from feature_alignment.audit.looks import CONFIRMING
 from feature_alignment.integrity import meta_path, sealed
-from feature_alignment.run.archive import CONDITIONS, Archive
-from feature_alignment.run.reuse import Reuse, reuse_of, shown_arrays
+from feature_alignment.run.archive import CONDITIONS, FIRST_SEEDS, Archive
+from feature_alignment.run.reuse import Reuse, first_seed, reuse_of, shown_arrays
+from feature_alignment.run.spec import SCALES
 from feature_alignment.storage import write_json
 from feature_alignment.tables import read_meta
 
@@ -140,6 +142,12 @@ def test_reasons_are_told_in_a_line_each(reuse):
     assert others[0] == f"Not taken, made with device cuda, here it is cpu: {name}, seed 1."
     assert others[1].startswith(f"Not taken, not archived: {name}, seed 2; ")
     assert len(others) == 2
+
+
+def test_runs_begin_with_the_seeds_that_confirm():
+    assert FIRST_SEEDS[1] == CONFIRMING
+    assert [first_seed(None, scale) for scale in SCALES] == [0, *[100] * (len(SCALES) - 1)]
+    assert first_seed(0, "laptop") == 0
 
 
 def test_there_must_be_an_archive(reuse, tmp_path):

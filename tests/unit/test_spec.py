@@ -56,6 +56,16 @@ def test_every_run_of_every_paper_resolves(papers, scale):
             assert (paper.seeds(run, scale) == 0) == (run == "penalties")
 
 
+@pytest.mark.parametrize("figure", ["fig2", "fig3", "fig4", "fig6", "a2", "a4"])
+@pytest.mark.parametrize("scale", SCALES)
+def test_runs_that_a_figure_of_baratin2021_contrasts_share_their_draws(papers, figure, scale):
+    paper = papers["baratin2021"]
+    [record] = [r for name, r in paper.figures.items() if name.startswith(f"{figure}_")]
+    runs = [run for run in record["runs"] if run in paper.runs_at(scale)]
+    assert runs
+    assert len({paper.resolve(run, scale)["settings"]["draws"] for run in runs}) == 1
+
+
 def test_a_family_says_how_many_seeds_share_a_process(tmp_path):
     path = edited(tmp_path, "families: {ansatz_mlp: {together: {laptop: 3}}}")
     paper = Paper.read(path, SCHEMAS)

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from feature_alignment.measures.spectrum import effective_rank, eigenvalues, trace_ratio
+from feature_alignment.measures.spectrum import (
+    effective_rank,
+    eigensystem,
+    eigenvalues,
+    label_energy,
+    trace_ratio,
+)
 
 from reference import kernels as reference
 
@@ -111,3 +117,56 @@ def test_shares_want_a_finite_spectrum_above_zero(value):
         effective_rank(spectrum)
     with pytest.raises(ValueError, match="not defined"):
         trace_ratio(spectrum, 1)
+
+
+def test_the_eigensystem_is_that_of_the_kernel():
+    kernel = random_kernel()
+    values, vectors = eigensystem(kernel)
+    np.testing.assert_allclose(values, eigenvalues(kernel), rtol=1e-12)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(15), atol=1e-12)
+    np.testing.assert_allclose(vectors * values @ vectors.T, kernel.reshape(15, 15), atol=1e-10)
+    with pytest.raises(ValueError, match="positive semi-definite"):
+        eigensystem(-torch.eye(3))
+    with pytest.raises(ValueError, match="symmetric"):
+        eigensystem(torch.eye(3) + torch.diag(torch.ones(2), 1))
+
+
+def projected(kernel, y, count):
+    """The energy by another route: leading vectors from powers of the kernel."""
+    n = y.numel()
+    matrix, total = kernel.reshape(n, n).numpy(), 0.0
+    for _ in range(count):  # one vector at a time by power iteration, and then deflated
+        vector = np.linalg.matrix_power(matrix / np.linalg.norm(matrix, 2), 2**13)
+        vector = vector[:, np.argmax(np.abs(np.diag(vector)))]
+        vector = vector / np.linalg.norm(vector)
+        total += (vector @ y.flatten().numpy()) ** 2
+        matrix = matrix - np.outer(vector, vector) * (vector @ matrix @ vector)
+    return total / y.square().sum().item()
+
+
+def test_label_energy_is_that_of_vectors_found_one_by_one():
+    kernel = random_kernel()
+    y = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    _, vectors = eigensystem(kernel)
+    for count in (1, 2, 5):
+        expected = projected(kernel, y, count)
+        assert label_energy(vectors, y, count) == pytest.approx(expected, abs=1e-10)
+    assert label_energy(vectors, y, 15) == pytest.approx(1, abs=1e-12)
+
+
+def test_label_energy_of_a_label_among_the_eigenvectors():
+    _, vectors = eigensystem(torch.diag(torch.tensor([1.0, 5, 3, 2])))
+    y = torch.tensor([[0.0, 0], [2, 1]])
+    # The eigenvalue 3 comes second, with 4 of the labels' 5
+    assert [label_energy(vectors, y, k) for k in (1, 2, 3)] == pytest.approx([0, 0.8, 1])
+
+
+def test_label_energy_wants_targets_that_fit():
+    vectors = np.eye(4)
+    for count in (0, 5):
+        with pytest.raises(ValueError, match=f"from 1 to 4, got {count}"):
+            label_energy(vectors, torch.ones(4), count)
+    with pytest.raises(ValueError, match="expected targets with 4 entries, got 3"):
+        label_energy(vectors, torch.ones(3), 1)
+    with pytest.raises(ValueError, match="zero or not finite"):
+        label_energy(vectors, torch.zeros(2, 2), 1)

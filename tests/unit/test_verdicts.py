@@ -126,6 +126,22 @@ def test_a_reference_without_the_groups_of_a_claim_is_that_of_each():
         decide(question(groups, Range(0.5)), {"control": fewer})
 
 
+def test_a_group_without_a_value_in_a_column_pairs_up_with_its_reference():
+    keys = [(seed, layer, gain) for gain in (0.5, math.nan) for layer in "ab" for seed in range(3)]
+    levels = ["seed", "layer", "gain"]
+
+    def asked(low, keys):
+        index = pd.MultiIndex.from_frame(pd.DataFrame(keys, columns=levels))
+        values = [low * (1 + 0.01 * seed) for seed, _, _ in keys]
+        return Question(pd.Series(values, index=index), Range(0.5))
+
+    outcome = decide(asked(1.0, keys), {"untrained": asked(0.1, keys)})
+    assert outcome.verdict == SUPPORTED
+    assert outcome.beaten == {"untrained": {"holds": False, "beaten": True}}
+    with pytest.raises(ValueError, match="expected the seeds and groups of the claim"):
+        decide(asked(1.0, keys), {"untrained": asked(0.1, keys[:-1])})
+
+
 def test_seeds_that_are_all_alike_are_judged_by_their_sign():
     assert decide(question([1.0] * 5, Range(0.0))).verdict == OPEN
     assert decide(question([1.0] * 5, Range(0.0))).needed == 12

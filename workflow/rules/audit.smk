@@ -29,12 +29,12 @@ rule judge_claims:
         runtime=10,
     params:
         scale=config["scale"],
-        partial="--partial" if IS_ARCHIVED else "",
+        published="--published" if REDRAWS or IS_ARCHIVED else "",
         code=code_hash("feature_alignment.audit.ledger"),
     shell:
-        "python -m feature_alignment.audit.ledger --claims {input.claims:q} {params.partial}"
+        "python -m feature_alignment.audit.ledger --claims {input.claims:q}"
         " --schema {input.schema:q} --tables {input.tables:q} --scale {params.scale}"
-        " --json {output.json:q} --csv {output.csv:q} 2> {log:q}"
+        " {params.published} --json {output.json:q} --csv {output.csv:q} 2> {log:q}"
 
 
 for paper, figure in figures_under_audit():
@@ -64,11 +64,13 @@ for paper, figure in figures_under_audit():
         params:
             table=f"{paper}/{figure}",
             scale=config["scale"],
+            published="--published" if REDRAWS else "",
             code=code_hash("feature_alignment.audit.ledger"),
         shell:
             "python -m feature_alignment.audit.ledger --only {params.table:q}"
             " --claims {input.claims:q} --schema {input.schema:q} --tables {input.tables:q}"
-            " --scale {params.scale} --json {output.json:q} --csv {output.csv:q} 2> {log:q}"
+            " --scale {params.scale} {params.published} --json {output.json:q}"
+            " --csv {output.csv:q} 2> {log:q}"
 
 
 rule plot_forest:

@@ -20,7 +20,13 @@ from feature_alignment.integrity import sealed
 from feature_alignment.models.architectures import model_modules
 from feature_alignment.provenance import code_hash, existing, git_state
 from feature_alignment.run.configuration import check
-from feature_alignment.run.reuse import ARCHIVED, datasets_of, reuse_of, shown_arrays
+from feature_alignment.run.reuse import (
+    ARCHIVED,
+    datasets_of,
+    first_seed,
+    reuse_of,
+    shown_arrays,
+)
 from feature_alignment.run.spec import SCALES, read_papers
 from feature_alignment.schema import read_schema, read_yaml
 from feature_alignment.storage import at_home
@@ -311,8 +317,10 @@ def seeds_of(paper, run):
     if IS_ARCHIVED:
         return REUSE.seeds(paper, run)
     own = PAPERS[paper].seeds(run, config["scale"])
-    first = config["first_seed"] if own else 0
-    return range(first, first + (config["seeds"] or own if own else 1))
+    if not own:
+        return range(1)
+    first = first_seed(config["first_seed"], config["scale"])
+    return range(first, first + (config["seeds"] or own))
 
 
 @cache

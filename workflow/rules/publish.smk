@@ -49,6 +49,7 @@ rule publish:
         readme=update(repository("README.md")),
         costs_page=update(repository("docs/costs.md")),
         verdicts_page=update(repository("docs/verdicts.md")),
+        confirmation_page=update(repository("docs/confirmation.md")),
         pages=[update(repository(f"papers/{paper}/README.md")) for paper in PAPERS],
     log:
         "<logs>/publish.log",
@@ -72,7 +73,8 @@ rule publish:
         " python -m feature_alignment.publish.documents --ledger {input.ledger:q}"
         " --figures {input.figures:q} --tables {input.tables:q} --papers {params.all_papers:q}"
         " --costs {input.costs:q} --jobs {input.jobs:q} --published {params.folder:q}"
-        " --documents {output.readme:q} {output.costs_page:q} {output.verdicts_page:q} {output.pages:q} >> {log:q} 2>&1"
+        " --documents {output.readme:q} {output.costs_page:q} {output.verdicts_page:q}"
+        " {output.confirmation_page:q} {output.pages:q} >> {log:q} 2>&1"
 
 
 rule compare:

@@ -96,6 +96,10 @@ class Question:
     band: float | None = None
 
 
+class LackingError(ValueError):
+    """A table lacks a column or a measure that a claim names."""
+
+
 @dataclass(frozen=True)
 class Gap:
     """Why there is nothing to judge: a seed has no value, or but a bound (``censored``)."""
@@ -165,7 +169,8 @@ class Criterion:
         selection. A criterion whose option is an :data:`Event` deals with that itself.
 
         Raises:
-            ValueError: If the rows lack a column or measure, or the question is ill-posed.
+            LackingError: If the rows lack a column or a measure.
+            ValueError: If the question is ill-posed.
         """
         from feature_alignment.audit.judging import Rows  # heavy, and needed only here
 

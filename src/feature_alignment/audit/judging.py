@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.typing import SeriesGroupBy
 
-from feature_alignment.audit.criterion import COLUMN, MEASURE, Gap, Question, Range
+from feature_alignment.audit.criterion import COLUMN, MEASURE, Gap, LackingError, Question, Range
 
 REACH = {
     "plain": (-math.inf, math.inf),
@@ -66,7 +66,7 @@ class Rows:
             names: Names, each with what it may name, as a criterion declares it.
 
         Raises:
-            ValueError: If one is missing; the message has those there are.
+            LackingError: If one is missing; the message has those there are.
         """
         columns, measures = list(self.table.columns), sorted(self.table["measure"].unique())
         bounded = {measure.removesuffix(ending) for measure in measures for ending in BOUNDS}
@@ -75,9 +75,10 @@ class Rows:
             if any(name in known[role] for role in roles if role in known):
                 continue
             if MEASURE in roles and COLUMN not in roles:
-                raise ValueError(f"no rows with measure {name!r}; there are: {', '.join(measures)}")
+                known_ones = ", ".join(measures)
+                raise LackingError(f"no rows with measure {name!r}; there are: {known_ones}")
             kinds = " or ".join(sorted(roles))
-            raise ValueError(f"no {kinds} {name!r}; the table has: {', '.join(columns)}")
+            raise LackingError(f"no {kinds} {name!r}; the table has: {', '.join(columns)}")
 
     def gap_in(self, measures: Iterable[str]) -> Gap | None:
         """Return what is missing: a seed of a run without one of the measures that others have."""

@@ -23,6 +23,7 @@ from feature_alignment.audit.criterion import (
     UNFIT,
     VERDICTS,
     Criterion,
+    LackingError,
     Scale,
 )
 from feature_alignment.audit.judging import Rows
@@ -35,6 +36,8 @@ from feature_alignment.schema import validate
 from feature_alignment.storage import replacing, sha256, write_json
 from feature_alignment.tables import guarded
 
+NOT_PUBLISHED = "not in the published table"
+"""Why a claim that is newer than a published table is not run."""
 INFORMATIVE = ("paper", "ours")
 """Classes of claims whose truth could not be known before."""
 
@@ -52,7 +55,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         " are given gate them",
     )
     parser.add_argument(
-        "--partial", action="store_true", help="claims whose table is not given are not run"
+        "--published",
+        action="store_true",
+        help="the tables were published or archived before, so that they may lack what newer claims"
+        " rest on, or be missing; such claims are then not run",
     )
     parser.add_argument("--json", type=Path, required=True, help="ledger to write")
     parser.add_argument("--csv", type=Path, required=True, help="ledger to write")
@@ -68,9 +74,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             and claim["evidence"]["table"] in tables
             and claim not in chosen
         ]
-        rows = judge_all([*chosen, *gates], tables, arguments.scale)[: len(chosen)]
+        judged = judge_all([*chosen, *gates], tables, arguments.scale, arguments.published)
+        rows = judged[: len(chosen)]
     else:
-        rows = judge_all(claims, tables, arguments.scale, arguments.partial)
+        rows = judge_all(claims, tables, arguments.scale, arguments.published)
     write_json(arguments.json, rows)
     with replacing(arguments.csv) as temporary:
         table = guarded(pd.DataFrame(map(flat, rows)).astype({"n": "Int64", "needed": "Int64"}))
@@ -97,7 +104,7 @@ def claims_on(table: str, claims: Sequence[Mapping]) -> list[Mapping]:
 
 
 def judge_all(
-    claims: Sequence[Mapping], tables: Mapping[str, Path], scale: str, partial: bool = False
+    claims: Sequence[Mapping], tables: Mapping[str, Path], scale: str, published: bool = False
 ) -> list[dict]:
     """Return the ledger's rows for claims, of which the checks gate the others.
 
@@ -108,7 +115,9 @@ def judge_all(
         claims: Claims, as :func:`read_claims` returns them.
         tables: Files by the name that claims call a table, ``paper/figure``.
         scale: The scale of the tables.
-        partial: Whether a claim whose table is missing is *not run*.
+        published: Whether the tables were published or archived before: some may be missing, and
+            others older than the claims. A claim on what is lacking is then not run, where it is an
+            error else.
 
     Raises:
         ValueError: If a claim's table is missing, lacks a column, is not what its provenance says,
@@ -118,11 +127,11 @@ def judge_all(
     failing: dict[tuple[str, str], str] = {}
     rows: dict[str, dict] = {}
     for claim in sorted(claims, key=lambda claim: claim["class"] != "check"):
-        if partial and claim["evidence"]["table"] not in tables:
+        if published and claim["evidence"]["table"] not in tables:
             absent = Outcome(NOT_RUN, reason="some run of its table is not finished")
             rows[claim["id"]] = _row(claim, absent, scale)
             continue
-        rows[claim["id"]], failed = _judged(claim, tables, scale, held, failing)
+        rows[claim["id"]], failed = _judged(claim, tables, scale, held, failing, published)
         failing |= {(claim["paper"], run): claim["id"] for run in failed}
     tested = [row for row in rows.values() if row["class"] in INFORMATIVE and row["p"] is not None]
     for row, q in zip(tested, inference.false_discovery([row["p"] for row in tested]), strict=True):
@@ -141,6 +150,7 @@ def _judged(
     scale: str,
     held: dict,
     failing: Mapping[tuple[str, str], str],
+    published: bool,
 ) -> tuple[dict, list[str]]:
     """Return a claim's row and, of a check, the runs that fail it."""
     name = claim["evidence"]["table"]
@@ -152,10 +162,14 @@ def _judged(
             held[name] = (read_evidence(path, figure=name, scale=scale)[0], sha256(path))
         table, checksum = held[name]
         criterion, options = criterion_of(claim["test"])
-        Rows(table).check(criterion.names(options))
+        lacking = _lacking(table, criterion, options)
+        if lacking is not None and not published:
+            raise lacking
         chosen = _rows(table, claim["evidence"])
         outcome, failed, asks = Outcome(NOT_RUN), [], ""
-        if SCALES.index(scale) >= SCALES.index(claim["needs"]):
+        if lacking is not None:
+            outcome = Outcome(NOT_RUN, reason=NOT_PUBLISHED)
+        elif SCALES.index(scale) >= SCALES.index(claim["needs"]):
             question = criterion(chosen, **options)
             asks = getattr(question, "asked", "")
             gate = next(
@@ -174,8 +188,9 @@ def _judged(
             elif gate is not None:
                 outcome = Outcome(UNFIT, reason=f"run {gate[0]} fails {gate[1]}")
             else:
-                outcome = decide(question, _references(claim, table))
-                outcome = _informed(outcome, claim)
+                references = _references(claim, table, published)
+                measured = {name: asked for name, asked in references.items() if asked is not None}
+                outcome = _informed(decide(question, measured), claim, references)
     except ValueError as error:
         raise ValueError(f"claim {claim['id']}: {path}: {error}") from error
     return _row(claim, outcome, scale, checksum, asks), failed
@@ -231,8 +246,20 @@ def _rows(table: pd.DataFrame, evidence: Mapping) -> pd.DataFrame:
     return select(table, evidence["where"]) if "where" in evidence else table
 
 
-def _references(claim: Mapping, table: pd.DataFrame) -> dict:
-    """Return what a claim asks of the untrained network, and in its control."""
+def _lacking(table: pd.DataFrame, criterion: Criterion, options: Mapping) -> LackingError | None:
+    """Return what a table lacks of what a question names, if anything."""
+    try:
+        Rows(table).check(criterion.names(options))
+    except LackingError as error:
+        return error
+    return None
+
+
+def _references(claim: Mapping, table: pd.DataFrame, published: bool) -> dict:
+    """Return what a claim asks of the untrained network, and in its control.
+
+    What a table that was published before lacks is ``None``.
+    """
     found = {}
     for name in ("untrained", "control"):
         changes = claim.get(name)
@@ -240,14 +267,21 @@ def _references(claim: Mapping, table: pd.DataFrame) -> dict:
             criterion, options = criterion_of(claim["test"] | changes.get("test", {}))
             options = {key: value for key, value in options.items() if value is not None}
             where = {**claim["evidence"], **{k: changes[k] for k in ("where",) if k in changes}}
-            found[name] = criterion(_rows(table, where), **options)
+            lacking = _lacking(table, criterion, options)
+            if lacking is not None and not published:
+                raise lacking
+            found[name] = criterion(_rows(table, where), **options) if lacking is None else None
     return found
 
 
-def _informed(outcome: Outcome, claim: Mapping) -> Outcome:
-    """Return an outcome, open where it would be support and no untrained network was measured."""
-    if outcome.verdict in (SUPPORTED, EQUIVALENT) and claim.get("untrained") == NOT_MEASURED:
-        return replace(outcome, verdict=OPEN, reason="the untrained network was not measured")
+def _informed(outcome: Outcome, claim: Mapping, references: Mapping) -> Outcome:
+    """Return an outcome, open where it would be support and a reference was not measured."""
+    missing = [name for name, found in references.items() if found is None]
+    if claim.get("untrained") == NOT_MEASURED:
+        missing.insert(0, "untrained")
+    if missing and outcome.verdict in (SUPPORTED, EQUIVALENT):
+        what = {"untrained": "the untrained network", "control": "the control"}[missing[0]]
+        return replace(outcome, verdict=OPEN, reason=f"{what} was not measured")
     return outcome
 
 
@@ -401,10 +435,9 @@ def line(row: Mapping) -> str:
 
 def remark(row: Mapping) -> str:
     """Return what there is to say beside a verdict, or nothing."""
-    parts = [row["reason"]] if row["reason"] else []
-    if row["verdict"] == NOT_RUN and SCALES.index(row["scale"]) < SCALES.index(row["needs"]):
-        parts.append(f"needs scale {row['needs']}")
-    return "; ".join(parts)
+    if row["reason"] is None and row["verdict"] == NOT_RUN:
+        return f"needs scale {row['needs']}"
+    return row["reason"] or ""
 
 
 def number(value: float | None) -> str:

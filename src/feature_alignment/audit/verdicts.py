@@ -387,7 +387,7 @@ def _against(
         other = other.reorder_levels(paired.names)
     else:  # one level alone may still be that of a multi-index
         other.index, paired = (index.get_level_values("seed") for index in (other.index, paired))
-    if not set(paired) <= set(other.index):
+    if not paired.isin(other.index).all():
         raise ValueError(f"{name}: expected the seeds and groups of the claim, got others")
     other = pd.Series(other.reindex(paired).to_numpy(), index=values.index)
     claimed = asked.claimed

@@ -10,7 +10,8 @@ def randomize_labels(
     """Replace a share of the labels by uniformly random ones.
 
     A replaced label is drawn from all classes, so that about 1 / classes of the replaced ones
-    keep the true label.
+    keep the true label. From generators of one state, a larger fraction replaces what a smaller
+    one does, by the same labels, and others as well.
 
     Args:
         labels: (n,) integers in 0…classes−1.

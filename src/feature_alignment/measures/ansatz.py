@@ -91,6 +91,47 @@ def unnormalised_alignment(weight: Tensor, covariance: Tensor) -> float:
     return (covariance.double() @ gram * gram).sum().item()
 
 
+def left_alignment(weight: Tensor, covariance: Tensor) -> float:
+    """Return how far the left singular vectors of W are eigenvectors of K: 1 if so, 0 by chance.
+
+    With A = W Wᵀ = Σ_i a_i u_i u_iᵀ and K = Σ_j k_j q_j q_jᵀ, eigenvalues in falling order, and
+    N outputs,
+
+        (tr(K A) − tr(K) tr(A) / N) / (Σ_i a_i k_i − tr(K) tr(A) / N),
+
+    where tr(K A) = Σ_ij a_i k_j (u_iᵀ q_j)². Over Haar-random eigenvectors q_j its mean is
+    tr(K) tr(A) / N, and it is at most Σ_i a_i k_i (von Neumann's trace inequality), where the
+    left singular vectors are the eigenvectors in the same order. Both spectra are as they are, so
+    that the value says nothing but how the vectors lie to each other.
+
+    Args:
+        weight: W or W − W(0), (out, in).
+        covariance: K, (out, out), positive semi-definite; of the whole weight in either case.
+
+    Returns:
+        The alignment, at most 1, computed in float64.
+
+    Raises:
+        ValueError: As in :func:`ansatz_correlations`, or if W Wᵀ or K is a multiple of the
+            identity, whose eigenvectors are any.
+
+    References:
+        Beaglehole et al. (2024), abstract: the ansatz as an alignment of the left singular
+        structure of the weights with the PTK. Departs from: the measure is ours.
+    """
+    weight, covariance = _checked(weight, covariance)
+    gram = weight @ weight.T
+    product = (covariance * gram).sum()
+    chance = covariance.trace() * gram.trace() / len(gram)
+    most = torch.linalg.eigvalsh(covariance) @ torch.linalg.eigvalsh(gram)
+    if not most - chance > 1e-12 * most:
+        raise ValueError(
+            "the weight's Gram matrix or the covariance is a multiple of the identity, so that any "
+            "vectors are its eigenvectors; a layer needs two outputs or more that differ"
+        )
+    return ((product - chance) / (most - chance)).item()
+
+
 def power_correlations(
     weight: Tensor, covariance: Tensor, exponents: Sequence[float]
 ) -> list[Correlations]:

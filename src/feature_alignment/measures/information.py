@@ -131,15 +131,17 @@ def equilibrium_layer(distances: Tensor, correlations: Tensor) -> float:
     return after + before / (before - here)
 
 
-def mean_field_equilibrium(correlation: float, depth: int) -> float:
+def mean_field_equilibrium(correlation: float, depth: int, constant: float = 1.0) -> float:
     """Compute the equilibrium layer of the infinitely wide network of one depth.
 
     Args:
         correlation: c^1, as a mean over pairs of inputs.
         depth: L.
+        constant: a, for the layer where 1 − c^l = a c̃^l; that both losses weigh the same, a = 1,
+            is a choice, which no theory makes.
     """
     distances = forward_distances(correlation, depth)
-    return equilibrium_layer(distances, backward_correlations(distances))
+    return equilibrium_layer(distances, constant * backward_correlations(distances))
 
 
 def leading_order_equilibrium(depth: float) -> float:

@@ -47,6 +47,23 @@ def initialise(model: nn.Module, name: str, generator: torch.Generator) -> None:
 
 
 @torch.no_grad()
+def nudge(model: nn.Module, generator: torch.Generator) -> None:
+    """Move every weight to the next floating-point number above or below, at random.
+
+    A training that is chaotic then ends elsewhere, as it does on another processor, whose sums
+    round otherwise. Zeros stay.
+
+    Args:
+        model: Changed in place.
+        generator: Says which of both, for each weight.
+    """
+    for weight in model.parameters():
+        up = torch.rand(weight.shape, generator=generator).to(weight.device) < 0.5
+        beyond = torch.where(up, torch.inf, -torch.inf).to(weight.dtype)
+        weight.copy_(torch.where(weight == 0, weight, torch.nextafter(weight, beyond)))
+
+
+@torch.no_grad()
 def _draw(weight: Tensor, bias: Tensor | None, name: str, generator: torch.Generator) -> None:
     positions = math.prod(weight.shape[2:])
     fan_out, fan_in = len(weight) * positions, weight.shape[1] * positions

@@ -16,6 +16,7 @@ os.environ.pop("SOURCE_DATE_EPOCH", None)
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -55,7 +56,7 @@ def draw(name: str, table: Path | str, arrays: Path | str = "") -> Figure:
     """
     module = find_figure(name)
     values, meta = read_evidence(table, module.COLUMNS, name)
-    inputs = [values]
+    inputs = [of_seeds(values)]
     wanted = getattr(module, "ARRAYS", {})
     if wanted:
         inputs.append(read_arrays(arrays, wanted))
@@ -72,6 +73,21 @@ def draw(name: str, table: Path | str, arrays: Path | str = "") -> Figure:
             text += f"\n{style.INTERVALS}"
         figure.text(0.995, -0.005, text, ha="right", va="top", fontsize=6.5, color="0.35")
     return figure
+
+
+def of_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with one row per seed where it has several replicates of it: their mean.
+
+    Replicates are told by the column ``replicate``. They are runs of their own and may end at
+    other steps, of which the first one's is kept.
+    """
+    if "replicate" not in table:
+        return table
+    of_replicate = ["run", "replicate", "step", "epoch"]
+    keys = [name for name in table.columns if name not in (*of_replicate, "value")]
+    groups = table.groupby(keys, dropna=False, sort=False)
+    means = groups.agg({**dict.fromkeys(of_replicate, "first"), "value": "mean"}).reset_index()
+    return means[table.columns]
 
 
 def find_figure(name: str) -> ModuleType:

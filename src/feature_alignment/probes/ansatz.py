@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from feature_alignment.measures.ansatz import (
     ansatz_correlations,
     cross_correlations,
+    left_alignment,
     power_correlations,
     unnormalised_alignment,
 )
@@ -145,45 +146,67 @@ def centred_share(layer: LayerState) -> Iterator[Reading]:
     yield Reading("centred_share", centred / whole, layer.name, "train")
 
 
+def left_singular_vectors(layer: LayerState) -> Iterator[Reading]:
+    """Read how far left singular vectors are eigenvectors of K.
+
+    ``uc_left_alignment`` of W and, once the weights have moved, ``c_left_alignment`` of W − W(0);
+    see :func:`feature_alignment.measures.ansatz.left_alignment`.
+    """
+    for kind, weight in (("uc", layer.weight), ("c", layer.moved)):
+        if weight.any():
+            value = left_alignment(weight, layer.covariance)
+            yield Reading(f"{kind}_left_alignment", value, layer.name, "train")
+
+
 def null_covariance(
     generator: Callable[[int], torch.Generator], layers: Sequence[str], draws: int
 ) -> Question:
-    """Return the question what is left of C-NFA where eigenvectors are drawn at random.
+    """Return the question what is left of the ansatz where one part of K is drawn at random.
 
-    ``null_c_nfa_pearson`` and ``null_c_nfa_cosine`` have Q K Qᵀ in place of K, with K's spectrum
-    and Haar-random eigenvectors. ``independent_pearson`` and ``independent_cosine`` compare the
-    centred NFM with the AGOP of W̄ P in place of W̄, of the same spectrum, with P a Haar-random
-    rotation of the inputs: two matrices that know nothing of each other. All are means over
-    ``draws`` rotations, the same at every measurement.
+    ``null_uc_nfa_pearson`` and ``null_uc_nfa_cosine`` are UC-NFA, ``null_c_nfa_…`` C-NFA, with
+    Q K Qᵀ in place of K: with K's spectrum and Haar-random eigenvectors. ``permuted_uc_nfa_…`` is
+    UC-NFA with K's eigenvectors, to which its eigenvalues are dealt anew at random.
+    ``independent_…`` compares the centred NFM with the AGOP of W̄ P in place of W̄, of the same
+    spectrum, with P a Haar-random rotation of the inputs: two matrices that know nothing of each
+    other. All are means over ``draws`` draws, the same at every measurement.
 
     The expectation of W̄ᵀ Q K Qᵀ W̄ is W̄ᵀ W̄ tr(K) / width, a multiple of the NFM itself, so that
-    the first need not be small.
+    the null of C-NFA need not be small.
 
     Args:
         generator: From an index to a source of rotations.
         layers: All layers that will be asked about.
-        draws: Rotations per layer.
+        draws: Draws per layer.
 
     References:
-        Beaglehole et al. (2024), the null model of the PTK (from memory).
+        Beaglehole et al. (2024), the null model of the PTK (from memory, and from a summary by
+        others, after which eigenvectors and eigenvalues are corrupted one at a time). Departs from:
+        that the eigenvalues are dealt anew is ours.
     """
 
     def read(layer: LayerState) -> Iterator[Reading]:
-        if not layer.moved.any():
-            return
         place = layers.index(layer.name)
-        moved, covariance = layer.moved.double(), layer.covariance.double()
-        left, values, _ = torch.linalg.svd(moved, full_matrices=False)
+        weight, moved = layer.weight.double(), layer.moved.double()
+        covariance, width = layer.covariance.double(), len(layer.covariance)
+        values, vectors = torch.linalg.eigh(covariance)
+        left, singular, _ = torch.linalg.svd(moved, full_matrices=False)
         found: dict[str, list[float]] = {}
         for draw in range(draws):
             source = generator(place * draws + draw)
-            rotation = haar_orthogonal(len(covariance), source, torch.float64).to(moved.device)
-            null = ansatz_correlations(moved, rotation @ covariance @ rotation.T)
+            rotation = haar_orthogonal(width, source, torch.float64).to(moved.device)
             # A rotation of the inputs takes the row space of W̄ to a Haar-random one.
-            frame = haar_frame(moved.shape[1], len(values), source)
-            turned = left * values @ frame.T.to(moved.device)
-            unrelated = cross_correlations(moved, turned, covariance)
-            for name, value in (("null_c_nfa", null), ("independent", unrelated)):
+            frame = haar_frame(moved.shape[1], len(singular), source).to(moved.device)
+            dealt = values[torch.randperm(width, generator=source).to(values.device)]
+            turned = rotation @ covariance @ rotation.T
+            nulls = {
+                "null_uc_nfa": ansatz_correlations(weight, turned),
+                "permuted_uc_nfa": ansatz_correlations(weight, vectors * dealt @ vectors.T),
+            }
+            if moved.any():
+                nulls["null_c_nfa"] = ansatz_correlations(moved, turned)
+                other = left * singular @ frame.T
+                nulls["independent"] = cross_correlations(moved, other, covariance)
+            for name, value in nulls.items():
                 for kind in ("pearson", "cosine"):
                     found.setdefault(f"{name}_{kind}", []).append(getattr(value, kind))
         for measure, drawn in found.items():

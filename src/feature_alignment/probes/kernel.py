@@ -5,11 +5,18 @@ import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from feature_alignment.data.loading import Examples
 from feature_alignment.measures.alignment import alignment_of, centered_one_hot
-from feature_alignment.measures.spectrum import Spectrum, effective_rank, eigenvalues, trace_ratio
+from feature_alignment.measures.spectrum import (
+    Spectrum,
+    Vectors,
+    effective_rank,
+    eigensystem,
+    label_energy,
+    trace_ratio,
+)
 from feature_alignment.tangents.kernels import summarise_kernels
 from feature_alignment.training.readings import Probe, Reading
 
@@ -24,7 +31,8 @@ def kernel_probe(probes: Mapping[str, Examples], classes: int, *, spectrum: bool
     Measures, for every split: ``alignment`` of the whole network's kernel and, with the layer's
     name, of every layer's with the centred one-hot labels; with ``spectrum``, the whole kernel's
     ``eigenvalue_largest``, ``eigenvalue_mean``, ``eigenvalue_median``, ``effective_rank`` and
-    ``trace_ratio`` at k in :data:`TRACE_RATIOS` below n · C.
+    ``trace_ratio`` and ``label_energy``, the share of the labels in the first k eigenvectors, at k
+    in :data:`TRACE_RATIOS` below n · C.
 
     Args:
         probes: Examples by split; y is centred within each set.
@@ -56,7 +64,9 @@ def kernel_probe(probes: Mapping[str, Examples], classes: int, *, spectrum: bool
                 else:
                     log.warning("%s is dead or sees no difference: left out (%s)", name, split)
             if spectrum:
-                yield from _spectrum(eigenvalues(kernel), split)
+                values, vectors = eigensystem(kernel)
+                yield from _spectrum(values, split)
+                yield from _energies(vectors, y, split)
 
     return read
 
@@ -69,3 +79,10 @@ def _spectrum(values: Spectrum, split: str) -> Iterator[Reading]:
     for count in TRACE_RATIOS:
         if count < len(values):
             yield Reading("trace_ratio", trace_ratio(values, count), split=split, at=count)
+
+
+def _energies(vectors: Vectors, targets: Tensor, split: str) -> Iterator[Reading]:
+    for count in TRACE_RATIOS:
+        if count < len(vectors):
+            value = label_energy(vectors, targets, count)
+            yield Reading("label_energy", value, split=split, at=count)

@@ -4,8 +4,10 @@ A generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end: NAM
 ``run`` for what made the published results, ``verdicts`` for the claims of each paper by class and
 verdict, at the scale where that is the strongest, ``scales`` for the same at every scale,
 ``verdicts at this scale`` for one, ``supports`` for what the supported claims of class ``paper``
-were compared with, ``figures`` for the table of figures, ``claims PAPER`` for the claims of one
-paper, and ``whole run``, ``slowest jobs`` and ``figure costs`` for what the run cost.
+were compared with, ``confirmation`` for the verdicts on the seeds that were looked at while claims
+were written beside those on new ones, ``figures`` for the table of figures, ``claims PAPER`` for
+the claims of one paper, and ``whole run``, ``slowest jobs`` and ``figure costs`` for what the run
+cost.
 """
 
 import argparse
@@ -59,6 +61,8 @@ PAGE = """# Results at scale {scale}
 <!-- generated: figure costs -->
 <!-- end: figure costs -->
 """
+EXPLORATION = "exploration"
+"""The folder of the results on seeds that were looked at while claims were written."""
 THUMBNAIL_WIDTH = 720
 SLOWEST = 10
 
@@ -126,6 +130,7 @@ class Published:
         jobs: Costs per job; none where runs were taken from an archive.
         made: Provenance by ``paper/figure``.
         ledgers: Rows of the ledgers of all published scales, this one's among them.
+        explored: Rows of the ledger of the seeds that were looked at while claims were written.
         root: The way from the document to the repository's root.
     """
 
@@ -136,6 +141,7 @@ class Published:
     jobs: pd.DataFrame | None
     made: Mapping[str, Mapping]
     ledgers: Mapping[str, Sequence[Mapping]]
+    explored: Sequence[Mapping] = ()
     root: str = ""
 
     @classmethod
@@ -148,6 +154,7 @@ class Published:
         ledgers = published_ledgers(folder.parent)
         paths = sorted((folder / "tables").glob("*/*.csv"))
         tables = {f"{path.parent.name}/{path.stem}": path for path in paths}
+        explored = folder.parent / EXPLORATION / "ledger.json"
         return cls(
             folder="/".join(folder.parts[-2:]),
             titles=figure_titles(sorted(papers.glob("*/paper.yaml"))),
@@ -156,6 +163,7 @@ class Published:
             costs=read_costs(folder / "costs.tsv"),
             jobs=read_jobs(folder / "jobs.tsv") if (folder / "jobs.tsv").is_file() else None,
             made={name: read_evidence(table, figure=name)[1] for name, table in tables.items()},
+            explored=read_ledger(explored) if explored.is_file() else (),
         )
 
 
@@ -171,6 +179,7 @@ def fill(text: str, published: Published) -> str:
         "verdicts at this scale": verdicts_here,
         "scales": scale_table,
         "supports": support_table,
+        "confirmation": confirmation_table,
         "figures": figure_table,
         "whole run": run_costs,
         "slowest jobs": slowest_jobs,
@@ -285,6 +294,35 @@ def _reference(row: Mapping, name: str) -> str:
     found = row["beaten"][name]
     held = "holds" if found["holds"] else "does not hold"
     return f"{held} there, {'beaten' if found['beaten'] else 'not beaten'}: {code(row[name])}"
+
+
+def confirmation_table(published: Published) -> str:
+    """Return the verdicts on seeds that were looked at before, on new ones, and what changed."""
+    new = {row["id"]: row for row in published.ledger}
+    pairs = [(row, new[row["id"]]) for row in published.explored if row["id"] in new]
+    lines = [f"| class | seeds | {' | '.join(VERDICTS)} | claims |"]
+    lines.append("|---|---|" + "---|" * (len(VERDICTS) + 1))
+    for kind in CLASSES:
+        for place, phase in enumerate(("exploration", "confirmation")):
+            of = [pair[place] for pair in pairs if pair[place]["class"] == kind]
+            if of:
+                lines.append(f"| {kind} | {phase} {_counted(of)}")
+    lines += ["", "| claim | class | exploration | confirmation |", "|---|---|---|---|"]
+    for old, row in pairs:
+        if old["verdict"] != row["verdict"]:
+            cells = (code(row["id"]), row["class"], _found(old), _found(row))
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _found(row: Mapping) -> str:
+    """Return a verdict with what it rests on, such as ``open: 1.2 (0.9 to 1.6), 3 seeds``."""
+    told = (
+        f"{number(row['estimate'])} ({interval(row)})" if interval(row) else number(row["estimate"])
+    )
+    seeds = f"{row['n']} seeds" if row["seeds"] else ""
+    parts = ", ".join(filter(None, (told, seeds, words(remark(row)))))
+    return f"{row['verdict']}: {parts}" if parts else row["verdict"]
 
 
 def figure_table(published: Published) -> str:

@@ -28,7 +28,7 @@ from feature_alignment.audit.looks import LOOKS
 from feature_alignment.integrity import sealed
 from feature_alignment.provenance import git_state
 from feature_alignment.run.archive import KEPT, KNOWN, RENEWED, Archive, finished
-from feature_alignment.run.reuse import Reuse, datasets_of, shown_arrays
+from feature_alignment.run.reuse import Reuse, datasets_of, first_seed, shown_arrays
 from feature_alignment.run.spec import SCALES, Paper, read_papers
 from feature_alignment.storage import read_json, write_json
 
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=0.0, help="how long, added to hours")
     parser.add_argument("--cores", type=int, default=1, help="runs at a time")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, …")
-    parser.add_argument("--first-seed", type=int, default=0, help="100 for seeds that confirm")
+    parser.add_argument("--first-seed", type=int, help="0 explores, 100 confirms")
     parser.add_argument("--archive", type=Path, default=ROOT / "reference", help="of all scales")
     parser.add_argument("--data", type=Path, default=Path("data/prepared"), help="prepared data")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder to work in")
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     campaign = Campaign(
         archive=Archive(arguments.archive / scale),
         scale=scale,
-        first_seed=arguments.first_seed,
+        first_seed=first_seed(arguments.first_seed, scale),
         data=arguments.data,
         results=arguments.results / scale,
         ledger=read_rows(arguments.ledger or arguments.archive / scale / "ledger.json"),

@@ -25,6 +25,12 @@ def datasets_of(settings: Mapping) -> list[str]:
     return list(dict.fromkeys(part["name"] for part in parts if "name" in part))
 
 
+def first_seed(named: int | None, scale: str) -> int:
+    """Return the seed that runs begin with: the one that is named, or else that of the scale."""
+    exploring, confirming = FIRST_SEEDS
+    return named if named is not None else exploring if scale == "smoke" else confirming
+
+
 def shown_arrays(papers: Mapping[str, Paper], scale: str) -> list[str]:
     """Return the runs, ``paper/run``, of which some figure shows arrays."""
     return [
@@ -196,6 +202,5 @@ def reuse_of(config: Mapping, root: Path, papers: Mapping[str, Paper], **here: o
             " leave reuse out"
         )
     despite = CONDITIONS if config["seeds"] == ARCHIVED else config["reuse_despite"]
-    return Reuse(
-        Archive(folder), papers, config["scale"], config["first_seed"], tuple(despite), **here
-    )
+    first = first_seed(config["first_seed"], config["scale"])
+    return Reuse(Archive(folder), papers, config["scale"], first, tuple(despite), **here)

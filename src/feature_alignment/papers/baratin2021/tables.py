@@ -17,6 +17,8 @@ EASY_FITTED = 0.9
 """Accuracy on the easy examples from which on they count as fitted."""
 
 RANDOM_LABELS = "random_labels"
+NORMS = ("frobenius_product", "path_norm")
+"""Capacity measures that an untrained network has too."""
 
 
 def eigenfunctions(collection: Collection) -> Table:
@@ -27,7 +29,8 @@ def eigenfunctions(collection: Collection) -> Table:
 def spectrum(collection: Collection) -> Table:
     """Return accuracies and spectra; ``stretch`` is the largest eigenvalue over the median.
 
-    Trace ratios are called ``trace_ratio_40`` and so on, by the number of eigenvalues.
+    Trace ratios and energies of the labels are called ``trace_ratio_40``, ``label_energy_40`` and
+    so on, by the number of eigenvalues.
     """
     table = collection.measurements
     counted = table["at"].notna()
@@ -157,14 +160,18 @@ def complexity(collection: Collection) -> Table:
     """Return the measurements at the end of every run, once for each sweep it belongs to.
 
     They are marked by ``sweep``; see :func:`by_sweep`. Derived: ``reached``, 1 where the loss of
-    the whole training set ends below the run's ``stop.loss`` and 0 where the run ended before.
+    the whole training set ends below the run's ``stop.loss`` and 0 where the run ended before; and
+    ``initial_frobenius_product`` and ``initial_path_norm``, of the untrained network, where the
+    measures that look at what training changes are zero.
     """
     table = collection.measurements
     final = table[is_last(table)]
     losses = final[(final["measure"] == "loss") & (final["split"] == "train")]
     goals = losses["run"].map(lambda run: collection.setting(run, "stop.loss"))
     reached = losses.assign(measure="reached", value=(losses["value"] < goals).astype(float))
-    return by_sweep(pd.concat([final, reached], ignore_index=True))
+    initial = table[(table["step"] == 0) & table["measure"].isin(NORMS)]
+    initial = initial.assign(measure="initial_" + initial["measure"])
+    return by_sweep(pd.concat([final, reached, initial], ignore_index=True))
 
 
 def by_sweep(table: Table) -> Table:

@@ -11,6 +11,7 @@ from feature_alignment.probes.ansatz import (
     ansatz_probe,
     centred_share,
     hidden_layers,
+    left_singular_vectors,
     null_covariance,
     powers,
 )
@@ -64,7 +65,11 @@ def train_from(
         schedule=EveryEpochs(options["every"], first=1),
         probes=[
             accuracy_probe(recipe.loss, train=train_set, test=test_set),
-            ansatz_probe(network, examples.inputs, questions=[centred_share, null, powers]),
+            ansatz_probe(
+                network,
+                examples.inputs,
+                questions=[centred_share, left_singular_vectors, null, powers],
+            ),
         ],
         checkpointing=checkpointing,
     )

@@ -9,7 +9,12 @@ from feature_alignment.run.collecting import Collect, Collection, Table, with_co
 from feature_alignment.tables import tidy
 
 CORRELATIONS = ("uc_nfa_pearson", "uc_nfa_cosine", "c_nfa_pearson", "c_nfa_cosine")
-NULLS = ("null_c_nfa_pearson", "null_c_nfa_cosine", "independent_pearson", "independent_cosine")
+NULLS = tuple(
+    f"{name}_{form}"
+    for name in ("null_uc_nfa", "permuted_uc_nfa", "null_c_nfa", "independent")
+    for form in ("pearson", "cosine")
+)
+LEFT = ("uc_left_alignment", "c_left_alignment")
 
 
 def networks(collection: Collection) -> Table:
@@ -46,12 +51,12 @@ def convolutions(collection: Collection) -> Table:
 def initial_scale(collection: Collection) -> Table:
     """Return the rows of B5, at epoch 0 and at the end, by ``gain``.
 
-    Those of B4; ``centred_share``; the null model and independent matrices, see
-    :mod:`feature_alignment.probes.ansatz`; and ``null_minus_independent``,
-    the difference of their Pearson correlations.
+    Those of B4; ``centred_share``; the alignments of left singular vectors, the null models and
+    independent matrices, see :mod:`feature_alignment.probes.ansatz`; and
+    ``null_minus_independent``, the difference of their Pearson correlations.
     """
     measured = networks(collection)
-    kept = (*CORRELATIONS, *NULLS, "centred_share", "weight_change", "loss", "accuracy")
+    kept = (*CORRELATIONS, *NULLS, *LEFT, "centred_share", "weight_change", "loss", "accuracy")
     table = stages(_of(measured, *kept))
     keys = [name for name in table.columns if name not in ("measure", "value")]
     null, independent = (
@@ -68,14 +73,23 @@ def early_alignment(collection: Collection) -> Table:
     """Return the rows of B6: all measurements, and per seed and ``alpha`` their mean error.
 
     ``mean_relative_error`` is the mean of ``relative_error`` over sizes, ε and readouts: of all
-    networks of a seed, whose errors a single network's scatter would hide.
+    networks of a seed, whose errors a single network's scatter would hide. ``mean_error_size``, by
+    ``dimension``, is the mean of |``relative_error``| over networks of all dimensions alike: those
+    whose width and number of examples, relative to the dimension, every dimension has.
     """
     measured = collection.measurements.astype({"dimension": "Int64", "width": "Int64"})
     errors = measured[measured["measure"] == "relative_error"]
     means = errors.groupby(["paper", "run", "seed", "alpha"], as_index=False)["value"].mean()
-    means = means.assign(measure="mean_relative_error").to_dict("records")
+    means = means.assign(measure="mean_relative_error")
+    shape = [errors[name] / errors["dimension"] for name in ("width", "examples")]
+    dimensions = errors["dimension"].groupby(shape).transform("nunique")
+    alike = errors[dimensions == errors["dimension"].nunique()]
+    sizes = alike.assign(value=alike["value"].abs())
+    sizes = sizes.groupby(["paper", "run", "seed", "dimension"], as_index=False)["value"].mean()
+    sizes = sizes.assign(measure="mean_error_size")
+    found = [*means.to_dict("records"), *sizes.to_dict("records")]
     conditions = ("dimension", "width", "examples", "alpha", "epsilon", "readout")
-    return pd.concat([measured, tidy(means, conditions)[measured.columns]], ignore_index=True)
+    return pd.concat([measured, tidy(found, conditions)[measured.columns]], ignore_index=True)
 
 
 def speed_limits(collection: Collection) -> Table:
@@ -135,10 +149,18 @@ def exponents(collection: Collection) -> Table:
 
     Networks are told apart by ``dataset``, ``network`` and ``gain``, which multiplied the initial
     weights. ``half_minus_one`` is how much higher UC-NFA (Pearson) is with the square root of the
-    AGOP than with the AGOP itself.
+    AGOP than with the AGOP itself, and ``half_minus_one_initial`` how much at epoch 0, in the
+    untrained network.
     """
-    measured = stages(networks(collection))
-    measured = measured[measured["stage"] == "final"].drop(columns="stage")
+    ends = stages(networks(collection))
+    final, initial = (_powers(collection, ends, stage) for stage in ("final", "initial"))
+    gaps = initial[initial["measure"] == "half_minus_one"]
+    return pd.concat([final, gaps.assign(measure="half_minus_one_initial")], ignore_index=True)
+
+
+def _powers(collection: Collection, ends: Table, stage: str) -> Table:
+    """Return UC-NFA and C-NFA by ``exponent`` and ``half_minus_one`` at one stage."""
+    measured = ends[ends["stage"] == stage].drop(columns="stage")
     powers = measured["measure"].str.contains("_power_", regex=False)
     parts = []
     for exponent in sorted(measured.loc[powers, "at"].unique()):

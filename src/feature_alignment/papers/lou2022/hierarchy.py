@@ -9,6 +9,7 @@ from torch import nn
 from feature_alignment.data.loading import Examples
 from feature_alignment.models.architectures import FULLY_CONNECTED
 from feature_alignment.models.build import build
+from feature_alignment.models.initialisation import nudge
 from feature_alignment.papers.lou2022.information import initial_information
 from feature_alignment.probes.accuracy import accuracy_probe
 from feature_alignment.probes.kernel import kernel_probe
@@ -38,7 +39,9 @@ def follow_layers(run: Run, checkpointing: Checkpointing) -> list[Measurement]:
     each; and, of fully connected networks at initialisation, those of
     :func:`feature_alignment.papers.lou2022.information.initial_information`.
 
-    With the setting ``input_offset`` a, inputs x are replaced by (x + a) / √(1 + a²).
+    With the setting ``input_offset`` a, inputs x are replaced by (x + a) / √(1 + a²). With
+    ``rounding`` 1, 2, … the same training starts from weights that differ in their last digit,
+    otherwise for every number.
 
     References:
         lou2022, alignment hierarchy. Departs from: inputs of the kernel are not augmented.
@@ -46,6 +49,8 @@ def follow_layers(run: Run, checkpointing: Checkpointing) -> list[Measurement]:
     settings = run.settings
     task = run.task()
     network = build(settings["model"], task.shape, task.classes, run.generator("init"))
+    if settings["rounding"]:
+        nudge(network, run.generator("rounding", settings["rounding"]))
     channels_last = settings["model"]["architecture"] != FULLY_CONNECTED
     layout = torch.channels_last if channels_last else torch.contiguous_format
     network = network.to(run.device, memory_format=layout)

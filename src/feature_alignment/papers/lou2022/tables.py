@@ -18,6 +18,7 @@ from feature_alignment.run.collecting import (
 )
 
 INITIAL, CUT_OFF = "initial", "cut off"
+OF_UNTRAINED = ("alignment", "peak_layer", "peak_share", "interior_rise")
 AT_INITIALISATION = ("equilibrium_layer", "equilibrium_layer_mean_field", "input_correlation")
 
 
@@ -36,9 +37,10 @@ def architectures(collection: Collection) -> Table:
 def peaks_over_depth(collection: Collection) -> Table:
     """Return the final alignments of networks of several depths, set against the theory.
 
-    See :func:`feature_alignment.papers.lou2022.theory.against_theory`.
+    What begins with ``initial_`` is of the networks before training, see :func:`with_initial`; the
+    theory is :func:`feature_alignment.papers.lou2022.theory.against_theory`.
     """
-    table = final(by_stage(with_depth(collection)))
+    table = with_initial(by_stage(with_depth(collection)))
     return pd.concat([table, theory.against_theory(table)], ignore_index=True)
 
 
@@ -46,15 +48,18 @@ def input_correlation(collection: Collection) -> Table:
     """Return the final alignments with ``distance_to_equilibrium``, peak minus equilibrium.
 
     It is in layers; the equilibrium is that of the infinitely wide network for the run's inputs.
+    What begins with ``initial_`` is of the networks before training, see :func:`with_initial`.
     """
-    table = final(by_stage(with_depth(collection)))
+    table = with_initial(by_stage(with_depth(collection)))
     exact = table[table["measure"] == "equilibrium_layer_mean_field"]
     predicted = exact.set_index(SERIES)["value"]
-    peaks = table[table["measure"] == "peak_layer"]
-    places = pd.MultiIndex.from_frame(peaks[SERIES])
-    distance = peaks["value"].to_numpy() - predicted.reindex(places).to_numpy()
-    rows = peaks.assign(measure="distance_to_equilibrium", value=distance)
-    return pd.concat([table, rows], ignore_index=True)
+    parts = [table]
+    for start in ("", theory.INITIAL):
+        peaks = table[table["measure"] == f"{start}peak_layer"]
+        places = pd.MultiIndex.from_frame(peaks[SERIES])
+        distance = peaks["value"].to_numpy() - predicted.reindex(places).to_numpy()
+        parts.append(peaks.assign(measure=f"{start}distance_to_equilibrium", value=distance))
+    return pd.concat(parts, ignore_index=True)
 
 
 def hyperparameters(collection: Collection) -> Table:
@@ -151,6 +156,18 @@ def final(table: Table) -> Table:
     """Return the rows of the last stage, and those of the network at initialisation."""
     chosen = table["measure"].isin(AT_INITIALISATION) | is_last(table)
     return table[chosen].reset_index(drop=True)
+
+
+def with_initial(table: Table) -> Table:
+    """Return the rows of :func:`final`, and what was measured of layers before training.
+
+    That is ``initial_alignment`` of every layer, and of the curve over layers
+    ``initial_peak_layer``, ``initial_peak_share`` and ``initial_interior_rise``.
+    """
+    start = table[(table["stage"] == INITIAL) & table["measure"].isin(OF_UNTRAINED)]
+    of_layer = start["layer"].notna() | (start["measure"] != "alignment")
+    named = start.assign(measure=theory.INITIAL + start["measure"])[of_layer]
+    return pd.concat([final(table), named], ignore_index=True)
 
 
 def _reached(table: Table, collection: Collection) -> Table:

@@ -21,6 +21,11 @@ from feature_alignment.run.collecting import Table, layer_places, with_column
 INPUT_CORRELATIONS = (0.1, 0.3, 0.5)
 DEPTHS = (10, 20, 30, 40, 50, 60, 80, 100, 200, 500, 1000, 2000, 5000, 10000)
 TOLERANCE_SHARE, TOLERANCE_LAYERS = 0.2, 2.0
+CONSTANTS = {"third": 1 / 3, "threefold": 3.0}
+"""Constants a of (1 - c) = a c̃ that would set the equilibrium elsewhere."""
+FITTED_CONSTANTS = np.geomspace(0.01, 100, 401)
+INITIAL = "initial_"
+"""How measures of the untrained network begin."""
 
 
 def against_theory(table: Table) -> Table:
@@ -31,18 +36,22 @@ def against_theory(table: Table) -> Table:
             ``depth``, as :mod:`feature_alignment.papers.lou2022.tables` makes them.
 
     Returns:
-        For each dataset, split and seed, with e = the equilibrium layer of the infinitely wide
-        network at each depth L, and p = the peak layer there: ``distance_mean_field``, the root
-        mean square over depths of p − e, in layers; the same for the equilibrium of the network
-        itself as initialised (``distance_finite_width``), for κ^{1/5} L^{3/5}
-        (``distance_leading_order``), for L/2 (``distance_half``), and for the constant that fits
-        the peaks best (``distance_constant``); ``scaled_distance``, the mean over depths of
+        For each dataset, split, seed and replicate of it, with e = the equilibrium layer of the
+        infinitely wide network at each depth L, and p = the peak layer there:
+        ``distance_mean_field``, the root mean square over depths of p − e, in layers; the same for
+        the equilibrium of the network itself as initialised (``distance_finite_width``), for
+        κ^{1/5} L^{3/5} (``distance_leading_order``), for L/2 (``distance_half``), and for the
+        constant that fits the peaks best
+        (``distance_constant``); ``scaled_distance``, the mean over depths of
         |p − e| / max(0.2 e, 2); ``exponent``, the slope of log p against log L, and
-        ``exponent_mean_field``, that of log e.
+        ``exponent_mean_field``, that of log e; and ``crossing_constant``, the a from 0.01 to 100
+        for which the layers where 1 − c = a c̃ are nearest to the peaks. The same of the peaks of
+        untrained networks, ``initial_peak_layer``, under names that begin with ``initial_``.
 
         For each dataset, split and depth, without a seed: ``mean_curve_peak``,
         ``mean_curve_near_low`` and ``mean_curve_near_high`` of the alignments averaged over seeds
         and then smoothed. For each dataset, at a range of depths: ``mean_field_curve``,
+        ``mean_field_curve_third`` and ``mean_field_curve_threefold`` with these constants a,
         ``leading_order_curve`` and ``half_curve``, the laws themselves.
 
     References:
@@ -51,10 +60,15 @@ def against_theory(table: Table) -> Table:
     rows: list[dict] = []
     for dataset, own in table.groupby("dataset", sort=False):
         common = {"paper": own["paper"].iloc[0], "dataset": dataset}
-        for (split, seed), peaks in _of(own, "peak_layer").groupby(["split", "seed"], sort=False):
-            where = {**common, "split": split, "seed": seed}
-            of_seed = own[own["seed"] == seed]
-            rows += [{**where, "measure": m, "value": v} for m, v in _laws(peaks, of_seed).items()]
+        units = [name for name in ("seed", "replicate") if name in own]
+        for unit, of_unit in own.dropna(subset=units).groupby(units, sort=False):
+            for start in ("", INITIAL):
+                for split, peaks in _of(of_unit, f"{start}peak_layer").groupby("split", sort=False):
+                    where = {**common, "split": split, **dict(zip(units, unit, strict=True))}
+                    rows += [
+                        {**where, "measure": f"{start}{measure}", "value": value}
+                        for measure, value in _laws(peaks, of_unit).items()
+                    ]
         rows += [{**common, **row} for row in _mean_curves(own)]
         correlation = _of(own, "input_correlation")["value"].mean()
         for depth in np.unique(np.geomspace(5, 1.5 * own["depth"].max(), 40).round().astype(int)):
@@ -63,6 +77,9 @@ def against_theory(table: Table) -> Table:
                 "leading_order_curve": leading_order_equilibrium(int(depth)),
                 "half_curve": depth / 2,
             }
+            for name, constant in CONSTANTS.items():
+                law = mean_field_equilibrium(correlation, int(depth), constant)
+                curves[f"mean_field_curve_{name}"] = law
             place = {**common, "depth": depth}
             rows += [{**place, "measure": m, "value": v} for m, v in curves.items()]
     return pd.DataFrame(rows).reindex(columns=table.columns)
@@ -94,7 +111,10 @@ def _laws(peaks: Table, of_seed: Table) -> Mapping[str, float]:
         for law, values in laws.items()
     }
     allowed = np.maximum(TOLERANCE_SHARE * exact, TOLERANCE_LAYERS)
-    scaled = {"scaled_distance": float(np.mean(np.abs(found - exact) / allowed))}
+    scaled = {
+        "scaled_distance": float(np.mean(np.abs(found - exact) / allowed)),
+        "crossing_constant": _crossing_constant(found, depths, predicted("input_correlation")),
+    }
     if len(depths) < 2:
         return distances | scaled
     slopes = {
@@ -102,6 +122,18 @@ def _laws(peaks: Table, of_seed: Table) -> Mapping[str, float]:
         "exponent_mean_field": float(np.polyfit(np.log(depths), np.log(exact), 1)[0]),
     }
     return distances | scaled | slopes
+
+
+def _crossing_constant(found: np.ndarray, depths: np.ndarray, correlations: np.ndarray) -> float:
+    """Return the a for which layers where 1 − c = a c̃ are nearest to the peaks that were found."""
+    missed = [
+        sum(
+            (peak - mean_field_equilibrium(correlation, int(depth), constant)) ** 2
+            for peak, depth, correlation in zip(found, depths, correlations, strict=True)
+        )
+        for constant in FITTED_CONSTANTS
+    ]
+    return float(FITTED_CONSTANTS[np.argmin(missed)])
 
 
 def _mean_curves(table: Table) -> Iterator[dict]:

@@ -1,6 +1,7 @@
 """Figure 2: accuracy and spectrum of the tangent kernel during training."""
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from feature_alignment.papers.baratin2021.plots.noise import (
@@ -24,6 +25,7 @@ NAMES = {0.0: "clean", 0.2: "noise20", 0.5: "noise50"}
 """What claims call the levels of noise."""
 MEMORISED = {0.2: 0.9, 0.5: 0.8}
 STRETCH, FALL = 10, 2
+ENERGY = "label_energy_40"
 STORED_RANK = {0.0: (675, 225, 300), 0.2: (650, 200, 550), 0.5: (700, 225, 575)}
 """Effective rank at the start, at its lowest and at the end, in the authors' stored pictures."""
 STORED_RATIO = 0.6
@@ -34,17 +36,22 @@ LABELS = (
     "largest / median,\nfrom step 10 on",
     "effective rank",
     "trace ratios",
+    "labels in the first\n40 eigenvectors",
 )
 
 
 def figure(table: pd.DataFrame) -> Figure:
-    """Draw accuracy, eigenvalues, their stretch, effective rank and trace ratios by noise level."""
+    """Draw accuracy and spectra by noise level.
+
+    Of spectra these are eigenvalues, their stretch, effective rank, trace ratios, and the share of
+    the labels that is in the first eigenvectors.
+    """
     drawn, axes, levels = noise_columns(table, len(LABELS))
     names = [name for name in table["measure"].unique() if name.startswith("trace_ratio_")]
     counts = sorted(int(name.rpartition("_")[2]) for name in names)
     for column, level in enumerate(levels):
-        accuracy, values, stretch, rank, ratios = (row[column] for row in axes)
-        for panel in (accuracy, values, stretch, rank, ratios):
+        accuracy, values, stretch, rank, ratios, energy = (row[column] for row in axes)
+        for panel in (accuracy, values, stretch, rank, ratios, energy):
             steps_axis(panel)
         claim = f"baratin2021.fig2.{NAMES.get(level, level)}"
         draw_accuracy(accuracy, table, level)
@@ -79,11 +86,22 @@ def figure(table: pd.DataFrame) -> Figure:
                 ratios.annotate(rf"$T_{{{count}}}$", end, fontsize=6)
         style.draw_paper(ratios, 0.5, STORED_RATIO, 0.15 * STORED_RATIO, inside=True)
         ratios.set_ylim(0, 1)
+        _draw_energy(energy, table, level)
         rank.set_ylim(0, None)
     for row, label in zip(axes, LABELS, strict=True):
         row[0].set_ylabel(label)
     style.legend(drawn, *SPLIT_ENTRIES, style.CLAIMED, columns=5)
     return drawn
+
+
+def _draw_energy(panel: Axes, table: pd.DataFrame, level: float) -> None:
+    """Draw the share of the labels in the first eigenvectors, and that before training."""
+    draw_whole(panel, table, level, ENERGY, "orange")
+    start = style.select(of(table, level, ENERGY, "train"), step=0)["value"]
+    if len(start):  # not in tables from before it was measured
+        claim = f"baratin2021.fig2.{NAMES.get(level, level)}.label-energy-rises"
+        style.draw_claimed(panel, claim, start.mean(), told="start", side="left")
+    panel.set_ylim(0, 1)
 
 
 def _from_start(rows: pd.DataFrame) -> pd.DataFrame:

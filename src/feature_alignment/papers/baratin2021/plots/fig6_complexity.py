@@ -20,6 +20,7 @@ RELATIVE = {
     "spectral_complexity": ("spectral", "green", "-"),
     "path_norm": ("path norm", "brown", "--"),
     "distance_from_initialisation": (r"$\|U-U_0\|_F$", "pink", "-"),
+    "initial_frobenius_product": (r"$\|U_0\|_F\,\|V_0\|_F$", "orange", ":"),
     "path_complexity": ("path complexity", "blue", "-"),
 }
 """What the third row compares, the path complexity drawn last and so on top."""
@@ -53,8 +54,10 @@ def figure(table: pd.DataFrame) -> Figure:
             _draw(test, _test(here), measure, sweep, colour, label)
         relative.set_yscale("log", base=2)
         for measure, (label, colour, line) in RELATIVE.items():
-            rows = _relative(style.select(here, measure=measure), sweep)
-            _draw(relative, rows, measure, sweep, colour, label, linestyle=line)
+            rows = style.select(here, measure=measure)
+            if len(rows):  # not all are in tables from before they were measured
+                own = _relative(rows, sweep)
+                _draw(relative, own, measure, sweep, colour, label, linestyle=line)
         _draw_ranks(ranks, here, JUDGED[sweep])
     claims = [f"baratin2021.fig6.width.{name}-grows" for name in GROWING]
     style.draw_claimed(axes[2][0], claims, GROWTH, side="left")

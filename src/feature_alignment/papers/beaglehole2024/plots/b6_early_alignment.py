@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from feature_alignment.plots import style
 
@@ -16,16 +17,19 @@ JUDGED = {True: (0.03, "flat"), False: (0.05, "decaying")}
 
 
 def figure(table: pd.DataFrame) -> Figure:
-    """Draw predicted against observed, both against α, the prediction's error, and a baseline."""
-    drawn, [[scatter, decay], [errors, baseline]] = style.panels(2, 2)
-    table = table[table["dimension"].notna() | (table["measure"] == "mean_relative_error")]
-    grid = table[table["dimension"].notna()]
+    """Draw predicted against observed, both against α, the prediction's error, and a baseline.
+
+    The error is drawn for every point of the grid, and its size by dimension.
+    """
+    drawn, [[scatter, decay], [errors, baseline], [sizes, empty]] = style.panels(3, 2)
+    grid = table[table["width"].notna()]
     means = grid.groupby([*COLUMNS, "measure"])["value"].mean().unstack("measure").reset_index()
     _draw_prediction(scatter, means)
     _draw_exponents(decay, grid)
     _draw_errors(errors, table)
     _draw_baseline(baseline, means)
-    style.legend(drawn, style.CLAIMED_RANGE, columns=5)
+    _draw_sizes(sizes, style.select(table, measure="mean_error_size"))
+    style.legend(drawn, style.CLAIMED_RANGE, slot=empty)
     return drawn
 
 
@@ -65,7 +69,7 @@ def _draw_exponents(panel: Axes, table: pd.DataFrame) -> None:
         mean = predicted.groupby("alpha")["value"].mean()
         panel.plot(mean.index, mean, "x", ms=5, color=colour)
     panel.set(xlabel="decay exponent of the covariance", ylabel="cosine", ylim=(None, 1.01))
-    panel.set_title("observed (curves), predicted (crosses), square network", fontsize=7)
+    panel.set_title("observed (curves) and predicted (crosses)", fontsize=7)
 
 
 def _draw_errors(panel: Axes, table: pd.DataFrame) -> None:
@@ -101,3 +105,18 @@ def _draw_baseline(panel: Axes, means: pd.DataFrame) -> None:
         label = measure.removesuffix("_cosine").replace("unrelated", "turned at random")
         panel.plot(values, share, drawstyle="steps-post", color=style.COLOURS[colour], label=label)
     panel.set(xlabel="cosine", ylabel="share of the grid below")
+
+
+def _draw_sizes(panel: Axes, rows: pd.DataFrame) -> None:
+    """Draw the mean size of the error of single networks against their dimension."""
+    if rows.empty:  # a table from before this was computed
+        panel.set_axis_off()
+        return
+    panel.set_xscale("log")
+    style.draw_band(panel, rows, "dimension", style.COLOURS["blue"], None, marker="o", markersize=3)
+    dimensions = sorted(rows["dimension"].unique())
+    panel.set_xticks(dimensions, [f"{dimension:g}" for dimension in dimensions])
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.set(xlabel="dimension of the inputs", ylabel="|predicted / observed, minus 1|")
+    panel.set_ylim(0, None)
+    panel.set_title("mean over networks of one shape", fontsize=7)

@@ -21,6 +21,7 @@ CLAIM = "beaglehole2024.c1.square-root-fits-better"
 def figure(table: pd.DataFrame) -> Figure:
     """Draw a column per network: both correlations against the power, and what ½ gains on 1.
 
+    Grey lines are what it gains in the untrained network.
     Where there are many networks there are further rows.
     """
     kinds = table[["dataset", "network", "gain"]].drop_duplicates()
@@ -45,6 +46,10 @@ def figure(table: pd.DataFrame) -> Figure:
         for layer in layer_names(gains):
             values, number = style.select(gains, layer=layer)["value"], layer_number(layer)
             style.draw_seeds(column[-1], number, values, layer_colour(layer, count))
+        start = style.select(own, measure="half_minus_one_initial")
+        for layer in layer_names(start):
+            mean, number = style.select(start, layer=layer)["value"].mean(), layer_number(layer)
+            column[-1].plot([number - 0.4, number + 0.4], [mean, mean], color="0.6", linewidth=1)
         style.draw_claimed(column[-1], CLAIM, 0, told=None)
         numbers = [layer_number(name) for name in layer_names(gains)]
         column[-1].set(xlabel="layer", xticks=numbers, xlim=(0.4, max(numbers) + 0.6))
@@ -56,5 +61,6 @@ def figure(table: pd.DataFrame) -> Figure:
         for panel in row[len(kinds) % columns or columns :]:
             panel.set_axis_off()
     claimed = style.line("claimed bound: ≥ 0", "0.15", "--")
-    style.legend(drawn, claimed, columns=9, size=6)
+    untrained = style.line("untrained", "0.6")
+    style.legend(drawn, claimed, untrained, columns=9, size=6)
     return drawn

@@ -27,6 +27,7 @@ CURVES = {
     "leading_order_curve": ("$2.136\\,L^{3/5}$", "--"),
     "half_curve": ("$L/2$", ":"),
 }
+OTHER_CONSTANTS = ("mean_field_curve_third", "mean_field_curve_threefold")
 NEARER = {
     "half": "nearer-than-half",
     "constant": "nearer-than-constant",
@@ -82,9 +83,22 @@ def _draw_peaks(axes: Axes, own: pd.DataFrame) -> None:
     depths = sorted(peaks["depth"].unique())
     for depth in depths:
         draw_split(axes, style.select(peaks, depth=depth), depth, SPLIT_COLOURS, shift=0.7)
+    start = style.select(own, measure="initial_peak_layer", split="test")
+    if len(start):
+        means = start.groupby("depth")["value"].mean()
+        axes.plot(means.index, means, "+", color="0.2", markersize=5, label="untrained, test")
     for measure, (label, line) in CURVES.items():
         curve = style.select(own, measure=measure).sort_values("depth")
         axes.plot(curve["depth"], curve["value"], line, color="0.2", linewidth=1, label=label)
+    least, most = (style.select(own, measure=name).sort_values("depth") for name in OTHER_CONSTANTS)
+    if len(least):
+        look = {
+            "color": "0.5",
+            "alpha": 0.2,
+            "linewidth": 0,
+            "label": "$1-c=a\\,\\tilde{c}$, a from 1/3 to 3",
+        }
+        axes.fill_between(least["depth"], least["value"], most["value"], **look)
     share = mean_of(style.select(own, split="test"), "peak_share")
     ends = np.array([0, 1.1 * max(depths)])
     label = f"in proportion, {share:.2f} L (fitted)"
