@@ -51,9 +51,11 @@ SCHEMAS = ROOT / "workflow" / "schemas"
 def conditions_of_runs():
     """The device and the threads that a profile or the command line gives to runs."""
     settings = workflow.resource_settings
+    device = settings.overwrite_resources.get("compute_run", {}).get("device", "cpu")
+    threads = settings.overwrite_threads.get("compute_run", 1)
     return {
-        "device": str(settings.overwrite_resources.get("compute_run", {}).get("device", "cpu")),
-        "threads": int(settings.overwrite_threads.get("compute_run", 1)),
+        "device": str(getattr(device, "raw", device)),  # a name is an expression to Snakemake
+        "threads": int(getattr(threads, "raw", threads)),
     }
 
 
@@ -141,7 +143,9 @@ def checked_with(paper, figure):
         if claim["class"] == "check" and claim["paper"] == paper
     }
     sharing = [
-        pair for pair in others if runs & set(PAPERS[paper].runs_of(pair[1], config["scale"]))
+        pair
+        for pair in others & set(every_figure())
+        if runs & set(PAPERS[paper].runs_of(pair[1], config["scale"]))
     ]
     return [(paper, figure), *sorted(set(sharing) - {(paper, figure)})]
 

@@ -110,7 +110,7 @@ for (paper, run), seeds in reused_runs().items():
             mem_mb=200,
             runtime=5,
         params:
-            archive=REUSE.archive.folder,  # no input, or it would be published first
+            archive=str(REUSE.archive.folder),  # no input, or it would be published first
             checksums=[REUSE.archive.meta(paper, run, seed)["checksums"] for seed in seeds],
         shell:
             "python -m feature_alignment.run.archive --archive {params.archive:q}"
