@@ -328,7 +328,10 @@ def test_the_table_has_the_end_of_every_run_and_whether_it_reached_its_loss(tmp_
     columns["learning_rate"] = "learning_rate"
     specs, sources = {name: run.spec for name, run in runs.items()}, [r.out for r in runs.values()]
     table = TABLES["fig6_complexity"](collect(specs, {"columns": columns}, sources))
-    assert (table.groupby("run")["step"].nunique() == 1).all()
+    initial = table["measure"].str.startswith("initial_")
+    assert (table[initial]["step"] == 0).all()
+    assert set(table[initial]["measure"]) == {"initial_frobenius_product", "initial_path_norm"}
+    assert (table[~initial].groupby("run")["step"].nunique() == 1).all()
     reached = table[table["measure"] == "reached"].set_index(["sweep", "run"])["value"].to_dict()
     assert reached == {
         ("width", "clean"): 1.0,

@@ -18,7 +18,7 @@ from feature_alignment.publish.documents import severity
 ROW_IN = 0.17
 COLOURS = {
     "supported": "green",
-    "equivalent": "green",
+    "equivalent": "blue",
     "contradicted": "red",
     "at threshold": "orange",
     "open": "grey",

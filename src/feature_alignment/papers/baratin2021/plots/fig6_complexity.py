@@ -26,6 +26,8 @@ RELATIVE = {
 """What the third row compares, the path complexity drawn last and so on top."""
 GROWING = ("parameter-count", "frobenius-product", "spectral-complexity")
 GROWTH = 2
+WORSE = ("frobenius_product", "spectral_complexity", "path_norm")
+"""Measures that are claimed to go with the test loss less than the path complexity does."""
 JUDGED = {
     "width": {"width": "width", "test loss": "loss"},
     "label_noise": {"random\nlabels": "label_noise", "test loss": "loss"},
@@ -37,7 +39,8 @@ def figure(table: pd.DataFrame) -> Figure:
     """Draw a column per sweep: path complexity, test loss and error, other measures, and ranks.
 
     In the third row every measure is divided by its value at the left end of the column in the
-    same seed; the last has rank correlations of the path complexity.
+    same seed; the last has rank correlations of the path complexity, and of
+    other measures with the test loss, in the same colours.
     """
     drawn, axes = style.panels(4, len(SWEEPS), sharey="row")
     for column, sweep in enumerate(SWEEPS):
@@ -74,7 +77,7 @@ def figure(table: pd.DataFrame) -> Figure:
     axes[2][0].set_ylabel("relative to the left end")
     axes[0][0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
     axes[1][0].yaxis.set_major_locator(LogLocator(subs=(1, 3)))
-    axes[3][0].set_ylabel("rank correlation of\npath complexity with")
+    axes[3][0].set_ylabel("rank correlation of path\ncomplexity (blue) with")
     for row in axes[:3]:
         row[0].yaxis.set_major_formatter("{x:g}")
         row[0].yaxis.set_minor_locator(NullLocator())
@@ -116,20 +119,34 @@ def _relative(rows: pd.DataFrame, x: str) -> pd.DataFrame:
 
 
 def _draw_ranks(panel: Axes, here: pd.DataFrame, judged: dict[str, str]) -> None:
-    """Draw Spearman's correlation of the path complexity with something, for each seed."""
-    complexity = style.select(here, measure="path_complexity").set_index(["seed", "run"])
+    """Draw Spearman's correlation of the path complexity with something, for each seed.
+
+    With the test loss, also that of the measures that are claimed to order networks worse.
+    """
     for place, other in enumerate(judged.values()):
         if other == "loss":
             loss = style.select(here, measure="loss", split="test")
-            values = loss.set_index(["seed", "run"])["value"]
+            for step, measure in enumerate(("path_complexity", *WORSE)):
+                _draw_rank(panel, place + 0.13 * step, here, measure, _by_run(loss))
         else:
-            values = complexity[other]
-        pairs = pd.DataFrame({"x": values, "y": complexity["value"]})
-        ranks = pairs.groupby("seed").rank()
-        found = ranks.groupby("seed").apply(lambda part: part["x"].corr(part["y"]))
-        colour = style.COLOURS["blue"]
-        style.draw_seeds(panel, place, found, colour, gid="ranks", interval=False)
+            complexity = _by_run(style.select(here, measure="path_complexity"))
+            values = complexity.index.get_level_values(other).to_series(index=complexity.index)
+            _draw_rank(panel, place, here, "path_complexity", values)
     panel.set_xticks(range(len(judged)), judged)
     panel.axhline(0, color="0.3", linewidth=0.6)
     panel.set(xlim=(-0.6, 1.6), ylim=(-1.1, 1.1))
     panel.grid(axis="x", visible=False)
+
+
+def _by_run(rows: pd.DataFrame) -> pd.Series:
+    return rows.set_index(["seed", "run", "width", "label_noise"])["value"]
+
+
+def _draw_rank(
+    panel: Axes, place: float, here: pd.DataFrame, measure: str, values: pd.Series
+) -> None:
+    own = _by_run(style.select(here, measure=measure))
+    ranks = pd.DataFrame({"x": values, "y": own}).groupby("seed").rank()
+    found = ranks.groupby("seed").apply(lambda part: part["x"].corr(part["y"]))
+    colour = style.COLOURS[RELATIVE[measure][1]]
+    style.draw_seeds(panel, place, found, colour, gid="ranks", interval=False)
