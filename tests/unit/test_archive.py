@@ -205,7 +205,7 @@ def test_the_program_keeps_and_takes(archive, tmp_path, capsys):
     bad = {"commit": None, "tag": None, "dirty": None}
     write_run(tmp_path / "smoke" / "runs", *STUDENTS, 1, git=bad, code_hash="0" * 16)
     arguments = ["--archive", str(archive.folder)]
-    program.main([*arguments, "keep", "--results", str(tmp_path / "smoke"), "--arrays", *SHOWN])
+    program.main([*arguments, "keep", "--results", str(tmp_path / "smoke")])
     told = capsys.readouterr().out
     assert "1 new, 0 renewed, 0 known, 1 not archived" in told
     assert "1.csv: not archived: it was made by code that no commit has" in told

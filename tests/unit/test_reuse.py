@@ -8,8 +8,8 @@ from archived_runs import COMMIT, DATA, PAPERS, certificate, change_meta, write_
 from conftest import ROOT
 from feature_alignment.audit.looks import CONFIRMING
 from feature_alignment.integrity import meta_path, sealed
-from feature_alignment.run.archive import CONDITIONS, FIRST_SEEDS, Archive
-from feature_alignment.run.reuse import Reuse, first_seed, reuse_of, shown_arrays
+from feature_alignment.run.archive import CONDITIONS, FIRST_SEEDS, Archive, shown_arrays
+from feature_alignment.run.reuse import Reuse, first_seed, reuse_of
 from feature_alignment.run.spec import SCALES
 from feature_alignment.storage import write_json
 from feature_alignment.tables import read_meta

@@ -25,7 +25,6 @@ from feature_alignment.run.reuse import (
     datasets_of,
     first_seed,
     reuse_of,
-    shown_arrays,
 )
 from feature_alignment.run.spec import SCALES, read_papers
 from feature_alignment.schema import read_schema, read_yaml

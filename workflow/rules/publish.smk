@@ -65,11 +65,10 @@ rule publish:
         all_papers=lambda wildcards, input: Path(input.papers[0]).parents[1],
         folder=lambda wildcards, output: Path(output.ledger).parent,
         results=lambda wildcards, input: Path(input.costs).parent,
-        arrays=shown_arrays(PAPERS, config["scale"]),
         code=code_hash("feature_alignment.publish.documents"),
     shell:
         "python -m feature_alignment.run.archive --archive {params.folder:q} keep"
-        " --results {params.results:q} --arrays {params.arrays:q} > {log:q} 2>&1;"
+        " --results {params.results:q} > {log:q} 2>&1;"
         " python -m feature_alignment.publish.documents --ledger {input.ledger:q}"
         " --figures {input.figures:q} --tables {input.tables:q} --papers {params.all_papers:q}"
         " --costs {input.costs:q} --jobs {input.jobs:q} --published {params.folder:q}"
@@ -117,10 +116,9 @@ rule archive:
     params:
         folder=folder_to_archive,
         results=RESULTS,
-        arrays=shown_arrays(PAPERS, config["scale"]),
     shell:
         "python -m feature_alignment.run.archive --archive {params.folder:q} keep"
-        " --results {params.results:q} --arrays {params.arrays:q} 2> {log:q}"
+        " --results {params.results:q} 2> {log:q}"
 
 
 rule certify:

@@ -23,10 +23,12 @@ from feature_alignment import command
 from feature_alignment.integrity import meta_path, read_sealed, sealed, verify
 from feature_alignment.models.architectures import model_modules
 from feature_alignment.provenance import code_hash, git_state
+from feature_alignment.run.spec import Paper, read_papers
 from feature_alignment.storage import replacing, sha256, write_json
 
 log = logging.getLogger(__name__)
 
+ROOT = Path(__file__).resolve().parents[3]
 CONDITIONS = ("code", "device", "threads", "torch", "numpy")
 """What a run may be taken despite, if that is said: each can change rounding, code more."""
 FIRST_SEEDS = (0, 100)
@@ -43,9 +45,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     keeping = tasks.add_parser("keep", help="archive every finished run of a folder of results")
     keeping.add_argument("--results", type=Path, required=True, help="results/<scale>")
     keeping.add_argument(
-        "--arrays", nargs="*", default=[], help="runs, paper/run, whose arrays a figure shows"
-    )
-    keeping.add_argument(
         "--processor", help="what made the runs whose provenance does not tell their processor"
     )
     taking = tasks.add_parser("take", help="copy archived runs to where a training writes")
@@ -58,9 +57,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         for out in arguments.out:
             archive.take(out)
     else:
+        papers = read_papers(ROOT / "papers", ROOT / "workflow" / "schemas")
+        arrays = shown_arrays(papers, archive.folder.resolve().name)
         counts: Counter[str] = Counter()
         for path in finished(arguments.results):
-            outcome = archive.keep(path, arguments.arrays, arguments.processor)
+            outcome = archive.keep(path, arrays, arguments.processor)
             counts[outcome] += 1
             if outcome not in (KEPT, KNOWN, RENEWED):
                 print(f"{path}: not archived: {outcome}")
@@ -84,6 +85,16 @@ def finished(results: Path) -> Iterator[Path]:
         if path.stem.isdigit() and meta_path(path).is_file() and name not in seen:
             seen.add(name)
             yield path
+
+
+def shown_arrays(papers: Mapping[str, Paper], scale: str) -> list[str]:
+    """Return the runs, ``paper/run``, of which some figure shows arrays."""
+    return [
+        f"{key}/{paper.runs_of(figure, scale)[0]}"
+        for key, paper in papers.items()
+        for figure, record in paper.figures.items()
+        if record["arrays"]
+    ]
 
 
 def asked(

@@ -27,14 +27,21 @@ from feature_alignment import command
 from feature_alignment.audit.looks import LOOKS
 from feature_alignment.integrity import sealed
 from feature_alignment.provenance import git_state
-from feature_alignment.run.archive import KEPT, KNOWN, RENEWED, Archive, finished
-from feature_alignment.run.reuse import Reuse, datasets_of, first_seed, shown_arrays
+from feature_alignment.run.archive import (
+    KEPT,
+    KNOWN,
+    RENEWED,
+    ROOT,
+    Archive,
+    finished,
+    shown_arrays,
+)
+from feature_alignment.run.reuse import Reuse, datasets_of, first_seed
 from feature_alignment.run.spec import SCALES, Paper, read_papers
 from feature_alignment.storage import read_json, write_json
 
 log = logging.getLogger(__name__)
 
-ROOT = Path(__file__).resolve().parents[3]
 WEIGHTS = {"paper": 1.0, "ours": 0.5}
 """What an open claim of a class counts; checks and identities are not decided by more seeds."""
 UNKNOWN_MINUTES = 5.0

@@ -10,7 +10,14 @@ from itertools import count, takewhile
 from pathlib import Path
 
 from feature_alignment.integrity import read_sealed
-from feature_alignment.run.archive import CONDITIONS, FIRST_SEEDS, Archive, asked, told
+from feature_alignment.run.archive import (
+    CONDITIONS,
+    FIRST_SEEDS,
+    Archive,
+    asked,
+    shown_arrays,
+    told,
+)
 from feature_alignment.run.spec import Paper
 
 ARCHIVED = "archived"
@@ -29,16 +36,6 @@ def first_seed(named: int | None, scale: str) -> int:
     """Return the seed that runs begin with: the one that is named, or else that of the scale."""
     exploring, confirming = FIRST_SEEDS
     return named if named is not None else exploring if scale == "smoke" else confirming
-
-
-def shown_arrays(papers: Mapping[str, Paper], scale: str) -> list[str]:
-    """Return the runs, ``paper/run``, of which some figure shows arrays."""
-    return [
-        f"{key}/{paper.runs_of(figure, scale)[0]}"
-        for key, paper in papers.items()
-        for figure, record in paper.figures.items()
-        if record["arrays"]
-    ]
 
 
 @dataclass(frozen=True)
