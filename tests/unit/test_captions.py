@@ -8,6 +8,7 @@ from docutils import nodes
 from made_up import ledger_row, provenance
 
 from conftest import ROOT
+from feature_alignment.plots import style
 from feature_alignment.publish import captions
 from feature_alignment.run.spec import read_papers
 from feature_alignment.storage import write_json
@@ -22,6 +23,17 @@ CLAIM = ledger_row(
 @pytest.fixture(scope="module")
 def papers():
     return read_papers(ROOT / "papers", SCHEMAS)
+
+
+def test_a_caption_says_what_its_table_notes(tmp_path):
+    rows = [{"paper": "toy", "run": "r", "seed": s, "measure": "m", "value": 1.0} for s in (0, 1)]
+    table, path = tidy(rows), tmp_path / "toy" / "fig1.csv"
+    meta = provenance(table, "fig1") | {"notes": ["incomplete: 5 *seeds* planned"]}
+    write_table(path, table, meta)
+    assert captions.made(path, "laptop") == (
+        "**Scale** laptop; 2 seeds; incomplete: 5 \\*seeds\\* planned."
+    )
+    assert style.footer(meta).endswith("n = 2 seeds  ·  incomplete: 5 *seeds* planned")
 
 
 def test_what_a_scale_cuts_is_listed(papers):

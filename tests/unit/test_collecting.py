@@ -39,6 +39,24 @@ def table_of(figure, folder, places=PLACES, record=WIDTH, **changes):
     return out, dict(zip(SETTINGS, specs, strict=True)), sources
 
 
+def test_a_table_says_what_its_record_notes(tmp_path):
+    notes = ["incomplete: 5 seeds planned"]
+    out, _, _ = table_of("fig4_difficulty", tmp_path, record={**WIDTH, "notes": notes})
+    assert read_meta(out)["notes"] == notes
+    assert "notes" not in read_meta(table_of("fig4_difficulty", tmp_path)[0])
+
+
+def test_runs_on_two_copies_of_a_dataset_do_not_mix(tmp_path):
+    _, specs, sources = table_of("fig4_difficulty", tmp_path)
+    for source, checksum in zip(sources, "aabb", strict=True):
+        datasets = {"mnist": {"note": "", "sha256": checksum}}
+        write_table(source, read_table(source), {"datasets": datasets, "seed": 0})
+    arguments = ["--figure", "fig4_difficulty", "--record", "{}", "--out", str(tmp_path / "t.csv")]
+    arguments += ["--specs", *map(str, specs.values()), "--measurements", *map(str, sources)]
+    with pytest.raises(ValueError, match="another copy of mnist .* expected sha256 a, got b"):
+        main(arguments)
+
+
 def same(first, second):
     pd.testing.assert_frame_equal(*(t.astype(object).fillna("none") for t in (first, second)))
 

@@ -57,6 +57,7 @@ def audit(tmp_path):
         )
         return json.loads((tmp_path / "ledger.json").read_text())
 
+    run.path = tmp_path / "ledger.json"
     return run
 
 
@@ -215,6 +216,16 @@ def test_what_a_published_table_lacks_is_not_run(audit, capsys):
         audit({}, compared)
     with pytest.raises(ValueError, match="the table toy/fig2 is missing"):
         audit({"evidence": {"table": "toy/fig2"}}, options=["--published"])
+
+
+def test_claims_on_runs_that_have_not_finished_are_not_run(audit):
+    later = {"id": "toy.fig2.rises", "evidence": {"table": "toy/fig2"}}
+    waiting, judged = audit(later, {}, options=["--partial"])
+    assert (waiting["id"], waiting["verdict"]) == ("toy.fig2.rises", "not run")
+    assert (waiting["table"], waiting["table_sha256"]) == ("toy/fig2", "")
+    assert ledger.remark(waiting) == "some run of its table has not finished"
+    assert judged["verdict"] == "supported"
+    assert len(ledger.read_ledger(audit.path)) == 2
 
 
 def test_an_id_given_twice_is_an_error(audit):

@@ -40,14 +40,14 @@ def figure(tmp_path):
     return path
 
 
-def written(tmp_path, figure, rows, name="fig1", title="A figure <title>."):
+def written(tmp_path, figure, rows, name="fig1", title="A figure <title>.", options=()):
     out = tmp_path / "audit" / "ledger.html"
     paper = tmp_path / "papers" / "toy" / "paper.yaml"
     write_json(tmp_path / "ledger.json", rows)
     write_json(paper, {"figures": {name: {"title": title}}})  # JSON is YAML
     page.main(
         ["--ledger", str(tmp_path / "ledger.json"), "--figures", str(figure)]
-        + ["--papers", str(paper), "--out", str(out)]
+        + ["--papers", str(paper), "--out", str(out), *options]
     )
     return out.read_text()
 

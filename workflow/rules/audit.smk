@@ -29,7 +29,7 @@ rule judge_claims:
         runtime=10,
     params:
         scale=config["scale"],
-        published="--published" if REDRAWS or IS_ARCHIVED else "",
+        published="--published" if REDRAWS else "--partial" if IS_ARCHIVED else "",
         code=code_hash("feature_alignment.audit.ledger"),
     shell:
         "python -m feature_alignment.audit.ledger --claims {input.claims:q}"

@@ -57,8 +57,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--published",
         action="store_true",
-        help="the tables were published or archived before, so that they may lack what newer claims"
-        " rest on, or be missing; such claims are then not run",
+        help="the tables were published before, so that they may lack what newer claims rest on;"
+        " these are then not run",
+    )
+    parser.add_argument(
+        "--partial",
+        action="store_true",
+        help="tables of runs that have not finished are not given; claims on them are not run",
     )
     parser.add_argument("--json", type=Path, required=True, help="ledger to write")
     parser.add_argument("--csv", type=Path, required=True, help="ledger to write")
@@ -77,7 +82,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         judged = judge_all([*chosen, *gates], tables, arguments.scale, arguments.published)
         rows = judged[: len(chosen)]
     else:
-        rows = judge_all(claims, tables, arguments.scale, arguments.published)
+        given, waiting = claims, []
+        if arguments.partial:
+            given = [claim for claim in claims if claim["evidence"]["table"] in tables]
+            waiting = [claim for claim in claims if claim["evidence"]["table"] not in tables]
+        judged = judge_all(given, tables, arguments.scale, arguments.published)
+        judged += [not_finished(claim, arguments.scale) for claim in waiting]
+        by_id = {row["id"]: row for row in judged}
+        rows = [by_id[claim["id"]] for claim in claims]
     write_json(arguments.json, rows)
     with replacing(arguments.csv) as temporary:
         table = guarded(pd.DataFrame(map(flat, rows)).astype({"n": "Int64", "needed": "Int64"}))
@@ -115,9 +127,8 @@ def judge_all(
         claims: Claims, as :func:`read_claims` returns them.
         tables: Files by the name that claims call a table, ``paper/figure``.
         scale: The scale of the tables.
-        published: Whether the tables were published or archived before: some may be missing, and
-            others older than the claims. A claim on what is lacking is then not run, where it is an
-            error else.
+        published: Whether the tables were published before, and may be older than the claims: a
+            claim on what they lack is then not run, where it is an error else.
 
     Raises:
         ValueError: If a claim's table is missing, lacks a column, is not what its provenance says,
@@ -127,16 +138,17 @@ def judge_all(
     failing: dict[tuple[str, str], str] = {}
     rows: dict[str, dict] = {}
     for claim in sorted(claims, key=lambda claim: claim["class"] != "check"):
-        if published and claim["evidence"]["table"] not in tables:
-            absent = Outcome(NOT_RUN, reason="some run of its table is not finished")
-            rows[claim["id"]] = _row(claim, absent, scale)
-            continue
         rows[claim["id"]], failed = _judged(claim, tables, scale, held, failing, published)
         failing |= {(claim["paper"], run): claim["id"] for run in failed}
     tested = [row for row in rows.values() if row["class"] in INFORMATIVE and row["p"] is not None]
     for row, q in zip(tested, inference.false_discovery([row["p"] for row in tested]), strict=True):
         row["q"] = q
     return [rows[claim["id"]] for claim in claims]
+
+
+def not_finished(claim: Mapping, scale: str) -> dict:
+    """Return the ledger's row for a claim of which no table can be made yet."""
+    return _row(claim, Outcome(NOT_RUN, reason="some run of its table has not finished"), scale)
 
 
 def judge(claim: Mapping, tables: Mapping[str, Path], scale: str) -> dict:

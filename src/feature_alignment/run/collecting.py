@@ -135,10 +135,11 @@ def _origin(table: Table, sources: Sequence[Path]) -> dict:
     datasets: dict[str, dict] = {}
     for source, made in zip(sources, metas, strict=True):
         for name, found in made["datasets"].items():
-            if found["sha256"] != datasets.setdefault(name, found)["sha256"]:
+            first = datasets.setdefault(name, found)
+            if found.get("sha256") != first.get("sha256"):
                 raise ValueError(
                     f"{source} was made from another copy of {name} than runs before it: expected"
-                    f" sha256 {datasets[name]['sha256']}, got {found['sha256']}; prepare the copy"
+                    f" sha256 {first.get('sha256')}, got {found.get('sha256')}; prepare the copy"
                     " that archived runs were made from, or leave out reuse"
                 )
     return {
