@@ -195,10 +195,12 @@ class Campaign:
         ended: set[Key] = set()
         running: dict[subprocess.Popen, list[Key]] = {}
         waiting: list[list[Key]] = []
+        exhausted = False
         try:
             while time.monotonic() < deadline:
-                if not waiting:
+                if not (waiting or exhausted) and len(running) < cores:
                     waiting = self._next(ended.union(*running.values()))
+                    exhausted = not waiting
                 while waiting and len(running) < cores:
                     keys = waiting.pop(0)
                     running[self._start(keys, lock)] = keys
@@ -211,6 +213,7 @@ class Campaign:
                     self.keep()
                     name = f"{keys[0][0]}/{keys[0][1]}, seeds {', '.join(str(k[2]) for k in keys)}"
                     ended |= set(keys)
+                    exhausted = False
                     if process.returncode:
                         log.warning("%s failed, see %s", name, self._log(keys))
                     else:
