@@ -92,7 +92,7 @@ def test_more_claims_per_minute_come_first(reuse, only):
     ids=str,
 )
 def test_the_next_look_is_worth_the_share_of_open_claims(reuse, row, value):
-    rows = [claim(FIGURE, needed=12) | row]
+    rows = [claim(FIGURE, needed=12, n=6) | row]
     there = max(PLANNED, 6)
     steps = [step for step in plan(add(reuse, RUN, there), rows) if FIGURE in step.figure]
     if not value:

@@ -1,6 +1,7 @@
 """Which archived runs are taken, and what figures made of them say."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 from archived_runs import COMMIT, DATA, PAPERS, certificate, change_meta, write_run
@@ -121,6 +122,26 @@ def test_an_incomplete_figure_has_the_seeds_of_all_its_runs_and_says_so(reuse):
     assert found.notes(PAPER, FIGURE) == ["incomplete: 2 seeds planned"]
     remove(reuse, RUNS[0], 0)
     assert again(reuse).seeds_of_figure(PAPER, FIGURE) == {}
+
+
+def test_runs_of_which_fewer_seeds_are_planned_hold_the_others_back_no_further(reuse):
+    planned = {run: 2 if run == RUNS[0] else 4 for run in RUNS}
+    of = replace(
+        PAPERS[PAPER],
+        settings={
+            (run, scale): {**settings, "seeds": planned.get(run, settings["seeds"])}
+            for (run, scale), settings in PAPERS[PAPER].settings.items()
+        },
+    )
+
+    def seeds(count):
+        add(reuse, range(2, count), RUNS[1:])
+        found = Reuse(Archive(reuse.archive.folder), {PAPER: of}, "smoke")
+        return {len(seeds) for seeds in found.seeds_of_figure(PAPER, FIGURE).values()}
+
+    assert seeds(3) == {2, 3}
+    assert seeds(4) == {2, 4}
+    assert seeds(6) == {2, 6}
 
 
 def test_a_figure_says_which_other_code_made_its_runs(reuse):

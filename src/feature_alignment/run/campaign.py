@@ -61,7 +61,7 @@ class Step:
     Attributes:
         figure: ``paper/figure``.
         runs: The runs and seeds that are missing, seed after seed.
-        seeds: The number of seeds that the figure has then.
+        seeds: The number of seeds that the figure has then, of the runs with most.
         value: The claims that they would decide, in expectation.
         minutes: Their core-minutes.
     """
@@ -290,12 +290,13 @@ class Campaign:
 def plan(reuse: Reuse, ledger: Sequence[Mapping]) -> list[Step]:
     """Return what is left to run, what is worth most first.
 
-    A step brings a figure to its planned seeds or, where it has them, to the next number of seeds
-    at which there are verdicts. Of an open claim that k seeds would decide, n seeds are taken to
-    decide the share min(1, n/k). So a step from m to n seeds is worth the sum over open claims of
-    min(1, n/k) − min(1, m/k), claims of class ``ours`` counting half, those that were never judged
-    at this scale counting whole; a claim that no number of seeds would decide counts nothing. Steps
-    go by this over their core-minutes; what one runs costs the later ones nothing.
+    A step brings the runs of a figure to their planned seeds or, where they have them, each to the
+    next number of seeds at which there are verdicts. Of an open claim that k seeds would decide, n
+    seeds are taken to decide the share min(1, n/k). So a step from m to n seeds is worth the sum
+    over open claims of min(1, n/k) − min(1, m/k), claims of class ``ours`` counting half. Before a
+    figure has its planned seeds, m is 0 and other claims count whole; then those that have a
+    verdict, and those that no number of seeds would decide, count nothing. Steps go by this over
+    their core-minutes; what one runs costs the later ones nothing.
 
     Args:
         reuse: The archived runs.
@@ -334,12 +335,13 @@ def _step(
         return Step(f"{paper}/{figure}", (), 0, 0.0, 0.0)
     planned = {run: of.seeds(run, reuse.scale) for run in runs}
     held = {run: len(reuse.seeds(paper, run)) for run in runs}
-    common = min((held[run] for run in runs if planned[run]), default=min(held.values()))
     whole = all(held[run] >= max(1, planned[run]) for run in runs)
-    following = next((look for look in LOOKS if look > common), common)
-    wanted = {
-        run: max(1, planned[run]) if not whole or not planned[run] else following for run in runs
-    }
+    wanted = {run: max(1, planned[run]) for run in runs}
+    if whole:  # runs for which one number is planned have the same seeds
+        for number in set(planned.values()) - {0}:
+            alike = [run for run in runs if planned[run] == number]
+            following = _following(min(held[run] for run in alike))
+            wanted |= dict.fromkeys(alike, following)
     first = {run: reuse.first_seed if planned[run] else 0 for run in runs}
     missing = sorted(
         (
@@ -350,26 +352,30 @@ def _step(
         ),
         key=lambda key: (key[2], runs.index(key[1])),
     )
-    after = min((wanted[run] for run in runs if planned[run]), default=1)
     rows = [row for row in ledger if row["table"] == f"{paper}/{figure}"]
-    value = sum(_gain(row, reuse.scale, common if whole else 0, after) for row in rows)
+    value = sum(_gain(row, reuse.scale, whole, max(planned.values())) for row in rows)
     if not rows and not whole:
         value = 1.0
     if whole and value <= 0:
         missing = []
     cost = sum(minutes(*key[:2]) for key in missing)
-    return Step(f"{paper}/{figure}", tuple(missing), after, value, cost)
+    return Step(f"{paper}/{figure}", tuple(missing), max(wanted.values()), value, cost)
 
 
-def _gain(row: Mapping, scale: str, before: int, after: int) -> float:
+def _following(seeds: int) -> int:
+    """Return the next number of seeds at which there are verdicts; the same if there is none."""
+    return next((look for look in LOOKS if look > seeds), seeds)
+
+
+def _gain(row: Mapping, scale: str, whole: bool, planned: int) -> float:
     """Return by how much more of a claim is taken to be decided after a step than before."""
     weight = WEIGHTS.get(row["class"], 0.0)
     if SCALES.index(row["needs"]) > SCALES.index(scale):
         return 0.0
-    if row["scale"] != scale or not row["table_sha256"]:
-        return weight if before == 0 else 0.0
-    if row["verdict"] != "open" or not row["needed"]:
-        return weight if before == 0 else 0.0
+    judged = row["scale"] == scale and row["table_sha256"]
+    if not (judged and row["verdict"] == "open" and row["needed"]):
+        return 0.0 if whole else weight
+    before, after = (row["n"] or 0, _following(row["n"] or 0)) if whole else (0, planned)
     return weight * (min(1.0, after / row["needed"]) - min(1.0, before / row["needed"]))
 
 

@@ -110,18 +110,21 @@ class Reuse:
         """Return the archived seeds that a figure is made of, by run; none if some run has none.
 
         Runs are compared seed by seed. So where some run has fewer seeds than are planned for it,
-        all have as many as it has; where none has, all have at least as many as are planned, and
-        more if all have more.
+        no run has more than that. Where none has, all have as many as are planned, and more if all
+        runs have more for which that number is planned.
         """
         held = {run: self.seeds(paper, run) for run in self._runs(paper, figure)}
         if not all(held.values()):
             return {}
         planned = {run: self.papers[paper].seeds(run, self.scale) for run in held}
-        common = min((len(held[run]) for run in held if planned[run]), default=1)
-        whole = all(len(held[run]) >= planned[run] for run in held)
-        return {
-            run: seeds[: max(common, planned[run] if whole else 0)] for run, seeds in held.items()
+        few = [len(held[run]) for run in held if len(held[run]) < planned[run]]
+        if few:
+            return {run: seeds[: min(few)] for run, seeds in held.items()}
+        common = {
+            number: min(len(held[run]) for run in held if planned[run] == number)
+            for number in planned.values()
         }
+        return {run: seeds[: common[planned[run]]] for run, seeds in held.items()}
 
     def notes(self, paper: str, figure: str) -> list[str]:
         """Return what a figure made of archived seeds must say: what is missing, and other code."""
