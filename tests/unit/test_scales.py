@@ -25,7 +25,7 @@ def rows(**verdicts):
 ORDER = ["not run", "open", "contradicted"]
 
 
-@pytest.mark.parametrize("less, more", pairwise(ORDER))
+@pytest.mark.parametrize("less, more", list(pairwise(ORDER)))
 def test_a_verdict_that_fell_is_stronger_wherever_it_fell(less, more):
     assert strongest(rows(**{SMALL: more, LARGE: less})) == SMALL
     assert strongest(rows(**{SMALL: less, LARGE: more})) == LARGE
