@@ -5,7 +5,8 @@ A generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end: NAM
 verdict, ``supports`` for what the supported claims of class ``paper`` were compared with,
 ``confirmation`` for the verdicts on the seeds that were looked at while claims were written beside
 those on new ones, ``figures`` for the table of figures, ``claims PAPER`` for the claims of one
-paper, and ``whole run``, ``slowest jobs`` and ``figure costs`` for what the run cost.
+paper, ``statements PAPER`` for what it says and where that is judged, and ``whole run``,
+``slowest jobs`` and ``figure costs`` for what the run cost.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import html
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -36,6 +37,7 @@ from feature_alignment.evidence import read_evidence
 from feature_alignment.integrity import verify
 from feature_alignment.publish.costs import TOTAL, read_costs, read_jobs, slowest, summary
 from feature_alignment.publish.markdown import code, words
+from feature_alignment.publish.statements import read_statements, statement_table
 from feature_alignment.publish.thumbnails import thumbnail
 from feature_alignment.run.spec import figure_titles
 from feature_alignment.storage import replacing, write_json, write_text
@@ -102,6 +104,7 @@ class Published:
         jobs: Costs per job.
         made: Provenance by ``paper/figure``.
         explored: Rows of the ledger of the seeds that were looked at while claims were written.
+        statements: What each paper says, by its key.
     """
 
     folder: str
@@ -111,6 +114,7 @@ class Published:
     jobs: pd.DataFrame
     made: Mapping[str, Mapping]
     explored: Sequence[Mapping] = ()
+    statements: Mapping[str, Sequence[Mapping]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path, papers: Path) -> "Published":
@@ -130,6 +134,7 @@ class Published:
             jobs=read_jobs(folder / "jobs.tsv"),
             made={name: read_evidence(table, figure=name)[1] for name, table in tables.items()},
             explored=read_ledger(explored) if explored.is_file() else (),
+            statements=read_statements(papers),
         )
 
 
@@ -157,8 +162,10 @@ def fill(text: str, published: Published) -> str:
         elif name.startswith("claims "):
             paper = name.split()[1]
             content = claim_table([row for row in published.ledger if row["paper"] == paper])
+        elif name.startswith("statements "):
+            content = statement_table(published.statements[name.split()[1]], published.ledger)
         else:
-            known = ", ".join([*map(repr, parts), "'claims KEY'"])
+            known = ", ".join([*map(repr, parts), "'claims KEY'", "'statements KEY'"])
             raise ValueError(f"unknown generated part {name!r}; expected one of {known}")
         return f"{match['open']}{content}{match['close']}"
 
