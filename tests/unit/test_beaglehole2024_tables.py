@@ -35,6 +35,11 @@ KINDS = {
         [{"rank": r, "dimension": 8, "method": m} for r in (3, 4) for m in METHODS],
         LINEAR,
     ),
+    "b7r_ratios": (
+        "mlp",
+        [{"rank": 3, "dimension": 8, "method": m} for m in ("sgd", "ratio_25", "ratio_400")],
+        LINEAR,
+    ),
     "b7c_favoured_layers": (
         "mlp",
         [{"method": method} for method in ("sgd", "equal", "layer 1", "layer 2")],
@@ -295,3 +300,16 @@ def test_exponents_are_of_the_end_of_training():
     [gap] = conv.loc[conv["measure"] == "half_minus_one_initial", "value"]
     assert gap == pytest.approx(expected[0.5] - expected[1])
     assert conv.loc[conv["measure"] == "uc_nfa_pearson", "epoch"].eq(3).all()
+
+
+def test_gains_of_ratios_are_over_sgd_and_have_the_ratio():
+    found = made("b7r_ratios")
+    rows = found[found["layer"] == "linear1"]
+    both = rows[rows["measure"] == "matched_uc_nfa_pearson"]
+    values = both.pivot(index="seed", columns="method", values="value")
+    gains = rows[rows["measure"] == "uc_nfa_gain"]
+    assert set(gains["ratio"]) == {25, 400}
+    for row in gains.itertuples():
+        expected = values.loc[row.seed, f"ratio_{row.ratio}"] - values.loc[row.seed, "sgd"]
+        assert row.value == pytest.approx(expected, rel=1e-12)
+    assert found.loc[found["method"] == "sgd", "ratio"].isna().all()
