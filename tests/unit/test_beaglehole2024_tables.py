@@ -302,14 +302,22 @@ def test_exponents_are_of_the_end_of_training():
     assert conv.loc[conv["measure"] == "uc_nfa_pearson", "epoch"].eq(3).all()
 
 
-def test_gains_of_ratios_are_over_sgd_and_have_the_ratio():
-    found = made("b7r_ratios")
-    rows = found[found["layer"] == "linear1"]
-    both = rows[rows["measure"] == "matched_uc_nfa_pearson"]
-    values = both.pivot(index="seed", columns="method", values="value")
-    gains = rows[rows["measure"] == "uc_nfa_gain"]
-    assert set(gains["ratio"]) == {25, 400}
+def test_gains_of_ratios_are_over_sgd_at_the_loss_that_both_reach():
+    source = ansatz_collection("b7r_ratios")
+    found = TABLES["b7r_ratios"](source)
+    gains = found[(found["layer"] == "linear1") & (found["measure"] == "uc_nfa_gain")]
+    assert sorted(gains["ratio"]) == sorted([25, 400] * len(gains["seed"].unique()))
     for row in gains.itertuples():
-        expected = values.loc[row.seed, f"ratio_{row.ratio}"] - values.loc[row.seed, "sgd"]
-        assert row.value == pytest.approx(expected, rel=1e-12)
+        ends = {}
+        trainings = source.measurements[source.measurements["seed"] == row.seed]
+        trainings = {m: trainings[trainings["method"] == m] for m in ("sgd", row.method)}
+        level = max(
+            own.loc[(own["measure"] == "relative_loss") & (own["split"] == "train"), "value"].min()
+            for own in trainings.values()
+        )
+        for method, own in trainings.items():
+            values = values_at_loss(own, level, "relative_loss")
+            ends[method] = values["uc_nfa_pearson", "linear1", "train"]
+        assert row.value == pytest.approx(ends[row.method] - ends["sgd"], rel=1e-12)
+        assert row.method == f"ratio_{row.ratio}"
     assert found.loc[found["method"] == "sgd", "ratio"].isna().all()

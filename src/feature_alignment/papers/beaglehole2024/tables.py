@@ -117,8 +117,9 @@ def speed_limits(collection: Collection) -> Table:
 def speed_ratios(collection: Collection) -> Table:
     """Return the rows of B7 with several ratios of speeds, by ``method`` and ``ratio``.
 
-    As for :func:`speed_limits`; methods are ``sgd``, without a ratio, and ``ratio_N``, and the
-    differences, ``uc_nfa_gain``, by layer, and ``nfm_share_gain``, are those of each over SGD.
+    As for :func:`speed_limits`; methods are ``sgd``, without a ratio, and ``ratio_N``. The
+    differences ``uc_nfa_gain``, by layer, and ``nfm_share_gain`` are those of each over SGD, at the
+    training loss that these two reach, however slow the others are.
     """
     kept = ("loss", "relative_loss", "nfm_share", "weight_change", *CORRELATIONS[::2])
     measured = _of(collection.measurements, *kept)
@@ -129,7 +130,15 @@ def speed_ratios(collection: Collection) -> Table:
     gains = [
         {**row, "method": method}
         for method in methods
-        for row in differences(equal, compared, method, "sgd", "")
+        for row in differences(
+            matched(
+                measured[measured["method"].isin(["sgd", method])], conditions, "relative_loss"
+            ),
+            compared,
+            method,
+            "sgd",
+            "",
+        )
     ]
     table = _joined(measured, equal, gains, [*conditions, "method"])
     ratios = table["method"].str.extract(r"^ratio_(\d+)$", expand=False).astype("Int64")

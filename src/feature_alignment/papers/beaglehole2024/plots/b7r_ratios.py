@@ -6,13 +6,13 @@ from matplotlib.figure import Figure
 from feature_alignment.plots import style
 
 COLUMNS = ("method", "ratio")
-OVER_SGD, RISES = "beaglehole2024.b7r.ratio{}.over-sgd", "beaglehole2024.b7r.rises-with-ratio"
+OVER_SGD = "beaglehole2024.b7r.ratio{}.over-sgd"
 FIRST = "linear1"
 
 
 def figure(table: pd.DataFrame) -> Figure:
     """Draw losses, UC-NFA of the first layer against them, and what the ratios change."""
-    drawn, [[loss, ansatz], [gain, share]] = style.panels(2, 2)
+    drawn, [[loss, ansatz], [gain, level]] = style.panels(2, 2)
     courses = table[table["epoch"].notna()]
     for number, method in enumerate(courses["method"].unique()):
         own, colour = style.select(courses, method=method), style.hue(number)
@@ -33,12 +33,12 @@ def figure(table: pd.DataFrame) -> Figure:
             gain, place, style.select(rows, measure="uc_nfa_gain")["value"], style.hue(place + 1)
         )
     for place, method in enumerate(["sgd", *(f"ratio_{ratio}" for ratio in ratios)]):
-        rows = style.select(table, method=method, measure="matched_nfm_share", layer=FIRST)
-        style.draw_seeds(share, place, rows["value"], style.hue(place))
-    style.draw_claimed(gain, [*map(OVER_SGD.format, ratios), RISES], 0, told=None)
+        rows = style.select(table, method=method, measure="matched_uc_nfa_pearson", layer=FIRST)
+        style.draw_seeds(level, place, rows["value"], style.hue(place))
+    style.draw_claimed(gain, list(map(OVER_SGD.format, ratios)), 0, told=None)
     gain.set_xticks(range(len(ratios)), map(str, ratios))
     gain.set(xlabel="ratio of speeds", ylabel="UC-NFA, layer 1,\nminus SGD, same loss")
-    share.set_xticks(range(len(ratios) + 1), ["SGD", *map(str, ratios)])
-    share.set(xlabel="ratio of speeds", ylabel="NFM on relevant\ninputs, same loss")
+    level.set_xticks(range(len(ratios) + 1), ["SGD", *map(str, ratios)])
+    level.set(xlabel="ratio of speeds", ylabel="UC-NFA, layer 1,\nsame loss of all")
     style.legend(drawn, style.line("claimed bound", "0.15", "--"), columns=5, size=6)
     return drawn
