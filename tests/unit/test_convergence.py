@@ -1,7 +1,9 @@
 """The features at convergence, the best power, and the runs with and without weight decay."""
 
 import math
+from itertools import product
 
+import pandas as pd
 import pytest
 import torch
 from made_up import collection, columns
@@ -163,29 +165,21 @@ def test_a_run_has_a_training_with_each_weight_decay(tmp_path):
     assert (values[0.0] != values[0.01]).all()
     with_rest = table[table["measure"] == "distance_from_rest"]
     assert set(with_rest["weight_decay"]) == {0.01}
+    two = pd.concat([table, table.assign(seed=1, value=table["value"] * 0.99)])
+    drawn = find_figure("joint/r1_convergence").figure(two.reset_index(drop=True))
+    assert len(drawn.axes) == 8
 
 
 def made_up():
-    """Rows of networks with two and three hidden layers whose best powers are made up."""
-    return [
-        {
-            "paper": "joint",
-            "run": f"linear_{hidden}",
-            "seed": seed,
-            "step": 10 * epoch,
-            "epoch": float(epoch),
-            "layer": f"linear{layer}",
-            "split": "train",
-            "weight_decay": decay,
-            "measure": "best_exponent",
-            "value": (1 + 0.1 * seed) / (hidden + 2 - layer),
-        }
-        for hidden in (1, 2)
-        for seed in (0, 1)
-        for epoch in (0, 2)
-        for decay in (0.0, 0.01)
-        for layer in range(1, hidden + 1)
-    ]
+    """Yield rows of networks with one and two hidden layers whose best powers are made up."""
+    for hidden, seed, epoch, decay in product((1, 2), (0, 1), (0, 2), (0.0, 0.01)):
+        common = {"paper": "joint", "run": f"linear_{hidden}", "seed": seed, "split": "train"}
+        common |= {"step": 10 * epoch, "epoch": float(epoch), "weight_decay": decay}
+        yield {**common, "measure": "accuracy", "value": 0.9 + 0.01 * seed}
+        for layer in range(1, hidden + 1):
+            power = (1 + 0.1 * seed) / (hidden + 2 - layer)
+            own = {"layer": f"linear{layer}", "measure": "best_exponent", "value": power}
+            yield {**common, **own}
 
 
 def test_powers_are_relative_to_the_layers_that_are_left():
@@ -202,4 +196,4 @@ def test_powers_are_relative_to_the_layers_that_are_left():
         for row in rows.itertuples():
             assert row.value == pytest.approx(of(row.seed), abs=1e-12)
     drawn = find_figure("joint/r2_linear_exponents").figure(table)
-    assert len(drawn.axes) == 4
+    assert len(drawn.axes) == 5

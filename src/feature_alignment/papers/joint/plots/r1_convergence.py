@@ -20,15 +20,15 @@ CHANGES = {
     "fact_pearson": ("FACT", "joint.r1.decay-raises-fact"),
     "uc_nfa_pearson": ("UC-NFA", "joint.r1.decay-raises-nfa"),
 }
-BOUND = 0.9
+BOUND, FITS = 0.9, 0.99
 
 
 def figure(table: pd.DataFrame) -> Figure:
     """Draw the correlations in time, and at the end what is judged, per hidden layer."""
-    drawn, [above, below] = style.panels(2, 3)
+    drawn, [above, below] = style.panels(2, 4)
     layers = sorted(table["layer"].dropna().unique())
     colours = dict(zip(layers, style.shades(len(layers)), strict=True))
-    for panel, (measure, name) in zip(above, COURSES.items(), strict=True):
+    for panel, (measure, name) in zip(above, COURSES.items(), strict=False):
         for layer, colour in colours.items():
             own = style.select(table, measure=measure, layer=layer)
             for decays, dashes in ((True, "-"), (False, "--")):
@@ -37,6 +37,11 @@ def figure(table: pd.DataFrame) -> Figure:
                 style.draw_band(panel, rows, "epoch", colour, label, 0.12, linestyle=dashes)
         panel.set(title=name, xlabel="epoch", ylim=(None, 1.02))
     above[0].set_ylabel("correlation with NFM")
+    above[3].set_yscale("log")
+    for layer, colour in colours.items():
+        rows = style.select(table, measure="distance_from_rest", layer=layer)
+        style.draw_band(above[3], rows, "epoch", colour, None, 0.12)
+    above[3].set(title="distance from rest", xlabel="epoch")
     ends = table[table["epoch"] == table["epoch"].max()]
     decayed, plain = (
         ends[(ends["weight_decay"] > 0) == decays].set_index(["measure", "layer", "seed"])["value"]
@@ -54,8 +59,14 @@ def figure(table: pd.DataFrame) -> Figure:
     style.draw_claimed(below[0], "joint.r1.decay.fact-holds", BOUND)
     style.draw_claimed(below[1], [claim for _, claim in RIVALS.values()], 0, told=None)
     style.draw_claimed(below[2], [claim for _, claim in CHANGES.values()], 0, told=None)
+    fits = style.select(ends, measure="accuracy", split="train")
+    for place, (_, rows) in enumerate(fits.groupby("weight_decay")):
+        style.draw_seeds(below[3], place, rows["value"], style.hue(0))
+    style.draw_claimed(below[3], "joint.r1.interpolates", FITS)
+    below[3].set(title="training accuracy", xlim=(-0.6, 1.6))
+    below[3].set_xticks(range(2), ["without", "with decay"])
     titles = ("FACT, with decay", "FACT minus UC-NFA, with decay", "with minus without decay")
-    for panel, title in zip(below, titles, strict=True):
+    for panel, title in zip(below, titles, strict=False):
         panel.set(title=title, xlabel="layer", xlim=(0.4, len(layers) + 0.6))
         panel.set_xticks(range(1, len(layers) + 1))
     _tell(below[1], [name for name, _ in RIVALS.values()])

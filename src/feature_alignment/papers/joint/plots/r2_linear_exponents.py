@@ -8,13 +8,13 @@ from feature_alignment.plots import style
 COLUMNS = ("hidden_layers", "weight_decay")
 CLAIMS = ("joint.r2.decay.first-layer", "joint.r2.decay.every-layer")
 NEARER = "joint.r2.decay-nearer"
-TOLERANCE = 0.08
+TOLERANCE, FITS = 0.08, 0.8
 APART = 0.12
 
 
 def figure(table: pd.DataFrame) -> Figure:
     """Draw powers over the predicted ones by layer and depth, and how far the first one's are."""
-    drawn, [panels] = style.panels(1, 4)
+    drawn, [panels] = style.panels(1, 5)
     depths = sorted(table["hidden_layers"].unique())
     first, last = table["epoch"].min(), table["epoch"].max()
     decays = table["weight_decay"] > 0
@@ -51,6 +51,14 @@ def figure(table: pd.DataFrame) -> Figure:
         )["value"].mean()
         ends = (number - 0.3, number + 0.3)
         style.draw_claimed(panels[3], NEARER, most=without, across=ends, told=None)
+    fits = style.select(table[table["epoch"] == last], measure="accuracy", split="train")
+    for number, depth in enumerate(depths):
+        for offset, own in zip((-0.1, 0.1), (False, True), strict=True):
+            rows = style.select(fits[(fits["weight_decay"] > 0) == own], hidden_layers=depth)
+            style.draw_seeds(panels[4], number + offset, rows["value"], style.hue(number))
+    style.draw_claimed(panels[4], "joint.r2.learns", FITS)
+    panels[4].set_xticks(range(len(depths)), [f"L = {depth + 1}" for depth in depths])
+    panels[4].set(title="training accuracy:\nwithout, with decay")
     panels[3].set_xticks(range(len(depths)), [f"L = {depth + 1}" for depth in depths])
     panels[3].set(title="|log(power · L)|, layer 1:\nwithout, with decay", ylim=(0, None))
     style.legend(drawn, style.line("claimed bound", "0.15", "--"), columns=6, size=6)
