@@ -141,8 +141,8 @@ def speed_ratios(collection: Collection) -> Table:
         )
     ]
     table = _joined(measured, equal, gains, [*conditions, "method"])
-    ratios = table["method"].str.extract(r"^ratio_(\d+)$", expand=False).astype("Int64")
-    return with_column(table, "ratio", ratios)
+    ratios = table["method"].str.extract(r"^ratio_(\d+)$", expand=False)
+    return with_column(table, "ratio", pd.to_numeric(ratios).astype("Int64"))
 
 
 def favoured_layers(collection: Collection) -> Table:

@@ -21,6 +21,7 @@ CHANGES = {
     "uc_nfa_pearson": ("UC-NFA", "joint.r1.decay-raises-nfa"),
 }
 BOUND, FITS = 0.9, 0.99
+APART = (-0.15, 0.15)
 
 
 def figure(table: pd.DataFrame) -> Figure:
@@ -43,19 +44,21 @@ def figure(table: pd.DataFrame) -> Figure:
         style.draw_band(above[3], rows, "epoch", colour, None, 0.12)
     above[3].set(title="distance from rest", xlabel="epoch")
     ends = table[table["epoch"] == table["epoch"].max()]
-    decayed, plain = (
-        ends[(ends["weight_decay"] > 0) == decays].set_index(["measure", "layer", "seed"])["value"]
-        for decays in (True, False)
-    )
     for place, (layer, colour) in enumerate(colours.items(), start=1):
-        fact = decayed["fact_pearson", layer]
-        style.draw_seeds(below[0], place, fact, colour, scale="fisher")
-        for offset, measure in zip((-0.15, 0.15), RIVALS, strict=True):
-            more = fact - decayed[measure, layer]
-            style.draw_seeds(below[1], place + offset, more, style.hue(offset > 0))
-        for offset, measure in zip((-0.15, 0.15), CHANGES, strict=True):
-            change = decayed[measure, layer] - plain[measure, layer]
-            style.draw_seeds(below[2], place + offset, change, style.hue(offset > 0))
+        own = style.select(ends, layer=layer)
+        decayed, plain = (
+            own[(own["weight_decay"] > 0) == decays].pivot(
+                index="seed", columns="measure", values="value"
+            )
+            for decays in (True, False)
+        )
+        style.draw_seeds(below[0], place, decayed["fact_pearson"], colour, scale="fisher")
+        for side, measure in enumerate(RIVALS):
+            more = decayed["fact_pearson"] - decayed[measure]
+            style.draw_seeds(below[1], place + APART[side], more, style.hue(side))
+        for side, measure in enumerate(CHANGES):
+            change = decayed[measure] - plain[measure]
+            style.draw_seeds(below[2], place + APART[side], change, style.hue(side))
     style.draw_claimed(below[0], "joint.r1.decay.fact-holds", BOUND)
     style.draw_claimed(below[1], [claim for _, claim in RIVALS.values()], 0, told=None)
     style.draw_claimed(below[2], [claim for _, claim in CHANGES.values()], 0, told=None)
