@@ -98,8 +98,8 @@ def test_at_rest_the_theorem_is_exact_and_the_scale_of_the_gradient_is_nothing()
 def test_the_null_is_about_zero():
     """A gradient that knows nothing of the weight has a correlation of 0 on average."""
     values = [fact_correlations(draw(20, 30), draw(20, 30)).cosine for _ in range(40)]
-    assert abs(sum(values) / len(values)) < 0.02
-    assert max(map(abs, values)) < 0.2
+    assert abs(sum(values) / len(values)) < 0.04
+    assert max(map(abs, values)) < 0.3
 
 
 @pytest.mark.parametrize(
