@@ -40,6 +40,7 @@ PARSED = {"run.spec", "run.schema", "data.registry", "models.architectures"}
 UNTRAINED = [
     "baratin2021.supernat",
     "beaglehole2024.early_alignment",
+    "beaglehole2024.reversing",
     "lejeune2024.penalties",
     "lejeune2024.ridge",
     "lou2022.information",
