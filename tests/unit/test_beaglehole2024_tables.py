@@ -322,3 +322,4 @@ def test_gains_of_ratios_are_over_sgd_at_the_loss_that_both_reach():
         assert row.value == pytest.approx(ends[row.method] - ends["sgd"], rel=1e-12)
         assert row.method == f"ratio_{row.ratio}"
     assert found.loc[found["method"] == "sgd", "ratio"].isna().all()
+    assert len(find_figure("beaglehole2024/b7r_ratios").figure(found).axes) == 4
