@@ -197,6 +197,7 @@ NOT_DRAWN = {
 }
 RELATIVE = {
     "lou2022.c2.peak-stays-near": "around the equilibrium layer",
+    "lou2022.c3.peak-stays-near": "around the equilibrium layer",
     "beaglehole2024.c1.square-root-fits-better": "",
 }
 

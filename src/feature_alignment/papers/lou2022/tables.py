@@ -260,4 +260,5 @@ TABLES: dict[str, Collect] = {
     "e8_smoothing": smoothing,
     "c1_equal_rates": peaks_over_depth,
     "c2_input_correlation": input_correlation,
+    "c3_width": input_correlation,
 }
