@@ -23,6 +23,7 @@ def settings(depth=3, **model):
             "architecture": "fully_connected",
             "hidden_layers": depth - 1,
             "width": 8,
+            "activation": "tanh",
             **model,
         },
         "learning_rate": 0.1,
@@ -30,6 +31,7 @@ def settings(depth=3, **model):
         "optimizer": "sgd",
         "input_offset": 0.0,
         "rounding": 0,
+        "bias_variance": 0.04,
         "stop": {"losses": [0.5, 0.2]},
     }
 

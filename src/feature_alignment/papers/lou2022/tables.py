@@ -247,6 +247,19 @@ def _of_curve(curve: Table, values: Mapping[str, float]) -> Table:
     return pd.concat([row.assign(measure=name, value=value) for name, value in values.items()])
 
 
+def smooth_activation(collection: Collection) -> Table:
+    """Return the final alignments of networks with a smooth activation, set against the theory.
+
+    As of E3, what begins with ``initial_`` being of the networks before training, with what
+    :func:`feature_alignment.papers.lou2022.theory.against_smooth_theory` returns.
+    """
+    table = with_initial(by_stage(with_depth(collection)))
+    paths = ("model.activation", "bias_variance")
+    [starts] = {tuple(collection.setting(run, path) for path in paths) for run in collection.specs}
+    laws = theory.against_smooth_theory(table, *starts)
+    return pd.concat([table, laws], ignore_index=True)
+
+
 WINDOWS = (1, 3, 5, 7)
 """Over how many layers curves are smoothed, to see what peaks owe to it."""
 TABLES: dict[str, Collect] = {
@@ -261,4 +274,5 @@ TABLES: dict[str, Collect] = {
     "c1_equal_rates": peaks_over_depth,
     "c2_input_correlation": input_correlation,
     "c3_width": input_correlation,
+    "c4_smooth": smooth_activation,
 }
