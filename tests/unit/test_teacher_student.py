@@ -446,7 +446,7 @@ def test_regressions_are_those_of_features_written_out(small_digits, tmp_path, t
         teacher_student, "measure_kernels", lambda *a: kept.append(a) or kernels(*a)
     )
     kernels = measure_kernels
-    changes = {"dataset__n_train": SHOWN, "measure__regression": REGRESSION}
+    changes = {"measure__kernel_examples": IMAGES, "measure__regression": REGRESSION}
     run = tiny(tmp_path, small_digits, **changes)
     complete(run)
     start, end, x, points = kept[TARGETS.index(target)]
@@ -454,7 +454,7 @@ def test_regressions_are_those_of_features_written_out(small_digits, tmp_path, t
     lesson = prepare_lesson(tiny(tmp_path / "again", small_digits, **changes))
     y = torch.cat([lesson.outputs, *(y for _, y in lesson.further.values())])
     t = {"smooth": y, "sign": y.sign()}[target].double()
-    train, held, test = (t[:SHOWN], t[SHOWN : SHOWN + 11], t[SHOWN + 11 :])
+    train, held, test = (t[:IMAGES], t[IMAGES : IMAGES + 11], t[IMAGES + 11 :])
     assert len(test) == 13
     with torch.no_grad():
         before, after = start(x)[:, 0], end(x)[:, 0]
@@ -468,13 +468,13 @@ def test_regressions_are_those_of_features_written_out(small_digits, tmp_path, t
         test @ test
     ).item()
     for state, features in rows.items():
-        own, fits = features[:SHOWN], {}
+        own, fits = features[:IMAGES], {}
         for ridge in REGRESSION["ridges"]:
-            penalty = ridge * (own * own).sum() / SHOWN
+            penalty = ridge * (own * own).sum() / IMAGES
             system = own.T @ own + penalty * torch.eye(own.shape[1], dtype=torch.float64)
-            moved = torch.linalg.solve(system, own.T @ (train - before[:SHOWN]))
+            moved = torch.linalg.solve(system, own.T @ (train - before[:IMAGES]))
             fits[ridge] = before + features @ moved
-        best = min(fits, key=lambda ridge: (fits[ridge][SHOWN:-13] - held).square().sum().item())
+        best = min(fits, key=lambda ridge: (fits[ridge][IMAGES:-13] - held).square().sum().item())
         fitted = fits[best][-13:]
         left = (fitted - test).square().sum() / test.square().sum()
         expected[f"regression_ridge_{state}"] = best
@@ -495,9 +495,9 @@ def table_of(run):
 
 
 def test_images_that_select_and_test_are_trained_on_by_nobody(small_digits, tmp_path):
-    changes = {"dataset__n_train": SHOWN, "measure__regression": REGRESSION}
+    changes = {"measure__kernel_examples": IMAGES, "measure__regression": REGRESSION}
     lesson = prepare_lesson(tiny(tmp_path, small_digits, **changes))
-    plain = prepare_lesson(tiny(tmp_path, small_digits, dataset__n_train=SHOWN))
+    plain = prepare_lesson(tiny(tmp_path, small_digits))
     assert torch.equal(lesson.outputs, plain.outputs)
     sizes = {split: len(images) for split, (images, _) in lesson.further.items()}
     assert sizes == {"held_out": 11, "test": 13}

@@ -31,7 +31,7 @@ from torch import Tensor
 from feature_alignment.measures.information import equilibrium_layer
 
 ACTIVATIONS: dict[str, Callable[[NDArray], NDArray]] = {"tanh": np.tanh}
-NODES, TERMS = 160, 60
+NODES, TERMS = 160, 100
 """Nodes of the quadrature by Gauss and Hermite, and Hermite coefficients, of which the last have no
 weight at the variances that are looked for."""
 LARGEST_VARIANCE = 2.0
