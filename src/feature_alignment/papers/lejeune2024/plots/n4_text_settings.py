@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 from feature_alignment.papers.lejeune2024.plots.kernels import (
     KERNEL_COLOURS,
     KERNELS,
-    TARGET_COLOURS,
     TARGETS,
     VARIANTS,
 )
@@ -15,6 +14,7 @@ from feature_alignment.plots import style
 
 COLUMNS = ("variant", "target")
 CLAIM = "lejeune2024.n4."
+IDENTITY_COLOURS = {"smooth": "sky", "sign": "red"}
 VALUES = {"smooth": (0.17, 0.03), "sign": (0.4, 0.05)}
 """The paper's cosines of the averaged kernel, and the tolerances of figure 1's claims."""
 ABOVE, PEAK, RIGHT, COLOUR_END, IDENTITY = 0.1, 1.7, (0.952, 0.01), 4.0, 0.01
@@ -33,19 +33,19 @@ def figure(table: pd.DataFrame) -> Figure:
     sign = style.select(table, target="sign")
     kinds = {"peak_ratio_initial": "grey", "peak_ratio": "blue"}
     _draw_variants(rest[0], sign, kinds, scale="log")
-    rest[0].set_title("|y| < 0.25 over |y| > 0.75, sign $y$", fontsize=7)
+    rest[0].set_title("diagonal, near over far, sign $y$", fontsize=7)
     style.draw_claimed(rest[0], f"{CLAIM}peak-for-sign", PEAK, across=(0.6, 1.4))
     _draw_variants(rest[1], sign, {"teacher_sign_agreement": "brown"}, scale="logit")
     value, tolerance = RIGHT
     ends = (value - tolerance, value + tolerance)
     style.draw_claimed(rest[1], f"{CLAIM}teacher", *ends, across=(0.6, 1.4))
     style.draw_paper(rest[1], 1.3, value, label="the paper's value")
-    rest[1].set_title("share that the teacher has right", fontsize=7)
+    rest[1].set_title("labels the teacher has right", fontsize=7)
     kinds = {"diagonal_far_initial": "grey", "diagonal_near_initial": "purple"}
     rest[2].set_yscale("log")
     _draw_variants(rest[2], sign, kinds)
     style.draw_paper(rest[2], (0.3, 1.3, 2.3), (COLOUR_END,) * 3)
-    rest[2].set_title("diagonal of $K_0$, far (grey) and near", fontsize=7)
+    rest[2].set_title("diagonal of $K_0$, far (grey), near", fontsize=7)
     style.legend(drawn, style.CLAIMED, style.CLAIMED_RANGE, slot=rest[3])
     return drawn
 
@@ -79,7 +79,7 @@ def _draw_variants(
 def _draw_identity(panel: Axes, table: pd.DataFrame) -> None:
     rows = style.select(table, measure="path_identity_error")
     for place, variant in enumerate(VARIANTS):
-        for shift, (target, colour) in zip((-0.12, 0.12), TARGET_COLOURS.items(), strict=True):
+        for shift, (target, colour) in zip((-0.12, 0.12), IDENTITY_COLOURS.items(), strict=True):
             values = style.select(rows, variant=variant, target=target)["value"]
             label = f"target {TARGETS[target]}"
             style.draw_seeds(panel, place + shift, values, style.COLOURS[colour], label)
