@@ -15,7 +15,7 @@ from feature_alignment.measures.ansatz import (
 )
 from feature_alignment.tangents.capture import layers_with_rules, passes_of
 from feature_alignment.tangents.layers import Patches
-from feature_alignment.tangents.network import RULE, settle
+from feature_alignment.tangents.network import RULE, brief, settle
 from feature_alignment.tangents.preactivations import covariances_of
 from feature_alignment.tangents.verify import check_inputs
 
@@ -149,6 +149,7 @@ def weighed_of(made: Prepared) -> tuple[dict[str, Tensor], dict[str, Tensor], di
     model = made.module
     dtype = check_inputs(model, made.inputs)
     layers, lacking = layers_with_rules(model, {id(value) for value in model.parameters()})
+    lacking = {name: brief(why) for name, why in lacking.items()}
     for name, layer in list(layers.items()):
         if not isinstance(layer.rule, Patches):
             del layers[name]  # norms and the like have no such matrix

@@ -1,5 +1,6 @@
 """Tangent kernels, alignment and spectrum of any model: five lines from a batch to a number."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +16,9 @@ from feature_alignment.measures import spectrum as spectra
 from feature_alignment.measures.alignment import alignment_of
 from feature_alignment.tangents.kernels import BUDGET_MIB, kernels_of, summaries_of
 from feature_alignment.tangents.memory import expect_room, kernels_size
-from feature_alignment.tangents.network import NetworkPasses, network_passes
+from feature_alignment.tangents.network import RULE, NetworkPasses, network_passes
+
+log = logging.getLogger(__name__)
 
 Outputs = Literal["full", "trace", "each"]
 """Which kernel: ``full`` K[i,c,j,d], (n, C, n, C); ``trace`` Σ_c K[i,c,j,c], (n, n); or ``each``
@@ -107,9 +110,9 @@ def layer_kernels(
         MemoryError: If the kernels need more memory than there is, before they are computed.
     """
     made, found = _passes(model, x, None, output, outputs, trainable_only)
+    methods = _methods(made, found)
     pairs = _kernels(found, outputs, centered, budget_mib)
-    kernels = {made.name(name): kernel for name, kernel in pairs}
-    return LayerKernels(kernels, _methods(made, found))
+    return LayerKernels({made.name(name): kernel for name, kernel in pairs}, methods)
 
 
 def tangent_kernel(
@@ -126,7 +129,8 @@ def tangent_kernel(
 
     Arguments, shapes and errors as in :func:`layer_kernels`.
     """
-    _, found = _passes(model, x, None, output, outputs, trainable_only, kernels=2)
+    made, found = _passes(model, x, None, output, outputs, trainable_only, kernels=2)
+    _methods(made, found)
     return sum(kernel for _, kernel in _kernels(found, outputs, centered, budget_mib))
 
 
@@ -162,15 +166,16 @@ def layer_alignment(
         Baratin et al. (2021), centred kernel alignment.
     """
     made, found = _passes(model, x, y, output, "full", trainable_only, kernels=2)
-    alignments, _ = aligned(made, found, made.targets, centered=centered, budget_mib=budget_mib)
+    alignments, _ = aligned(made, found, centered=centered, budget_mib=budget_mib)
+    announce(alignments.methods)
     return alignments
 
 
 def aligned(
-    made: Prepared, found: NetworkPasses, y: Tensor | None, *, centered: bool, budget_mib: int
+    made: Prepared, found: NetworkPasses, *, centered: bool, budget_mib: int
 ) -> tuple[LayerAlignments, Tensor]:
     """Return the alignments, and the kernel (n, C, n, C) of the whole model, from its passes."""
-    targets = targets_of(y, made, found.outputs, centered=centered)
+    targets = targets_of(made.targets, made, found.outputs, centered=centered)
     options = {"centered": centered, "budget_mib": budget_mib}
     summaries, kernel = summaries_of(list(found.layers), found.outputs, targets, **options)
     values = {
@@ -180,7 +185,8 @@ def aligned(
     }
     form = sum(summary.form for summary in summaries.values())
     network = alignment_of(form, kernel.double().norm().item(), targets)
-    return LayerAlignments(values, _methods(made, found), network), kernel
+    methods = {made.name(name): made.text(method) for name, method in found.methods.items()}
+    return LayerAlignments(values, methods, network), kernel
 
 
 def spectrum(kernel: Tensor) -> Spectrum:
@@ -259,7 +265,17 @@ def _passes(
 
 
 def _methods(made: Prepared, found: NetworkPasses) -> dict[str, str]:
-    return {made.name(name): made.text(method) for name, method in found.methods.items()}
+    methods = {made.name(name): made.text(method) for name, method in found.methods.items()}
+    announce(methods)
+    return methods
+
+
+def announce(methods: dict[str, str]) -> None:
+    """Log which layers were not measured by a rule, if any."""
+    others = [method for method in methods.values() if method != RULE]
+    if others:
+        more = f", and {len(others) - 1} more for their own reasons" if len(others) > 1 else ""
+        log.warning("%d of %d layers by %s%s", len(others), len(methods), others[0], more)
 
 
 def _kernels(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from feature_alignment.api.ansatz import initial_weights, weighed_of
-from feature_alignment.api.kernels import Spectrum, aligned, spectrum
+from feature_alignment.api.kernels import Spectrum, aligned, announce, spectrum
 from feature_alignment.api.networks import Batch, Output, evaluated, prepared, targets_of
 from feature_alignment.measures.ansatz import ansatz_correlations
 from feature_alignment.tables import tidy
@@ -161,10 +161,13 @@ class Probe:
     def _kernel(self) -> Iterator[tuple[Reading, str | None]]:
         made, options = self._made, {"trainable_only": self._trainable_only}
         found = network_passes(made.module, made.inputs, **options)
-        self.methods = {made.name(name): made.text(how) for name, how in found.methods.items()}
+        methods = {made.name(name): made.text(how) for name, how in found.methods.items()}
+        if methods != self.methods:
+            announce(methods)
+        self.methods = methods
         options = {"centered": True, "budget_mib": self._budget_mib}
         if "alignment" in self.measures:
-            alignments, kernel = aligned(made, found, made.targets, **options)
+            alignments, kernel = aligned(made, found, **options)
             yield Reading("alignment", alignments.network), None
             for name, value in alignments.items():
                 yield Reading("alignment", value, name), alignments.methods[name]

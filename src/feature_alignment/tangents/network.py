@@ -6,7 +6,6 @@ has none, or is not used as its rule assumes, is differentiated as it stands
 are verified on examples of the measurement itself (:mod:`feature_alignment.tangents.verify`).
 """
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -38,8 +37,6 @@ from feature_alignment.tangents.verify import (
 RULE = "rule"
 TRIAL = 2 * EXAMPLES
 """Examples on which it is found out which layers are used as their rules assume."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ def network_passes(
     dtype = check_inputs(model, inputs)
     counted = counted_parameters(model, trainable_only=trainable_only)
     layers, lacking = layers_with_rules(model, counted)
-    lacking = {name: why.partition(";")[0] for name, why in lacking.items()}
+    lacking = {name: brief(why) for name, why in lacking.items()}
     if len(inputs) > TRIAL:
         few = inputs[:TRIAL]
         found, outputs = settle(
@@ -100,9 +97,8 @@ def network_passes(
     if rest:
         written, method = _differentiated(model, inputs, outputs, rest)
         passes += written
-        reasons = {layer.name: lacking.get(layer.name, "used in several places") for layer in rest}
-        methods |= {name: f"{method}: {reason}" for name, reason in reasons.items()}
-        log.warning("%s by %s: %s", ", ".join(reasons), method, "; ".join(reasons.values()))
+        for layer in rest:
+            methods[layer.name] = f"{method}: {lacking.get(layer.name, 'used in several places')}"
         places = {name: place for place, (name, _) in enumerate(model.named_modules())}
         passes.sort(key=lambda layer: places[layer.name])
     return NetworkPasses(passes, outputs, {layer.name: methods[layer.name] for layer in passes})
@@ -124,15 +120,26 @@ def _expect_room(few: list[LayerPass], outputs: Tensor, examples: int) -> None:
 def settle(
     layers: dict[str, LayerPass], lacking: dict[str, str], attempt: Callable
 ) -> tuple[list[LayerPass], Tensor]:
-    """Repeat an attempt, each time without the layer that is not used as its rule assumes."""
+    """Repeat an attempt, each time without the layer that is not used as its rule assumes.
+
+    Args:
+        layers: The layers that ``attempt`` takes, by name; faulty ones are taken out.
+        lacking: Why others are left out, by name; faulty ones are put in.
+        attempt: Returns passes and outputs.
+    """
     while True:
         try:
             return attempt()
         except LayerFault as fault:
             if fault.layer not in layers:
                 raise
-            lacking[fault.layer] = str(fault).partition(";")[0].partition(". Either")[0]
+            lacking[fault.layer] = brief(str(fault))
             del layers[fault.layer]
+
+
+def brief(message: str) -> str:
+    """Return what is wrong with a layer, without what to do about it."""
+    return message.partition(";")[0].partition(". Either")[0]
 
 
 def _rest(model: nn.Module, counted: set[int], passes: list[LayerPass]) -> list[LayerPass]:
