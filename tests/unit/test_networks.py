@@ -2,11 +2,11 @@
 
 import math
 
-import networks
 import pytest
-from networks import CASES, worst_errors
 
+import networks
 from conftest import ROOT
+from networks import CASES, worst_errors
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:There is a performance drop"),  # of the oracle
