@@ -32,7 +32,9 @@ ALLOWED = {
     "plots": {"command", "evidence", "integrity", "schema", "storage", "tables"},
     "audit": BASE,
     "surface": set(),  # names its modules, and imports them when they are asked for
-    "api": PROBES | BASE | {"audit", "plots"},  # what is offered to users is made of all
+    "api": PROBES
+    | BASE
+    | {"audit", "plots", "publish", "run"},  # what is offered to users is made of all
     "publish": BASE | {"audit", "plots"},  # the forest plot draws the ledger
 }
 JUDGING = {"audit.criterion", "audit.inference", "audit.judging", "audit.looks"}
