@@ -1,6 +1,6 @@
 """Write the page of the public names, from their docstrings.
 
-    python -m feature_alignment.api.page --out docs/api.md
+python -m feature_alignment.api.page --out docs/api.md
 """
 
 import argparse
@@ -15,8 +15,14 @@ from feature_alignment.storage import replacing
 
 HEAD = """# Public names
 
-`import feature_alignment as fa` offers what is here, and loads nothing until a name is used. This page is made of the docstrings: `python -m feature_alignment.api.page --out docs/api.md`. [Measure your own network](measure-your-network.md) shows them at work, and [which instrument answers which question](instruments.md) helps to choose.
 """
+ABOUT = (
+    "`import feature_alignment as fa` offers what is here, and loads nothing until a name is used."
+    " This page is made of the docstrings, by"
+    " `python -m feature_alignment.api.page --out docs/api.md`. [Measure your own"
+    " network](measure-your-network.md) shows them at work, and [which instrument answers which"
+    " question](instruments.md) helps to choose.\n"
+)
 SECTIONS = ("Args", "Returns", "Raises", "References", "Attributes", "Departs from", "Yields")
 RETURNED = {
     "layer_kernels": ("LayerKernels",),
@@ -38,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def page() -> str:
     """Return the page."""
-    parts = [HEAD, *(_described(name, surface.find(name)) for name in surface.NAMES)]
+    parts = [HEAD + ABOUT, *(_described(name, surface.find(name)) for name in surface.NAMES)]
     return "\n".join(parts)
 
 
