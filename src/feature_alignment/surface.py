@@ -28,7 +28,10 @@ def find(name: str) -> object:
         AttributeError: If there is no such name.
     """
     if name == "__version__":
-        return metadata.version("feature-alignment")
+        try:
+            return metadata.version("feature-alignment")
+        except metadata.PackageNotFoundError:
+            return "unknown: the package is used without being installed"
     if name not in NAMES:
         offered = ", ".join(NAMES)
         raise AttributeError(f"feature_alignment has no {name!r}; it offers: {offered}")

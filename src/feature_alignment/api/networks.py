@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from feature_alignment.tangents.verify import undisturbed
+from feature_alignment.tangents.verify import check_inputs, undisturbed, working_dtype
 
 Batch = Tensor | Mapping[str, Tensor] | tuple[Tensor, Tensor] | list[Tensor]
 """Inputs (n, …); a mapping from the arguments of the model's ``forward`` to tensors (n, …); or the
@@ -36,7 +36,7 @@ class Adapted(nn.Module):
     def __init__(self, model: nn.Module, batch: Mapping[str, Tensor] | None, output: Output | None):
         super().__init__()
         self.model = model
-        self.output = output
+        self.outer = (output,)  # where it is a module, it is not a part of this one
         self.arguments = None if batch is None else list(batch)
         for place, value in enumerate((batch or {}).values()):
             self.register_buffer(f"argument{place}", value)
@@ -51,8 +51,9 @@ class Adapted(nn.Module):
             found = self.model(
                 **{name: value[inputs] for name, value in zip(self.arguments, values, strict=True)}
             )
-        if self.output is not None:
-            found = self.output(found)
+        [output] = self.outer
+        if output is not None:
+            found = output(found)
         return found.reshape(len(inputs), -1)
 
 
@@ -125,16 +126,10 @@ def prepared(
         x = torch.arange(next(iter(lengths.values())), device=device)
     if not isinstance(x, Tensor):
         raise ValueError(f"expected x as a tensor, a mapping or (x, y), got a {type(x).__name__}")
-    wrapped = Adapted(model, batch, None)
-    wrapped.training = False
-    if not len(x):
-        raise ValueError(f"expected one example or more, got x of the shape {tuple(x.shape)}")
-    few = x[:1]
-    given = {name: value[few] for name, value in batch.items()} if batch else None
-    with undisturbed(model):
-        found = model(few) if given is None else model(**given)
-        if output is not None:
-            found = output(found)
+    check_inputs(model, x)
+    found = _first(model, x, batch)
+    if output is not None:
+        found = output(found)
     if not isinstance(found, Tensor):
         known = f" with {', '.join(map(str, found))}" if isinstance(found, Mapping) else ""
         raise ValueError(
@@ -154,8 +149,24 @@ def prepared(
         )
     if batch is None and output is None and found.ndim == 2:
         return Prepared(model, x, y, found.shape[1:])
-    wrapped.output = output
+    wrapped = Adapted(model, batch, output)
+    wrapped.training = False
     return Prepared(wrapped, x, y, found.shape[1:])
+
+
+def _first(model: nn.Module, x: Tensor, batch: Mapping[str, Tensor] | None) -> object:
+    """Return what the model returns for the first example, and leave its buffers as they are."""
+    dtype = working_dtype(model)
+
+    def cast(value: Tensor) -> Tensor:
+        return value.detach().to(dtype) if value.is_floating_point() else value.detach()
+
+    values = {name: cast(value) for name, value in model.named_parameters()}
+    values |= {name: cast(value).clone() for name, value in model.named_buffers()}
+    given = (cast(x[:1]),) if batch is None else ()
+    named = {} if batch is None else {name: cast(value[:1]) for name, value in batch.items()}
+    with undisturbed(model):
+        return torch.func.functional_call(model, values, given, named)
 
 
 def targets_of(y: Tensor | None, made: Prepared, outputs: Tensor, *, centered: bool) -> Tensor:

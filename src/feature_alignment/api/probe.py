@@ -17,6 +17,7 @@ from feature_alignment.measures.ansatz import ansatz_correlations
 from feature_alignment.tables import tidy
 from feature_alignment.tangents.kernels import BUDGET_MIB, kernels_of
 from feature_alignment.tangents.network import network_passes
+from feature_alignment.tangents.verify import check_inputs, run, undisturbed
 from feature_alignment.training.readings import Reading
 
 if TYPE_CHECKING:
@@ -191,9 +192,11 @@ class Probe:
                     yield Reading(f"{kind}_pearson", found.pearson, name), methods[name]
                     yield Reading(f"{kind}_cosine", found.cosine, name), methods[name]
 
-    @torch.no_grad()
     def _outputs(self) -> Tensor:
-        return self._made.module(self._made.inputs).detach()
+        module, inputs = self._made.module, self._made.inputs
+        dtype = check_inputs(module, inputs)
+        with undisturbed(module):
+            return run(module, inputs, dtype, ())[0].detach()
 
     def _losses(self) -> Mapping[str, float]:
         made, outputs = self._made, self._outputs().double()
