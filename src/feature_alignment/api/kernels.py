@@ -17,6 +17,7 @@ from feature_alignment.measures.alignment import alignment_of
 from feature_alignment.tangents.kernels import BUDGET_MIB, kernels_of, summaries_of
 from feature_alignment.tangents.memory import expect_room, kernels_size
 from feature_alignment.tangents.network import RULE, NetworkPasses, network_passes
+from feature_alignment.tangents.verify import working_dtype
 
 log = logging.getLogger(__name__)
 
@@ -215,9 +216,8 @@ def memory_needed(
     with evaluated(model):
         made = prepared(model, x, None, output)
         owners = {name.rpartition(".")[0] for name, _ in made.module.named_parameters()}
-        dtype = torch.promote_types(torch.float32, next(model.parameters()).dtype)
         n, classes = len(made.inputs), made.shape.numel()
-        return _size(n, classes, len(owners), dtype, outputs)
+        return _size(n, classes, len(owners), working_dtype(model), outputs)
 
 
 def _size(n: int, classes: int, layers: int, dtype: torch.dtype, outputs: Outputs) -> int:
@@ -255,6 +255,9 @@ def _passes(
             lower = "the number of examples, or take outputs='trace'"
             expect_room((size // few.element_size(),), few, what, lower)
 
+        expect(
+            1, torch.empty(0, made.shape.numel(), dtype=working_dtype(model))
+        )  # before anything else
         options = {"trainable_only": trainable_only, "expect": expect}
         try:
             return made, network_passes(made.module, made.inputs, **options)
