@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import test_verify
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -320,6 +321,59 @@ def test_the_fallback_refuses_what_has_no_kernel(case):
     torch.manual_seed(0)
     with pytest.raises(ValueError, match=message):
         fa.layer_kernels(Changing(change), torch.randn(9, 4))
+
+
+RIGHT = (  # what the strict instruments refuse, and the fallback can do
+    "as many tokens as examples, tokens first",
+    "tokens first, two examples",
+    "two examples swapped inside",
+    "examples shifted inside",
+    "patched forward",
+    "another forward",
+    "standardised weights",
+    "pruned",
+    "spectral norm",
+    "called twice",
+)
+
+
+def one_by_one(network, inputs):
+    """Kernels by layer from Jacobians of one example after the other."""
+    values = {name: value.detach() for name, value in network.named_parameters()}
+    rows = {}
+    for place in range(len(inputs)):
+
+        def outputs(some, place=place):
+            return torch.func.functional_call(network, some, (inputs[place : place + 1],))[0]
+
+        columns = {}
+        for name, value in torch.func.jacrev(outputs)(values).items():
+            columns.setdefault(name.rpartition(".")[0], []).append(value.flatten(1))
+        for name, parts in columns.items():
+            rows.setdefault(name, []).append(torch.cat(parts, dim=1))
+    found = {name: torch.stack(parts) for name, parts in rows.items()}
+    return {name: torch.einsum("icp,jdp->icjd", row, row) for name, row in found.items()}
+
+
+@pytest.mark.parametrize("case", test_verify.REFUSED)
+def test_what_strict_instruments_refuse_is_right_or_refused(case):
+    make, _, *shape = test_verify.REFUSED[case]
+    torch.manual_seed(0)
+    network = make()
+    if case not in ("complex", "lazy"):
+        network = network.double()
+    draw = torch.Generator().manual_seed(1)
+    inputs = torch.randn(*(shape[0] if shape else (5, 4)), dtype=torch.float64, generator=draw)
+    try:
+        found = fa.layer_kernels(network, inputs)
+    except ValueError:
+        assert case not in RIGHT
+        return
+    expected = one_by_one(network.eval(), inputs)
+    assert found.keys() == expected.keys()
+    for name, kernel in expected.items():
+        close = {"rtol": 1e-9, "atol": 1e-12 * kernel.abs().max().item()}
+        torch.testing.assert_close(found[name], kernel, **close)
 
 
 WRONG = {

@@ -165,8 +165,11 @@ def _first(model: nn.Module, x: Tensor, batch: Mapping[str, Tensor] | None) -> o
     values |= {name: cast(value).clone() for name, value in model.named_buffers()}
     given = (cast(x[:1]),) if batch is None else ()
     named = {} if batch is None else {name: cast(value[:1]) for name, value in batch.items()}
-    with undisturbed(model):
-        return torch.func.functional_call(model, values, given, named)
+    try:
+        with undisturbed(model):
+            return torch.func.functional_call(model, values, given, named)
+    except (RuntimeError, IndexError, TypeError) as error:
+        raise ValueError(f"the model does not take one example by itself: {error}") from error
 
 
 def targets_of(y: Tensor | None, made: Prepared, outputs: Tensor, *, centered: bool) -> Tensor:
