@@ -104,7 +104,12 @@ class Probe:
             self._made = prepared(model, x, y, output)
             if {"alignment", "loss"} & set(self.measures):
                 targets_of(self._made.targets, self._made, self._outputs(), centered=True)
-        self._initial = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        self.start_from_here()
+
+    def start_from_here(self) -> None:
+        """Take the model's present weights for W(0), in place of those it was made with."""
+        state = self.model.state_dict()
+        self._initial = {name: value.detach().clone() for name, value in state.items()}
 
     def __call__(self, *, epoch: float | None = None, step: int | None = None) -> pd.DataFrame:
         """Measure the model now.
@@ -157,7 +162,10 @@ class Probe:
                 yield Reading(name, value), None
         for measure in self.measures:
             if callable(measure):
-                yield Reading(measure.__name__, float(measure(self.model))), None
+                with torch.no_grad():
+                    value = measure(self.model)
+                value = value.detach() if isinstance(value, Tensor) else value
+                yield Reading(measure.__name__, float(value)), None
 
     def _kernel(self) -> Iterator[tuple[Reading, str | None]]:
         made, options = self._made, {"trainable_only": self._trainable_only}
