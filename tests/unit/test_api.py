@@ -352,9 +352,12 @@ def one_by_one(network, inputs):
     return {name: torch.einsum("icp,jdp->icjd", row, row) for name, row in found.items()}
 
 
-@pytest.mark.filterwarnings("ignore:Full backward hook is firing")  # of a case
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # of the oracle
-@pytest.mark.parametrize("case", test_verify.REFUSED)
+@pytest.mark.parametrize(
+    "case",
+    # but one, whose hook fails by itself where no gradient passes
+    [case for case in test_verify.REFUSED if case != "gradients made signs"],
+)
 def test_what_strict_instruments_refuse_is_right_or_refused(case):
     make, _, *shape = test_verify.REFUSED[case]
     torch.manual_seed(0)
