@@ -34,7 +34,7 @@ ALLOWED = {
     "surface": set(),  # names its modules, and imports them when they are asked for
     "api": PROBES
     | BASE
-    | {"audit", "plots", "publish", "run"},  # what is offered to users is made of all
+    | {"audit", "plots", "publish", "run", "surface"},  # what is offered to users is made of all
     "publish": BASE | {"audit", "plots"},  # the forest plot draws the ledger
 }
 JUDGING = {"audit.criterion", "audit.inference", "audit.judging", "audit.looks"}
