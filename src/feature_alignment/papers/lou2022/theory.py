@@ -172,13 +172,12 @@ def _laws(peaks: Table, of_seed: Table) -> Mapping[str, float]:
 
 def _crossing_constant(found: np.ndarray, depths: np.ndarray, correlations: np.ndarray) -> float:
     """Return the a for which layers where 1 − c = a c̃ are nearest to the peaks that were found."""
-    missed = [
-        sum(
-            (peak - mean_field_equilibrium(correlation, int(depth), constant)) ** 2
-            for peak, depth, correlation in zip(found, depths, correlations, strict=True)
-        )
-        for constant in FITTED_CONSTANTS
-    ]
+    missed = np.zeros(len(FITTED_CONSTANTS))
+    for peak, depth, correlation in zip(found, depths, correlations, strict=True):
+        distances = forward_distances(correlation, int(depth))
+        kept = backward_correlations(distances)
+        layers = [equilibrium_layer(distances, constant * kept) for constant in FITTED_CONSTANTS]
+        missed += (peak - np.array(layers)) ** 2
     return float(FITTED_CONSTANTS[np.argmin(missed)])
 
 
