@@ -304,6 +304,7 @@ def test_a_whole_run_imports_neither_a_compiler_nor_what_it_has_no_use_for(
     settings = {
         "dataset": {"name": "colour", "n_train": 12, "n_test": 6, "label_noise": 0.0},
         "input_offset": 0.0,
+        "rounding": 0,
         "model": MLP if architecture == "fully_connected" else vgg,
         "loss": "cross_entropy",
         "optimizer": optimizer,
