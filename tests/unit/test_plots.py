@@ -122,10 +122,11 @@ def published(request, tmp_path_factory):
     return SimpleNamespace(name=name, files=files, contents=contents(figure), **facts)
 
 
-def test_every_figure_of_the_registry_has_a_published_table():
+def test_every_published_table_is_of_a_figure_of_the_registry():
     papers = {path.parent.name: read_yaml(path) for path in ROOT.glob("papers/*/paper.yaml")}
     named = [f"{paper}/{figure}" for paper in papers for figure in papers[paper]["figures"]]
-    assert sorted(named) == FIGURES
+    assert set(FIGURES) <= set(named)
+    assert len(FIGURES) >= 37  # those of the first publication; later ones are told as not yet
 
 
 def test_the_same_table_gives_the_same_bytes(published, tmp_path):
