@@ -672,7 +672,8 @@ def test_the_command_looks_at_a_claim(capsys, monkeypatch, tmp_path):
     found = capsys.readouterr().out
     assert "adaptive features need fewer images" in found
     assert "log10_mean_ratio" in found
-    assert "published, laptop: contradicted, -0.26" in found
+    assert "published, exploration: contradicted, -0.26" in found
+    assert "published, laptop: contradicted, -0.23" in found
     own = tmp_path / "results" / "laptop" / "audit"
     own.mkdir(parents=True)
     (own / "ledger.json").write_bytes((ROOT / "reference/laptop/ledger.json").read_bytes())
