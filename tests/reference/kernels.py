@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 def jacobians(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
@@ -11,7 +12,13 @@ def jacobians(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
     def outputs(values, x):
         return torch.func.functional_call(network, values, (x[None],))[0]
 
-    found = torch.func.vmap(torch.func.jacrev(outputs), in_dims=(None, 0))(parameters, inputs)
+    jacobian = torch.func.jacrev(outputs)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):  # the others cannot be vectorised
+            found = torch.func.vmap(jacobian, in_dims=(None, 0))(parameters, inputs)
+    except RuntimeError:  # PReLU's and others' backward cannot be vectorised twice
+        each = [jacobian(parameters, x) for x in inputs]
+        found = {name: torch.stack([one[name] for one in each]) for name in each[0]}
     columns = {}
     for name, value in found.items():
         columns.setdefault(name.rpartition(".")[0], []).append(value.flatten(2))
@@ -46,7 +53,7 @@ def covariances(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
             prepend=True,  # h_l is what the layer computes, before hooks of the network's own
         )
         for name, module in network.named_modules()
-        if isinstance(module, nn.Linear | nn.Conv2d)
+        if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d)
     ]
     outputs = network(inputs)
     for hook in hooks:
@@ -59,7 +66,7 @@ def covariances(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
             for name, gradient in zip(seen, gradients, strict=True):
                 if gradient is None:
                     continue
-                if isinstance(network.get_submodule(name), nn.Conv2d):
+                if not isinstance(network.get_submodule(name), nn.Linear):
                     gradient = gradient.movedim(1, -1)
                 rows = gradient[example].reshape(-1, gradient.shape[-1])
                 found[name] = found.get(name, 0) + rows.T @ rows

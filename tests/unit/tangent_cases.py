@@ -15,7 +15,12 @@ from feature_alignment.models.vgg import vgg
 
 from reference import kernels as reference
 
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
+NORMS = (
+    nn.modules.batchnorm._NormBase,  # of batches and of instances
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+)
 
 
 def randomised(network, seed=0):
@@ -28,7 +33,7 @@ def randomised(network, seed=0):
             value.data.normal_(0, fan_in**-0.5, generator=draw)
         if isinstance(module, NORMS) and module.weight is not None:
             module.weight.data.add_(1)
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if getattr(module, "running_mean", None) is not None:
             module.running_mean.normal_(generator=draw)
             module.running_var.uniform_(0.5, 2, generator=draw)
     return network
@@ -271,6 +276,35 @@ def without_scale(norm):
     return norm
 
 
+class Encoder(nn.Module):
+    """Two layers of attention, with a mask, on (n, T, d)."""
+
+    def __init__(self, bias=True):
+        super().__init__()
+        options = {"dropout": 0.0, "batch_first": True, "bias": bias}
+        layers = [nn.TransformerEncoderLayer(4, 2, 6, **options) for _ in range(2)]
+        self.layers = nn.ModuleList(layers)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        mask = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).triu(1)
+        for layer in self.layers:
+            x = layer(x, src_mask=mask)
+        return self.head(x[:, -1])
+
+
+class Words(nn.Module):
+    """Embeddings of what the signs and sizes of numbers say, one word of which is padding."""
+
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(5, 4, padding_idx=1)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.words((2 * x).round().clamp(-2, 2).long() + 2).tanh().mean(dim=1))
+
+
 CASES = {
     # name: what builds the network, shape of the inputs
     "mlp": (perceptron, (5, 3, 2, 2)),
@@ -400,6 +434,69 @@ CASES = {
     "padding reflect": (partial(padded, "reflect"), (4, 2, 5, 7)),
     "padding replicate": (partial(padded, "replicate"), (4, 2, 5, 7)),
     "padding circular": (partial(padded, "circular"), (4, 2, 5, 7)),
+    "sequences": (
+        of(
+            nn.Conv1d(4, 6, 3, stride=2, dilation=2, padding=1, groups=2),
+            nn.InstanceNorm1d(6, affine=True),
+            nn.Tanh(),
+            nn.Conv1d(6, 3, 2, padding="same", padding_mode="circular"),
+            nn.Flatten(),
+            nn.Linear(15, 3),
+        ),
+        (4, 4, 11),
+    ),
+    "volumes": (
+        of(
+            nn.Conv3d(2, 4, (3, 2, 1), stride=(1, 2, 1), padding=(1, 0, 1)),
+            nn.BatchNorm3d(4),
+            nn.Tanh(),
+            nn.InstanceNorm3d(4, affine=True),
+            nn.Flatten(),
+            nn.Linear(160, 3),
+        ),
+        (4, 2, 4, 4, 3),
+    ),
+    "norms of groups and instances": (
+        of(
+            nn.Conv2d(2, 4, 3),
+            nn.GroupNorm(2, 4),
+            nn.PReLU(),
+            nn.InstanceNorm2d(4, affine=True, track_running_stats=True),
+            nn.PReLU(4),
+            without_shift(nn.GroupNorm(4, 4)),
+            nn.Flatten(),
+            nn.Linear(36, 3),
+        ),
+        (4, 2, 5, 5),
+    ),
+    "root mean squares": (of(nn.Linear(5, 6), nn.RMSNorm(6), nn.Linear(6, 3)), (4, 5)),
+    "transposed convolution of sequences": (
+        of(
+            nn.ConvTranspose1d(
+                4, 6, 3, stride=2, padding=1, output_padding=1, groups=2, dilation=2
+            ),
+            nn.Tanh(),
+            nn.Flatten(),
+            nn.Linear(84, 3),
+        ),
+        (4, 4, 6),
+    ),
+    "transposed convolution": (
+        of(
+            nn.ConvTranspose2d(2, 3, (3, 2), stride=(2, 1), bias=False),
+            nn.Tanh(),
+            nn.Flatten(),
+            nn.Linear(105, 3),
+        ),
+        (4, 2, 3, 4),
+    ),
+    "transposed convolution of volumes": (
+        of(nn.ConvTranspose3d(2, 3, 2, stride=2), nn.Tanh(), nn.Flatten(), nn.Linear(288, 3)),
+        (4, 2, 2, 3, 2),
+    ),
+    "attention": (Encoder, (3, 5, 4)),
+    "attention without bias": (partial(Encoder, bias=False), (4, 4, 4)),
+    "embedding": (Words, (4, 6)),
     "cut by detach": (cut(lambda m, x: m.cut(x).relu().detach()), (4, 5)),
     "cut by no_grad": (cut(lambda m, x: torch.no_grad()(m.cut)(x).relu()), (4, 5)),
     "cut by binary inputs": (cut(lambda m, x: m.cut((x > 0).to(x.dtype))), (4, 5)),

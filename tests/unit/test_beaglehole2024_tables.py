@@ -35,6 +35,11 @@ KINDS = {
         [{"rank": r, "dimension": 8, "method": m} for r in (3, 4) for m in METHODS],
         LINEAR,
     ),
+    "b7r_ratios": (
+        "mlp",
+        [{"rank": 3, "dimension": 8, "method": m} for m in ("sgd", "ratio_25", "ratio_400")],
+        LINEAR,
+    ),
     "b7c_favoured_layers": (
         "mlp",
         [{"method": method} for method in ("sgd", "equal", "layer 1", "layer 2")],
@@ -295,3 +300,26 @@ def test_exponents_are_of_the_end_of_training():
     [gap] = conv.loc[conv["measure"] == "half_minus_one_initial", "value"]
     assert gap == pytest.approx(expected[0.5] - expected[1])
     assert conv.loc[conv["measure"] == "uc_nfa_pearson", "epoch"].eq(3).all()
+
+
+def test_gains_of_ratios_are_over_sgd_at_the_loss_that_both_reach():
+    source = ansatz_collection("b7r_ratios")
+    found = TABLES["b7r_ratios"](source)
+    gains = found[(found["layer"] == "linear1") & (found["measure"] == "uc_nfa_gain")]
+    assert sorted(gains["ratio"]) == sorted([25, 400] * len(gains["seed"].unique()))
+    kept = source.measurements["measure"].isin(["relative_loss", "uc_nfa_pearson"])
+    for row in gains.itertuples():
+        ends = {}
+        trainings = source.measurements[kept & (source.measurements["seed"] == row.seed)]
+        trainings = {m: trainings[trainings["method"] == m] for m in ("sgd", row.method)}
+        level = max(
+            own.loc[(own["measure"] == "relative_loss") & (own["split"] == "train"), "value"].min()
+            for own in trainings.values()
+        )
+        for method, own in trainings.items():
+            values = values_at_loss(own, level, "relative_loss")
+            ends[method] = values["uc_nfa_pearson", "linear1", "train"]
+        assert row.value == pytest.approx(ends[row.method] - ends["sgd"], rel=1e-12)
+        assert row.method == f"ratio_{row.ratio}"
+    assert found.loc[found["method"] == "sgd", "ratio"].isna().all()
+    assert len(find_figure("beaglehole2024/b7r_ratios").figure(found).axes) == 4

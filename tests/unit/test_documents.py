@@ -19,9 +19,10 @@ DOCUMENTS = [
     ROOT / "docs" / "costs.md",
     ROOT / "docs" / "verdicts.md",
     ROOT / "docs" / "confirmation.md",
+    ROOT / "docs" / "statements.md",
     *sorted((ROOT / "papers").glob("*/README.md")),
 ]
-PAPERS = [path.parent.name for path in DOCUMENTS[4:]]
+PAPERS = [path.parent.name for path in DOCUMENTS if path.name == "README.md"][1:]
 LINKING = [*DOCUMENTS, *(ROOT / "docs").glob("*.md"), *(ROOT / "reference").glob("*/README.md")]
 LINK = re.compile(r"""(?:\]\(|(?:src|href)=")(?![a-z]+:|#)([^)"#\s]+)""")
 

@@ -31,6 +31,10 @@ ALLOWED = {
     "papers": PROBES | BASE | {"run"},
     "plots": {"command", "evidence", "integrity", "schema", "storage", "tables"},
     "audit": BASE,
+    "surface": set(),  # names its modules, and imports them when they are asked for
+    "api": PROBES
+    | BASE
+    | {"audit", "plots", "publish", "run", "surface"},  # what is offered to users is made of all
     "publish": BASE | {"audit", "plots"},  # the forest plot draws the ledger
 }
 JUDGING = {"audit.criterion", "audit.inference", "audit.judging", "audit.looks"}
@@ -40,6 +44,7 @@ PARSED = {"run.spec", "run.schema", "data.registry", "models.architectures"}
 UNTRAINED = [
     "baratin2021.supernat",
     "beaglehole2024.early_alignment",
+    "beaglehole2024.reversing",
     "lejeune2024.penalties",
     "lejeune2024.ridge",
     "lou2022.information",
@@ -131,8 +136,10 @@ def test_parsing_the_workflow_imports_no_science():
 
 
 def test_every_init_is_empty():
-    full = [p for p in (SOURCE_ROOT / PACKAGE).rglob("__init__.py") if p.read_text().strip()]
-    assert full == []
+    package = SOURCE_ROOT / PACKAGE
+    full = [p for p in package.rglob("__init__.py") if p.read_text().strip()]
+    assert full == [package / "__init__.py"]  # which offers names, and imports nothing of ours
+    assert import_closure(PACKAGE) == {PACKAGE}
 
 
 CODE = ("src", "workflow", "config", "profiles", "benchmarks", "data", "Snakefile", "Makefile")

@@ -335,9 +335,9 @@ def test_frozen_parameters_may_be_left_out(case, frozen):
 
 
 def test_frozen_layers_may_be_of_any_kind():
-    network = chain(nn.Linear(4, 6), nn.RMSNorm(6), nn.Tanh(), nn.Linear(6, 3))
+    network = chain(nn.Linear(4, 6), Scale(6), nn.Tanh(), nn.Linear(6, 3))
     inputs = points(5, 4)
-    with pytest.raises(ValueError, match="'1' is a RMSNorm"):
+    with pytest.raises(ValueError, match="'1' is a Scale"):
         layer_kernels(network, inputs)
     network[1].requires_grad_(False)
     expected = reference.layer_kernels(network, inputs)
@@ -666,11 +666,15 @@ REFUSED = {
     "called twice": (two(lambda m, x: m.head(m.first(m.first(x)))), "'first' is called twice"),
     "shared parameter": (shared, "'0' shares a parameter"),
     "unknown layer": (
-        of(nn.ConvTranspose2d(2, 3, 2), nn.Flatten()),
-        "'0' is a ConvTranspose2d with parameters.*Linear, Conv2d",
+        of(nn.Bilinear(2, 3, 2), nn.Flatten()),
+        "'0' is a Bilinear with parameters.*Linear, Conv2d",
         (5, 2, 1, 1),
     ),
-    "embedding": (of(nn.Embedding(4, 3)), "'0' is a Embedding with parameters"),
+    "bag of embeddings": (of(nn.EmbeddingBag(4, 3)), "'0' is a EmbeddingBag with parameters"),
+    "embedding that rescales its rows": (
+        of(nn.Embedding(4, 3, max_norm=1.0)),
+        "'0' is an Embedding that rescales its rows",
+    ),
     "bare parameter": (Bare, "the model itself.* is a Bare with parameters"),
     "recurrent": (lambda: nn.GRU(4, 3), "is a GRU with parameters"),
     "no parameters": (of(nn.Flatten()), "no parameters"),

@@ -275,6 +275,70 @@ def test_spectra_of_students_and_networks_are_put_together():
     )
 
 
+def of_layers(target, run="s", **measures):
+    """Yield what a student's run measures of its layers at its end."""
+    common = {"paper": "lejeune2024", "run": run, "seed": 0, "target": target, "epoch": 2.0}
+    for measure, values in measures.items():
+        for place, value in enumerate(values, start=1):
+            row = {**common, "step": 4, "measure": measure, "layer": f"linear{place}"}
+            yield {**row, "value": value}
+
+
+def test_terms_are_summarised_over_layers():
+    rows = [
+        *student("smooth", likeness_initial=0.5, boundary_rank=0.25, cosine_final=0.5),
+        *of_layers("smooth", term_share=[0.1, 0.2, 0.7], term_alignment_averaged=[0.1, 0.4, 0.9]),
+        *of_layers("smooth", term_alignment_initial=[0.1, 0.3, 0.2]),
+        *of_layers("sign", term_share=[0.3, 0.5, 0.2], term_alignment_averaged=[0.8, 0.4, 0.6]),
+        *of_layers("sign", term_alignment_initial=[0.1, 0.3, 0.2]),
+    ]
+    table = made("n3_terms", rows, {"s": {}}, ["target"])
+    assert set(table["variant"]) == {"baseline"}
+    assert "cosine_final" not in set(table["measure"])
+    assert values(table, "last_term_lead", "target") == pytest.approx({"smooth": 0.5, "sign": -0.2})
+    start = values(table, "last_term_lead_initial", "target")
+    assert start == pytest.approx({"smooth": -0.1, "sign": -0.1})
+    assert values(table, "earlier_share", "target") == pytest.approx({"smooth": 0.3, "sign": 0.8})
+    assert values(table, "sign_minus_smooth_share", "run") == pytest.approx({"s": 0.5})
+    assert values(table, "likeness_initial", "target") == {"smooth": 0.5}
+    assert len(values(table, "term_share", "target", "layer")) == 6
+
+
+def test_settings_of_the_text_stand_beside_those_of_the_code():
+    rows = [
+        {**row, "run": run}
+        for run in ("s", "t")
+        for target, cosine in (("smooth", 0.2), ("sign", 0.5 + 0.1 * (run == "t")))
+        for row in student(target, cosine_averaged=cosine, centered_cosine_averaged=cosine,
+                           diagonal_near=2.0, eigenvalue_final__1=0.5)
+    ]  # fmt: skip
+    chosen, variants = {"s": {}, "t": {}}, {"s": "code", "t": "text"}
+    table = made("n4_text_settings", rows, chosen, ["target"], variants)
+    found = values(table, "sign_minus_smooth", "variant")
+    assert found == pytest.approx({"code": 0.3, "text": 0.4})
+    assert len(values(table, "diagonal_near", "variant", "target")) == 4
+    assert "eigenvalue_final" not in set(table["measure"])
+
+
+def test_regressions_are_set_against_the_network_and_the_initial_kernel():
+    measured = {
+        f"regression_{measure}_{kernel}": number + place / 10
+        for measure, number in (("error", 0.1), ("unexplained", 0.5), ("ridge", 1.0))
+        for place, kernel in enumerate(("initial", "averaged", "final"))
+    }
+    rows = [*student("sign", network_error=0.15, network_unexplained=0.6, **measured)]
+    table = made("c4_kernel_regression", rows, {"s": {}}, ["target"])
+    errors = {"initial": 0.1, "averaged": 0.2, "final": 0.3, "network": 0.15}
+    assert values(table, "error", "model") == pytest.approx(errors)
+    found = values(table, "error_minus_network", "model")
+    assert found == pytest.approx({"initial": -0.05, "averaged": 0.05, "final": 0.15})
+    start = values(table, "initial_error_minus_network", "model")
+    assert start == pytest.approx(dict.fromkeys(found, -0.05))
+    gains = {"averaged": -0.1, "final": -0.2, "network": -0.1}
+    assert values(table, "gain", "model") == pytest.approx(gains)
+    assert values(table, "ridge", "model")["final"] == pytest.approx(1.2)
+
+
 def test_diagonals_are_kept():
     rows = [*student("smooth", diagonal_near=3.0, peak_ratio=1.5, cosine_final=0.5)]
     table = made("fig3_kernel_diagonal", rows, {"s": {}}, ["target"])

@@ -23,6 +23,7 @@ def settings(depth=3, **model):
             "architecture": "fully_connected",
             "hidden_layers": depth - 1,
             "width": 8,
+            "activation": "tanh",
             **model,
         },
         "learning_rate": 0.1,
@@ -30,6 +31,7 @@ def settings(depth=3, **model):
         "optimizer": "sgd",
         "input_offset": 0.0,
         "rounding": 0,
+        "bias_variance": 0.04,
         "stop": {"losses": [0.5, 0.2]},
     }
 
@@ -53,6 +55,46 @@ def value(table, **where):
         table = table[table[column].isna() if wanted is None else table[column] == wanted]
     assert len(table) == 1, table
     return table["value"].item()
+
+
+def test_every_layer_stands_beside_the_error_of_its_network():
+    rows = []
+    for run, accuracy in (("a", 0.75), ("b", 0.5)):
+        for split in ("test", "train"):
+            rows += rows_of(run, 0, 0, [0.1, 0.2], reached=0, split=split)
+            own = accuracy if split == "test" else 1.0
+            curve = [0.3, 0.4]
+            rows += rows_of(run, 0, 7, curve, reached=2, split=split, accuracy=own)
+    table = tables.every_layer(
+        lou_collection("e7_every_layer", rows, dict.fromkeys("ab", settings()))
+    )
+    assert set(table["step"]) == {7}
+    for split in ("test", "train"):  # of the labels; accuracy is that on test examples
+        for layer in (1, 2):
+            place = {"run": "b", "split": split, "layer_index": layer}
+            assert value(table, measure="alignment", **place) == [0.3, 0.4][layer - 1]
+            assert value(table, measure="accuracy", **place) == 0.5
+            assert value(table, measure="error", **place) == 0.5
+    assert (table["measure"] == "reached").sum() == 4
+
+
+def test_the_peak_is_taken_for_every_window():
+    curve = [0.1, 0.1, 0.9, 0.1, 0.1, 0.5, 0.5, 0.5, 0.1]
+    rows = [*rows_of("depth9", 0, 0, curve[::-1], reached=0)]
+    rows += rows_of("depth9", 0, 7, curve, reached=2)
+    common = {"paper": "lou2022", "run": "depth9", "seed": 0, "step": 0, "epoch": 0}
+    rows.append({**common, "measure": "equilibrium_layer_mean_field", "value": 4.0})
+    made = lou_collection("e8_smoothing", rows, {"depth9": settings(depth=9)})
+    table = tables.smoothing(made)
+    # By hand: over 3 layers 1.5 around 7, over 5 2.1 around 5
+    found = {1: 3, 3: 7, 5: 5}
+    for window, peak in found.items():
+        assert value(table, measure="peak_layer", window=window) == peak
+        assert value(table, measure="peak_shift", window=window) == peak - 7
+        assert value(table, measure="initial_peak_layer", window=window) == 10 - peak
+    exact = table[table["measure"] == "equilibrium_layer_mean_field"]
+    assert exact["window"].tolist() == [1, 3, 5, 7]
+    assert set(exact["value"]) == {4.0}
 
 
 def test_stages_are_where_losses_are_first_reached():

@@ -18,8 +18,15 @@ CONDA_NAMES = {
 
 def requirements():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    listed = [*project["dependencies"], *project["optional-dependencies"]["test"]]
-    return [Requirement(line) for line in listed], project
+    extras = project["optional-dependencies"]
+    waiting, found = [*project["dependencies"], *extras["test"]], []
+    while waiting:
+        requirement = Requirement(waiting.pop(0))
+        if requirement.name == project["name"]:
+            waiting += [line for extra in requirement.extras for line in extras[extra]]
+        else:
+            found.append(requirement)
+    return found, project
 
 
 def constraints():

@@ -192,11 +192,13 @@ FIXED_BOUND = ("at_least", "at_most", "equals", "crosses")
 NOT_DRAWN = {
     "lou2022.e2.forward-rate": "algebra, at one place far to the right",
     "lou2022.e2.leading-order": "algebra, at one place far to the right",
+    "lou2022.c4.forward-rate": "algebra, at one place far to the right",
     "beaglehole2024.b6.prediction.square": "some of the points that have the bounds of others",
     "beaglehole2024.b6.first-step": "algebra",
 }
 RELATIVE = {
     "lou2022.c2.peak-stays-near": "around the equilibrium layer",
+    "lou2022.c3.peak-stays-near": "around the equilibrium layer",
     "beaglehole2024.c1.square-root-fits-better": "",
 }
 

@@ -1,3 +1,4 @@
+import re
 from functools import partial
 
 import pytest
@@ -16,7 +17,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even k
 INPUTS = points(11, 3, 2, 2)
 network = partial(perceptron, False)
 GROUPED = "strides, groups, dilation"
-GRAPHS = [case for case in CASES if case != GROUPED]
+PROJECTION = re.compile(r"self_attn(\.out_proj)?$")
+GRAPHS = [case for case in CASES if case not in (GROUPED, "sequences")]  # both have groups
 DEAD = {
     "idle layers": ["dead"],
     "outputs that are all zero": ["only"],
@@ -99,10 +101,13 @@ def test_graph_equals_the_sum_over_positions(case):
     net, inputs = build(case)
     found = graph_covariances(net, [inputs])
     expected = reference.covariances(net, inputs)
+    # Projections of attention are layers that hooks of the oracle do not see
+    found = {name: value for name, value in found.items() if not PROJECTION.search(name)}
     assert list(found) == list(expected)
     assert [name for name, value in expected.items() if not value.norm() > 0] == DEAD.get(case, [])
     assert_equal(found, expected)
-    assert_equal(graph_covariances(net, inputs.split(2)), found, within=1e-12)  # in batches
+    parts = graph_covariances(net, inputs.split(2))
+    assert_equal({name: parts[name] for name in found}, found, within=1e-12)  # in batches
     for value in found.values():
         torch.testing.assert_close(value, value.T, rtol=0, atol=1e-12)
 
@@ -209,8 +214,8 @@ def test_graph_refuses_groups():
 
 
 def test_graph_refuses_layers_it_does_not_know():
-    net = nn.Sequential(nn.ConvTranspose2d(2, 3, 2), nn.Flatten(), nn.Linear(75, 2))
-    with pytest.raises(ValueError, match="'0' is a ConvTranspose2d"):
+    net = nn.Sequential(nn.Bilinear(2, 3, 2), nn.Flatten(), nn.Linear(75, 2))
+    with pytest.raises(ValueError, match="'0' is a Bilinear"):
         graph_covariances(net, [torch.randn(3, 2, 4, 4)])
 
 

@@ -21,6 +21,7 @@ from feature_alignment.papers.lejeune2024.teacher_student import (
     Kernels,
     build_student,
     drawn,
+    measure_kernels,
     prepare_lesson,
     train_last_layer,
 )
@@ -42,12 +43,15 @@ STEPS = 5 * 4  # five batches an epoch
 SGD = {"learning_rate": 0.1, "momentum": 0.8, "batch_size": BATCH}
 SETTINGS = {
     "seeds": 1,
+    "draws": "students",
     "dataset": {"name": "digits", "n_train": IMAGES},
     "classes": [2, 3],
+    "normalised": "length",
     "teacher": {"model": {**MLP, "width": 16, "bias": False}, **SGD, "epochs": 100, "period": 10},
     "student": {"model": MLP, **SGD, "epochs": 4},
-    "measure": {"kernel_examples": SHOWN, "path_points": POINTS},
+    "measure": {"kernel_examples": SHOWN, "path_points": POINTS, "regression": None},
 }
+REGRESSION = {"held_out": 11, "test": 13, "ridges": [0.1, 1.0, 10.0]}
 TARGETS = ("smooth", "sign")
 STATES = ("initial", "averaged", "final")
 
@@ -80,6 +84,15 @@ def test_the_kernel_is_that_of_gradients_averaged_one_by_one(
     torch.testing.assert_close(found.kernel, rows @ rows.T, rtol=1e-10, atol=1e-10)
     expected = rows @ reference.displacement(start, end)
     torch.testing.assert_close(found.change, expected, rtol=1e-10, atol=1e-10)
+    assert list(found.layers) == [f"linear{k}" for k in range(1, hidden_layers + 2)]
+    for part, term in zip(by_layer(start, rows), found.layers.values(), strict=True):
+        torch.testing.assert_close(term, part @ part.T, rtol=1e-10, atol=1e-10)
+
+
+def by_layer(network, rows):
+    """Columns of the features, which lie in the order of the parameters, layer by layer."""
+    layers = [module for module in network if isinstance(module, nn.Linear)]
+    return rows.split([sum(p.numel() for p in layer.parameters()) for layer in layers], dim=1)
 
 
 def test_the_kernel_of_averaged_features_is_smaller_than_the_average_of_kernels():
@@ -248,8 +261,8 @@ def table(run):
     assert set(rows.loc[start, "measure"]) == {"loss"}
     found = {}
     for _, row in rows[~start].iterrows():
-        rank = None if pd.isna(row["at"]) else row["at"]
-        found[row["target"], row["measure"], rank] = row["value"]
+        place = row["layer"] if pd.isna(row["at"]) else row["at"]
+        found[row["target"], row["measure"], None if pd.isna(place) else place] = row["value"]
     initial = rows[start].set_index("target")["value"].to_dict()
     assert len(found) + len(initial) == len(rows)
     return found, initial
@@ -269,8 +282,11 @@ def test_the_settings_are_those_of_the_schema():
         "teacher__model__bias": True,
         "student__period": 3,
         "measure__kernel_examples": 501,
+        "measure__regression": {"held_out": 1, "test": 1},
+        "normalised": "range",
         "extra": 1,
     }
+    validate(changed(SETTINGS, measure__regression=REGRESSION), schema, "settings")
     for name, value in wrong.items():
         with pytest.raises(ValueError, match="settings"):
             validate(changed(SETTINGS, **{name: value}), schema, "settings")
@@ -285,6 +301,13 @@ def test_images_are_of_two_classes_centred_and_of_length_one(finished, lesson, s
     signs = [1.0 if task.train.labels[k] == 3 else -1.0 for k in chosen]
     assert lesson.labels.tolist() == signs
     assert set(signs) == {-1.0, 1.0}
+
+
+def test_images_of_variance_one_are_longer(lesson, small_digits, tmp_path):
+    scaled = prepare_lesson(tiny(tmp_path, small_digits, normalised="variance", teacher__epochs=1))
+    torch.testing.assert_close(scaled.inputs, 7 * lesson.inputs, rtol=1e-5, atol=1e-6)  # √49
+    ones = torch.ones(IMAGES)
+    torch.testing.assert_close(scaled.inputs.var(1, correction=0), ones, rtol=1e-5, atol=0)
 
 
 def test_classes_swapped_swap_the_labels(finished, lesson, small_digits, tmp_path):
@@ -354,12 +377,14 @@ def written_out(finished, lesson, target):
     with torch.no_grad():
         change = (end(x) - start(x))[:, 0]
     kernels = {state: row @ row.T for state, row in zip(STATES, rows, strict=True)}
-    return kernels, change, averaged @ reference.displacement(start, end)
+    parts = [by_layer(start, part) for part in rows[:2]]
+    terms = [[part @ part.T for part in state] for state in parts]
+    return kernels, change, averaged @ reference.displacement(start, end), terms
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_table_is_that_of_the_kernels_written_out(finished, lesson, target):
-    kernels, change, path_change = written_out(finished, lesson, target)
+    kernels, change, path_change, terms = written_out(finished, lesson, target)
     found = {key[1:]: value for key, value in table(finished[0])[0].items() if key[0] == target}
     outer, y = torch.outer(change, change), lesson.outputs
     centring = torch.eye(SHOWN, dtype=torch.float64) - 1 / SHOWN
@@ -380,6 +405,28 @@ def test_the_table_is_that_of_the_kernels_written_out(finished, lesson, target):
         expected[f"cosine_{state}"] = reference.cosine(kernel, outer)
         centred = [centring @ matrix @ centring for matrix in (kernel, outer)]
         expected[f"centered_cosine_{state}"] = reference.cosine(*centred)
+    for state in ("initial", "final"):
+        pair = kernels[state], kernels["averaged"]
+        expected[f"likeness_{state}"] = reference.cosine(*pair)
+        centred = [centring @ matrix @ centring for matrix in pair]
+        expected[f"centered_likeness_{state}"] = reference.cosine(*centred)
+    nearness = (-y[:SHOWN].abs()).double()
+    for state, ending in (("averaged", ""), ("initial", "_initial")):
+        ranks = [v.argsort().argsort().double() for v in (kernels[state].diagonal(), nearness)]
+        squares = (ranks[0] - ranks[1]).square().sum().item()  # no value comes twice
+        expected[f"boundary_rank{ending}"] = 1 - 6 * squares / (SHOWN * (SHOWN**2 - 1))
+    moved = kernels["averaged"] - kernels["initial"]
+    layers = {}
+    for place, (initial, averaged) in enumerate(zip(*terms, strict=True), start=1):
+        share = torch.tensordot(averaged - initial, moved) / torch.tensordot(moved, moved)
+        layers["term_share", f"linear{place}"] = share.item()
+        for state, term in (("initial", initial), ("averaged", averaged)):
+            cosine = reference.cosine(term, outer)
+            layers[f"term_alignment_{state}", f"linear{place}"] = cosine
+    shares = [value for (name, _), value in layers.items() if name == "term_share"]
+    assert sum(shares) == pytest.approx(1)
+    for key, value in layers.items():
+        assert found[key] == pytest.approx(value, rel=1e-6, abs=1e-9), key
     for name, value in expected.items():
         # labels and outputs are float32
         assert found[name, None] == pytest.approx(value, rel=1e-6), name
@@ -388,7 +435,84 @@ def test_the_table_is_that_of_the_kernels_written_out(finished, lesson, target):
         for rank in range(1, SHOWN + 1):
             value = found[f"eigenvalue_{state}", rank]
             assert value == pytest.approx(spectrum[rank - 1], rel=1e-6, abs=1e-12)
-    assert len(found) == len(expected) + 3 * SHOWN
+    assert len(found) == len(expected) + len(layers) + 3 * SHOWN
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_regressions_are_those_of_features_written_out(small_digits, tmp_path, target, monkeypatch):
+    """In the primal, on gradients of single examples, with the ridge that is left out least."""
+    kept = []
+    monkeypatch.setattr(
+        teacher_student, "measure_kernels", lambda *a: kept.append(a) or kernels(*a)
+    )
+    kernels = measure_kernels
+    changes = {"measure__kernel_examples": IMAGES, "measure__regression": REGRESSION}
+    run = tiny(tmp_path, small_digits, **changes)
+    complete(run)
+    start, end, x, points = kept[TARGETS.index(target)]
+    start, end, x = (copy.deepcopy(start).double(), copy.deepcopy(end).double(), x.double())
+    lesson = prepare_lesson(tiny(tmp_path / "again", small_digits, **changes))
+    y = torch.cat([lesson.outputs, *(y for _, y in lesson.further.values())])
+    t = {"smooth": y, "sign": y.sign()}[target].double()
+    train, held, test = (t[:IMAGES], t[IMAGES : IMAGES + 11], t[IMAGES + 11 :])
+    assert len(test) == 13
+    with torch.no_grad():
+        before, after = start(x)[:, 0], end(x)[:, 0]
+    rows = {
+        "initial": torch.stack([reference.gradient(start, image) for image in x]),
+        "averaged": reference.features(start, end, x, points),
+        "final": torch.stack([reference.gradient(end, image) for image in x]),
+    }
+    expected = {"network_error": (after[-13:].sign() != test.sign()).double().mean().item()}
+    expected["network_unexplained"] = ((after[-13:] - test) ** 2).sum().item() / (
+        test @ test
+    ).item()
+    for state, features in rows.items():
+        own, fits = features[:IMAGES], {}
+        for ridge in REGRESSION["ridges"]:
+            penalty = ridge * (own * own).sum() / IMAGES
+            system = own.T @ own + penalty * torch.eye(own.shape[1], dtype=torch.float64)
+            moved = torch.linalg.solve(system, own.T @ (train - before[:IMAGES]))
+            fits[ridge] = before + features @ moved
+        best = min(fits, key=lambda ridge: (fits[ridge][IMAGES:-13] - held).square().sum().item())
+        fitted = fits[best][-13:]
+        left = (fitted - test).square().sum() / test.square().sum()
+        expected[f"regression_ridge_{state}"] = best
+        expected[f"regression_unexplained_{state}"] = left.item()
+        missed = (fitted.sign() != test.sign()).double().mean().item()
+        expected[f"regression_error_{state}"] = missed
+    found = {key[1]: value for key, value in table_of(run).items() if key[0] == target}
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=1e-9), name
+
+
+def table_of(run):
+    """Values by target and measure of what regressions say."""
+    rows = read_table(run.out, ["target"])
+    rows = rows[rows["measure"].str.startswith(("regression", "network"))]
+    assert set(rows["split"]) == {"held_out", "test"}
+    return rows.set_index(["target", "measure"])["value"].to_dict()
+
+
+def test_images_that_select_and_test_are_trained_on_by_nobody(small_digits, tmp_path):
+    changes = {"measure__kernel_examples": IMAGES, "measure__regression": REGRESSION}
+    lesson = prepare_lesson(tiny(tmp_path, small_digits, **changes))
+    plain = prepare_lesson(tiny(tmp_path, small_digits))
+    assert torch.equal(lesson.outputs, plain.outputs)
+    sizes = {split: len(images) for split, (images, _) in lesson.further.items()}
+    assert sizes == {"held_out": 11, "test": 13}
+    for images, outputs in lesson.further.values():
+        assert len(outputs) == len(images)
+        assert (torch.cdist(images, lesson.inputs) > 1e-4).all()
+
+
+def test_regressions_see_what_the_student_does(small_digits, tmp_path):
+    with pytest.raises(ValueError, match=f"to see the dataset.n_train = {IMAGES} images"):
+        prepare_lesson(tiny(tmp_path, small_digits, measure__regression=REGRESSION))
+    many = {**REGRESSION, "test": 10**6}
+    changes = {"dataset__n_train": SHOWN, "measure__regression": many}
+    with pytest.raises(ValueError, match="test images of the classes 2 and 3.*measure.regression"):
+        prepare_lesson(tiny(tmp_path, small_digits, **changes))
 
 
 def test_images_are_the_kernels_in_the_order_of_the_teacher(finished, lesson):
@@ -399,7 +523,7 @@ def test_images_are_the_kernels_in_the_order_of_the_teacher(finished, lesson):
     assert images["targets"].tolist() == list(TARGETS)
     np.testing.assert_array_equal(images["y"], y[order].numpy())
     for place, target in enumerate(TARGETS):
-        kernels, change, _ = written_out(finished, lesson, target)
+        kernels, change, *_ = written_out(finished, lesson, target)
         np.testing.assert_allclose(images["change"][place], change[order], atol=1e-6)
         kernels = {state: kernel[order][:, order].numpy() for state, kernel in kernels.items()}
         for state in ("averaged", "final"):
@@ -417,7 +541,7 @@ def test_images_of_many_examples_are_thinned(monkeypatch):
     monkeypatch.setattr(teacher_student, "DRAWN", 3)
     y = torch.tensor([0.0, 6, 1, 5, 2, 4, 3])
     pairs = y[:, None] + 10 * y
-    kernels = Kernels(pairs, pairs + 100, pairs + 200, change=y + 7, path_change=y)
+    kernels = Kernels(pairs, pairs + 100, pairs + 200, y + 7, path_change=y, before=y, terms={})
     images = drawn(y, {"smooth": kernels, "sign": kernels})
     assert images["y"].tolist() == [0, 1, 2, 3, 4, 5, 6]
     assert images["diagonal_averaged"][1].tolist() == [100, 111, 122, 133, 144, 155, 166]

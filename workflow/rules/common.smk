@@ -73,6 +73,11 @@ try:
     }
     PAPER_FILES = [repository(f"papers/{key}/paper.yaml") for key in PAPERS]
     CLAIMS_FILES = [repository(f"papers/{key}/claims.yaml") for key in PAPERS]
+    STATEMENT_FILES = [
+        path
+        for path in (repository(f"papers/{key}/statements.yaml") for key in PAPERS)
+        if Path(path).is_file()
+    ]
     CLAIMS = read_claims(map(Path, CLAIMS_FILES), SCHEMAS / "claims.schema.yaml")
     IS_ARCHIVED = config["seeds"] == ARCHIVED
     REUSE = None

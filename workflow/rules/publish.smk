@@ -36,6 +36,7 @@ rule publish:
         costs="<results>/costs.tsv",
         jobs=[] if REUSE else ["<results>/jobs.tsv"],
         papers=PAPER_FILES,
+        statements=STATEMENT_FILES,
     output:
         ledger="<published>/ledger.json",
         costs="<published>/costs.tsv",
@@ -50,6 +51,7 @@ rule publish:
         costs_page=update(repository("docs/costs.md")),
         verdicts_page=update(repository("docs/verdicts.md")),
         confirmation_page=update(repository("docs/confirmation.md")),
+        statements_page=update(repository("docs/statements.md")),
         pages=[update(repository(f"papers/{paper}/README.md")) for paper in PAPERS],
     log:
         "<logs>/publish.log",
@@ -73,7 +75,7 @@ rule publish:
         " --figures {input.figures:q} --tables {input.tables:q} --papers {params.all_papers:q}"
         " --costs {input.costs:q} --jobs {input.jobs:q} --published {params.folder:q}"
         " --documents {output.readme:q} {output.costs_page:q} {output.verdicts_page:q}"
-        " {output.confirmation_page:q} {output.pages:q} >> {log:q} 2>&1"
+        " {output.confirmation_page:q} {output.statements_page:q} {output.pages:q} >> {log:q} 2>&1"
 
 
 rule compare:

@@ -21,6 +21,8 @@ from feature_alignment.training.readings import Probe, Reading
 COVARIANCE_BATCH = 256
 EXPONENTS = (0.25, 0.5, 1.0)
 """The powers of the AGOP that are compared."""
+GRID = tuple(hundredths / 100 for hundredths in range(2, 151))
+"""The powers among which the best is sought."""
 ROUNDING = 1e-6
 """Relative change of a weight below which single precision keeps hardly any of it."""
 
@@ -229,6 +231,18 @@ def powers(layer: LayerState) -> Iterator[Reading]:
             for form in ("pearson", "cosine"):
                 measure = f"{kind}_power_{form}"
                 yield Reading(measure, getattr(value, form), layer.name, "train", at=exponent)
+
+
+def best_power(layer: LayerState) -> Iterator[Reading]:
+    """Read the power of the AGOP that correlates most with the NFM, of a grid, and how much.
+
+    ``best_exponent`` is the power, of 0.02, 0.03, …, 1.5, for which UC-NFA (Pearson) is highest,
+    and ``best_uc_nfa_pearson`` UC-NFA there.
+    """
+    found = power_correlations(layer.weight, layer.covariance, GRID)
+    best = max(range(len(GRID)), key=lambda place: found[place].pearson)
+    yield Reading("best_exponent", GRID[best], layer.name, "train")
+    yield Reading("best_uc_nfa_pearson", found[best].pearson, layer.name, "train")
 
 
 def _norm(matrix: Tensor) -> float:

@@ -6,8 +6,8 @@ verdict, at the scale where that is the strongest, ``scales`` for the same at ev
 ``verdicts at this scale`` for one, ``supports`` for what the supported claims of class ``paper``
 were compared with, ``confirmation`` for the verdicts on the seeds that were looked at while claims
 were written beside those on new ones, ``figures`` for the table of figures, ``claims PAPER`` for
-the claims of one paper, and ``whole run``, ``slowest jobs`` and ``figure costs`` for what the run
-cost.
+the claims of one paper, ``statements PAPER`` for what it says and where that is judged, and ``whole
+run``, ``slowest jobs`` and ``figure costs`` for what the run cost.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import html
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import quote
@@ -40,6 +40,7 @@ from feature_alignment.integrity import verify
 from feature_alignment.publish.costs import TOTAL, read_costs, read_jobs, slowest, summary
 from feature_alignment.publish.markdown import code, words
 from feature_alignment.publish.scales import across, published_ledgers, strongest, strongest_rows
+from feature_alignment.publish.statements import read_statements, statement_table
 from feature_alignment.publish.thumbnails import thumbnail
 from feature_alignment.run.spec import figure_titles
 from feature_alignment.storage import replacing, write_json, write_text
@@ -132,6 +133,7 @@ class Published:
         ledgers: Rows of the ledgers of all published scales, this one's among them.
         explored: Rows of the ledger of the seeds that were looked at while claims were written.
         root: The way from the document to the repository's root.
+        statements: What each paper says, by its key.
     """
 
     folder: str
@@ -143,6 +145,7 @@ class Published:
     ledgers: Mapping[str, Sequence[Mapping]]
     explored: Sequence[Mapping] = ()
     root: str = ""
+    statements: Mapping[str, Sequence[Mapping]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path, papers: Path) -> "Published":
@@ -164,6 +167,7 @@ class Published:
             jobs=read_jobs(folder / "jobs.tsv") if (folder / "jobs.tsv").is_file() else None,
             made={name: read_evidence(table, figure=name)[1] for name, table in tables.items()},
             explored=read_ledger(explored) if explored.is_file() else (),
+            statements=read_statements(papers),
         )
 
 
@@ -194,8 +198,10 @@ def fill(text: str, published: Published) -> str:
             paper = name.split()[1]
             rows = [row for row in published.ledger if row["paper"] == paper]
             content = claim_table(rows, across(published.ledgers))
+        elif name.startswith("statements "):
+            content = statement_table(published.statements[name.split()[1]], published.ledger)
         else:
-            known = ", ".join([*map(repr, parts), "'claims KEY'"])
+            known = ", ".join([*map(repr, parts), "'claims KEY'", "'statements KEY'"])
             raise ValueError(f"unknown generated part {name!r}; expected one of {known}")
         return f"{match['open']}{content}{match['close']}"
 

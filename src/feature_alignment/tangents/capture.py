@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from feature_alignment.tangents.layers import LAYERS, LayerPass, Patches
+from feature_alignment.tangents.attention import PROJECTED, projected, projection_of
+from feature_alignment.tangents.layers import LAYERS, LayerPass, Patches, lacks_rule
 from feature_alignment.tangents.precision import exact_products
 from feature_alignment.tangents.verify import (
     Account,
+    LayerFault,
     Turns,
     check_finite,
     check_inputs,
@@ -30,8 +32,8 @@ PART_BYTES = 2**28
 FIRST = 16
 """Examples in the first part, from which the size of the others follows."""
 
-_Layers = Mapping[str, tuple[nn.Module, tuple[str, ...]]]
-"""Modules and those of their parameters that count, by name."""
+Layers = Mapping[str, LayerPass]
+"""The layers whose passes are wanted by name, without what they saw and without gradients."""
 
 
 @dataclass
@@ -95,20 +97,52 @@ def layer_passes(
             examples by themselves give another answer.
     """
     dtype = check_inputs(model, inputs)
-    counted = _counted(model, trainable_only=trainable_only)
-    layers = _layers(model, counted)
+    counted = counted_parameters(model, trainable_only=trainable_only)
+    layers, lacking = layers_with_rules(model, counted)
+    if lacking:
+        raise ValueError(next(iter(lacking.values())))
+    return passes_of(model, inputs, dtype, layers, write=write, expect=expect)
+
+
+def passes_of(
+    model: nn.Module,
+    inputs: Tensor,
+    dtype: torch.dtype,
+    layers: Layers,
+    *,
+    write: bool = False,
+    expect: Callable[[int, Tensor], None] | None = None,
+) -> tuple[list[LayerPass], Tensor]:
+    """Do what :func:`layer_passes` does for some layers, all other parameters being constants.
+
+    Args:
+        model: As there, but its other parameters may belong to anything.
+        inputs: (n, …).
+        dtype: The type to compute in.
+        layers: Those of :func:`layers_with_rules`, or some of them.
+        write: As there.
+        expect: As there.
+
+    Raises:
+        LayerFault: If one of the layers is not used as its rule assumes.
+        ValueError: As there.
+    """
 
     def check() -> None:
-        account = _account(passes, outputs)
+        account = account_of(passes, outputs)
         verify(
-            model, inputs, account, lambda: _account(*capture(model, inputs, torch.float64, layers))
+            model,
+            inputs,
+            account,
+            lambda: account_of(*capture(model, inputs, torch.float64, layers)),
         )
 
     capture = _written if write else _captured
     with undisturbed(model), exact_products():
         passes, outputs = capture(model, inputs, dtype, layers, expect=expect)
-        counts = tuple((name, own) for name, (_, own) in layers.items())
-        _TURNS.take(model, inputs, counts, write, check=check)
+        counts = tuple((name, layer.counted) for name, layer in layers.items())
+        if layers:  # else there is nothing to verify
+            _TURNS.take(model, inputs, counts, write, check=check)
     return passes, outputs
 
 
@@ -116,7 +150,7 @@ def _written(
     model: nn.Module,
     inputs: Tensor,
     dtype: torch.dtype,
-    layers: _Layers,
+    layers: Layers,
     expect: Callable[[int, Tensor], None] | None = None,
 ) -> tuple[list[LayerPass], Tensor]:
     """Capture part after part, and write gradients out where that is worth it."""
@@ -194,7 +228,7 @@ def _captured(
     model: nn.Module,
     inputs: Tensor,
     dtype: torch.dtype,
-    layers: _Layers,
+    layers: Layers,
     spaces: dict[str, Tensor] | None = None,
     expect: Callable[[int, Tensor], None] | None = None,
 ) -> tuple[list[LayerPass], Tensor]:
@@ -207,20 +241,24 @@ def _captured(
     def record(name: str, given: Sequence[Tensor], output: Tensor) -> Tensor:
         seen = given[0].detach()
         if name in calls:
-            raise ValueError(
+            raise LayerFault(
+                name,
                 f"layer {name!r} is called twice in one forward pass: its tangent kernel would mix "
-                "both calls; give each call a layer of its own"
+                "both calls; give each call a layer of its own",
             )
         for rows in (seen, output):
             if len(rows) != len(inputs):
-                raise ValueError(
+                raise LayerFault(
+                    name,
                     f"layer {name!r} saw {len(seen)} rows for {len(inputs)} examples; keep the "
-                    "examples on the first axis, by themselves"
+                    "examples on the first axis, by themselves",
                 )
-        if {seen.dtype, output.dtype} != {dtype}:
-            raise ValueError(
+        whole = not seen.is_floating_point() and isinstance(layers[name].module, nn.Embedding)
+        if {dtype if whole else seen.dtype, output.dtype} != {dtype}:
+            raise LayerFault(
+                name,
                 f"layer {name!r} saw {seen.dtype} and returned {output.dtype}, expected {dtype}; "
-                "take casts and autocast out of the network's forward"
+                "take casts and autocast out of the network's forward",
             )
         if output._is_view():  # an in-place operation on a view would leave its node behind
             output = output.clone()
@@ -229,17 +267,17 @@ def _captured(
         return output
 
     hooks = [
-        module.register_forward_hook(
+        layer.module.register_forward_hook(
             lambda _, args, kwargs, output, name=name: record(
                 name, [*args, *kwargs.values()], output
             ),
             prepend=True,  # before any hook that changes what the layer returned
             with_kwargs=True,
         )
-        for name, (module, _) in layers.items()
+        for name, layer in layers.items()
     ]
-    wanted = {_full(name, own) for name, (_, counted) in layers.items() for own in counted}
-    with torch.enable_grad():
+    wanted = {name for layer in layers.values() for name in layer.sizes}
+    with torch.enable_grad(), projected(model, layers, record):
         try:
             outputs, parameters = run(model, inputs, dtype, wanted)
         finally:
@@ -250,16 +288,12 @@ def _captured(
             expect(len(layers), outputs)
         _check_calls(calls)
         gradients = _gradients(outputs, calls, spaces)
-        _check_uses(outputs, {name: parameters[name] for name in wanted}, gradients)
+        _check_uses(outputs, layers, parameters, gradients)
     called = [
-        LayerPass(name, layers[name][0], call.inputs, gradients.get(name), layers[name][1])
+        replace(layers[name], inputs=call.inputs, gradients=gradients.get(name))
         for name, call in calls.items()
     ]
-    idle = [
-        LayerPass(name, module, None, None, counted)
-        for name, (module, counted) in layers.items()
-        if name not in calls
-    ]
+    idle = [layer for name, layer in layers.items() if name not in calls]
     for layer in called:
         check_finite(layer.inputs, f"what layer {layer.name!r} saw: values")
         if layer.gradients is not None and spaces is None:
@@ -267,14 +301,14 @@ def _captured(
     return called + idle, outputs.detach()
 
 
-def _account(passes: Sequence[LayerPass], outputs: Tensor) -> Account:
+def account_of(passes: Sequence[LayerPass], outputs: Tensor) -> Account:
     """Return what the passes say of each example, to be verified."""
 
     def sums(places: list[int], weights: Tensor) -> dict[str, Tensor]:
         chosen = torch.tensor(places, device=outputs.device)
         found: dict[str, Tensor] = {}
         for layer in passes:
-            own = {name: getattr(layer.module, name).numel() for name in layer.counted}
+            own = layer.sizes
             if not layer.reached:
                 parts = outputs.new_zeros(sum(own.values())).split(list(own.values()))
             elif layer.written is not None:
@@ -286,18 +320,18 @@ def _account(passes: Sequence[LayerPass], outputs: Tensor) -> Account:
                 shares = weights.T.view(weights.T.shape + (1,) * (some.ndim - 2))
                 gradient = (shares * some).sum(dim=0, keepdim=True)
                 seen = layer.inputs.index_select(0, chosen)
-                parts = _summed(replace(layer, inputs=seen, gradients=gradient), own)
-            found |= {_full(layer.name, name): part for name, part in zip(own, parts, strict=True)}
+                parts = _summed(replace(layer, inputs=seen, gradients=gradient))
+            found |= dict(zip(own, parts, strict=True))
         return found
 
     return Account(outputs, lambda place, weights: sums([place], weights[None]), sums)
 
 
-def _summed(layer: LayerPass, own: Mapping[str, int]) -> list[Tensor]:
-    """Return the gradients Σ_i ∂f(x_i)/∂θ of one output, by parameter; ``own`` has their sizes."""
+def _summed(layer: LayerPass) -> list[Tensor]:
+    """Return the gradients Σ_i ∂f(x_i)/∂θ of one output, by parameter that counts."""
     if not isinstance(layer.rule, Patches):
         [rows] = layer.rule.per_example(layer)
-        return list(rows.sum(dim=0).split(list(own.values())))
+        return list(rows.sum(dim=0).split(list(layer.sizes.values())))
     groups = [  # (O, examples and positions), (examples and positions, D)
         (gradients[0].transpose(0, 1).flatten(1), patches.transpose(1, 2).flatten(0, 1))
         for patches, gradients in layer.rule.patches(layer.module, layer.inputs, layer.gradients)
@@ -306,15 +340,11 @@ def _summed(layer: LayerPass, own: Mapping[str, int]) -> list[Tensor]:
         "weight": lambda: [(gradients @ patches).flatten() for gradients, patches in groups],
         "bias": lambda: [gradients.sum(dim=1) for gradients, _ in groups],
     }
-    found = (parts[name]() for name in own)
+    found = (parts[name]() for name in layer.counted)
     return [some[0] if len(some) == 1 else torch.cat(some) for some in found]
 
 
-def _full(layer: str, name: str) -> str:
-    return f"{layer}.{name}" if layer else name
-
-
-def _counted(model: nn.Module, *, trainable_only: bool) -> set[int]:
+def counted_parameters(model: nn.Module, *, trainable_only: bool) -> set[int]:
     """Return the parameters that count, by id."""
     counted = {id(p) for p in model.parameters() if p.requires_grad or not trainable_only}
     if not counted:
@@ -325,11 +355,12 @@ def _counted(model: nn.Module, *, trainable_only: bool) -> set[int]:
     return counted
 
 
-def _layers(
-    model: nn.Module, counted: Collection[int]
-) -> dict[str, tuple[nn.Module, tuple[str, ...]]]:
-    """Return the modules that own parameters that count, and these, after checking all."""
-    found: dict[str, tuple[nn.Module, tuple[str, ...]]] = {}
+def check_modes(model: nn.Module) -> None:
+    """Check that no module of the network lets examples interact or drops units at random.
+
+    Raises:
+        ValueError: If batch norm uses the statistics of the batch, or dropout is on.
+    """
     for name, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and (
             module.training or module.running_mean is None
@@ -340,51 +371,92 @@ def _layers(
             )
         if isinstance(module, nn.modules.dropout._DropoutNd) and module.training and module.p:
             raise ValueError(f"dropout {name!r} is on; call model.eval() first")
+
+
+def layers_with_rules(
+    model: nn.Module, counted: Collection[int]
+) -> tuple[dict[str, LayerPass], dict[str, str]]:
+    """Return the layers that own parameters that count and have a rule, and why others have none.
+
+    Args:
+        model: Any module.
+        counted: The parameters that count, by id; see :func:`counted_parameters`.
+
+    Returns:
+        Layers by name, and by name of the others, in the order of modules, an error that says what
+        is missing.
+
+    Raises:
+        ValueError: See :func:`check_modes`.
+    """
+    check_modes(model)
+    found: dict[str, LayerPass] = {}
+    lacking: dict[str, str] = {}
+    inside: set[str] = set()  # projections of attention, which is called as a whole
+    for name, module in model.named_modules():
         own = {
             parameter
             for parameter, value in module.named_parameters(recurse=False)
             if id(value) in counted
         }
-        if own:
-            if type(module) not in LAYERS or not own <= {"weight", "bias"}:
-                known = ", ".join(layer.__name__ for layer in LAYERS)
-                raise ValueError(
-                    f"{name or 'the model itself'!r} is a {type(module).__name__} with parameters "
-                    f"{', '.join(sorted(own))}; tangent kernels are known for the plain {known}"
-                )
-            found[name] = module, tuple(sorted(own, reverse=True))  # weight, bias
+        if type(module) is nn.MultiheadAttention:
+            inside.add(f"{name}.out_proj" if name else "out_proj")
+        if not own:
+            continue
+        kind, layer = type(module), projection_of(name, module, own)
+        if layer is None and (lacks_rule(module) or not own <= {"weight", "bias"}):
+            known = ", ".join(known.__name__ for known in LAYERS if known is not PROJECTED)
+            lacking[name] = (
+                f"{name or 'the model itself'!r} is {lacks_rule(module) or 'a ' + kind.__name__} "
+                f"with parameters {', '.join(sorted(own))}; tangent kernels are known for the "
+                f"plain {known}"
+            )
+            continue
+        if type(module) is PROJECTED and name not in inside:
+            lacking[name] = f"{name!r} is a {type(module).__name__} outside MultiheadAttention"
+            continue
+        if layer is None:
+            names = tuple(sorted(own, reverse=True))  # weight, bias
+            layer = LayerPass(name, module, None, None, names)
+        found[name] = layer
     owners = Counter(
-        id(getattr(module, name)) for module, names in found.values() for name in names
+        id(getattr(layer.module, own)) for layer in found.values() for own in layer.counted
     )
-    for name, (module, names) in found.items():
-        if any(owners[id(getattr(module, own))] > 1 for own in names):
-            raise ValueError(
+    for name, layer in list(found.items()):
+        if any(owners[id(getattr(layer.module, own))] > 1 for own in layer.counted):
+            lacking[name] = (
                 f"layer {name!r} shares a parameter with another layer; give each its own"
             )
-    return found
+            del found[name]
+    return found, lacking
 
 
 def _check_calls(calls: dict[str, _Call]) -> None:
     for name, call in calls.items():
         if call.inputs._version != call.version:
-            raise ValueError(
+            raise LayerFault(
+                name,
                 f"what layer {name!r} saw was overwritten by a later in-place operation; make that "
-                "operation out-of-place"
+                "operation out-of-place",
             )
 
 
 def _check_uses(
-    outputs: Tensor, parameters: dict[str, Tensor], gradients: dict[str, Tensor]
+    outputs: Tensor,
+    layers: Layers,
+    parameters: Mapping[str, Tensor],
+    gradients: Mapping[str, Tensor],
 ) -> None:
     """Check that outputs depend on each parameter through its own layer alone."""
     uses = _uses(outputs)
-    for name, parameter in parameters.items():
-        layer = name.rpartition(".")[0]
-        if uses[id(parameter)] > (layer in gradients):
-            raise ValueError(
-                f"{name!r} is used outside its layer {layer!r}; use each parameter once, by "
-                "calling its layer"
-            )
+    for layer in layers.values():
+        for name in layer.sizes:
+            if uses[id(parameters[name])] > (layer.name in gradients):
+                raise LayerFault(
+                    layer.name,
+                    f"{name!r} is used outside its layer {layer.name!r}; use each parameter once, "
+                    "by calling its layer",
+                )
 
 
 def _uses(outputs: Tensor) -> Counter:

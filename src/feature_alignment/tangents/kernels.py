@@ -84,7 +84,7 @@ def layer_kernels(
     passes, outputs = layer_passes(
         model, inputs, trainable_only=trainable_only, write=True, expect=expect
     )
-    return dict(_layer_kernels(passes, outputs, centered=centered, budget_mib=budget_mib))
+    return dict(kernels_of(passes, outputs, centered=centered, budget_mib=budget_mib))
 
 
 @torch.no_grad()
@@ -100,13 +100,25 @@ def iterate_layer_kernels(
     passes, outputs = layer_passes(
         model, inputs, trainable_only=trainable_only, write=True, expect=_expecting(inputs)
     )
-    yield from _layer_kernels(passes, outputs, centered=centered, budget_mib=budget_mib)
+    yield from kernels_of(passes, outputs, centered=centered, budget_mib=budget_mib)
 
 
 @torch.no_grad()
-def _layer_kernels(
-    passes: list[LayerPass], outputs: Tensor, *, centered: bool, budget_mib: int
+def kernels_of(
+    passes: list[LayerPass],
+    outputs: Tensor,
+    *,
+    centered: bool = False,
+    budget_mib: int = BUDGET_MIB,
 ) -> Iterator[tuple[str, Tensor]]:
+    """Yield the kernel (n, C, n, C) of each layer, and take the layer off the list.
+
+    Args:
+        passes: What the kernels follow from.
+        outputs: f, (n, C).
+        centered: As in :func:`layer_kernels`.
+        budget_mib: As in :func:`layer_kernels`.
+    """
     while passes:
         layer = passes.pop(0)
         with full_precision(outputs.device), exact_products():
@@ -173,6 +185,30 @@ def summarise_kernels(
     passes, outputs = layer_passes(
         model, inputs, trainable_only=trainable_only, write=True, expect=_expecting(inputs)
     )
+    return summaries_of(passes, outputs, targets, centered=centered, budget_mib=budget_mib)
+
+
+@torch.no_grad()
+def summaries_of(
+    passes: list[LayerPass],
+    outputs: Tensor,
+    targets: Tensor,
+    *,
+    centered: bool = False,
+    budget_mib: int = BUDGET_MIB,
+) -> tuple[dict[str, KernelSummary], Tensor]:
+    """Return what :func:`summarise_kernels` does, and take the layers off the list.
+
+    Args:
+        passes: What the kernels follow from.
+        outputs: f, (n, C).
+        targets: As in :func:`summarise_kernels`.
+        centered: As in :func:`layer_kernels`.
+        budget_mib: As in :func:`layer_kernels`.
+
+    Raises:
+        ValueError: If the targets are not (n, C) and finite.
+    """
     if targets.shape != outputs.shape:
         raise ValueError(
             f"expected targets of shape {tuple(outputs.shape)}, got {tuple(targets.shape)}"

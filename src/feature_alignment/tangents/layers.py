@@ -1,8 +1,9 @@
 """How the outputs depend on a layer's own parameters: one rule for each type of layer.
 
-:data:`RULES` maps the type of a layer, exactly, to its rule. A rule has one of two forms:
+:data:`RULES` maps the type of a layer, exactly, to its rule. A rule has one of three forms:
 
 - :class:`Patches`, of a layer that multiplies patches of what it saw by a weight matrix;
+- :class:`Looked`, of an embedding, which looks rows of its weight up;
 - :class:`Rows`, of any other layer, whose per-example gradients are written out.
 
 Kernels, traces, stored features, covariances and tangent models ask the rule and never the type:
@@ -16,6 +17,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from feature_alignment.tangents.gram import patch_gram, row_gram, upper_rows, writing_pays
 
@@ -29,7 +31,8 @@ class LayerPass:
     the layer's own ``weight`` and ``bias`` its tangent features are with respect to, in this order.
 
     ``written`` (C, n, P), ∂f_c(x_i)/∂(the layer's counted parameters), may stand in place of
-    ``inputs`` and ``gradients``.
+    ``inputs`` and ``gradients``. ``known_as`` gives the counted parameters their names in the
+    network, where these are not the layer's name and their own.
     """
 
     name: str
@@ -38,9 +41,10 @@ class LayerPass:
     gradients: Tensor | None
     counted: tuple[str, ...]
     written: Tensor | None = None
+    known_as: tuple[str, ...] = ()
 
     @property
-    def rule(self) -> "Patches | Rows | Written":
+    def rule(self) -> "Patches | Rows | Looked | Written":
         """The rule for layers of this type, or for gradients written out."""
         return RULES[type(self.module)] if self.written is None else WRITTEN
 
@@ -48,6 +52,14 @@ class LayerPass:
     def reached(self) -> bool:
         """Whether an output depends on the layer."""
         return self.gradients is not None or self.written is not None
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many values each counted parameter has, by its name in the network."""
+        prefix = f"{self.name}." if self.name else ""
+        names = self.known_as or [f"{prefix}{name}" for name in self.counted]
+        numbers = [getattr(self.module, name).numel() for name in self.counted]
+        return dict(zip(names, numbers, strict=True))
 
     @property
     def channel_groups(self) -> int:
@@ -262,6 +274,57 @@ class Written:
         yield from layer.written
 
 
+@dataclass(frozen=True)
+class Looked:
+    """The rule of an embedding, h_s = W[u_s] for whole numbers u_s, with ∂f_c/∂W[v] = Σ_s g_cs.
+
+    The sum is over the positions s with u_s = v. A kernel needs the rows alone that some example
+    looks up, of which there are few. The methods are those of :class:`Patches`.
+    """
+
+    def worth_writing(self, layer: LayerPass, examples: int) -> bool:
+        """Return ``False``: rows that no example looks up need not be written."""
+        del layer, examples
+        return False
+
+    def kernel(self, layer: LayerPass, budget: int) -> Tensor:
+        """Return the layer's tangent kernel, (C, n, C, n)."""
+        del budget
+        return row_gram(self._few(layer))
+
+    def upper_rows(self, layer: LayerPass, budget: int) -> Iterator[Tensor]:
+        """Yield K[c,:,c:,:], the kernel's rows of one output after the other, (n, C − c, n)."""
+        yield from _upper(self.kernel(layer, budget))
+
+    def factors(self, layer: LayerPass) -> None:
+        """Return ``None``: these kernels are not taken apart."""
+
+    def squares(self, layer: LayerPass) -> Iterator[Tensor]:
+        """Yield tensors whose squares sum to the kernel's trace."""
+        yield self._few(layer)
+
+    def per_example(self, layer: LayerPass) -> Iterator[Tensor]:
+        """Yield ∂f_c(x_i)/∂(flattened weight), (n, P), for one output c after the other."""
+        for part in layer.gradients:
+            yield self._summed(layer, part[None], layer.inputs, layer.module.num_embeddings)[0]
+
+    def _few(self, layer: LayerPass) -> Tensor:
+        """Return the gradients of the rows that are looked up, (C, n, rows · size)."""
+        known, places = layer.inputs.unique(return_inverse=True)
+        return self._summed(layer, layer.gradients, places, len(known))
+
+    def _summed(self, layer: LayerPass, gradients: Tensor, places: Tensor, count: int) -> Tensor:
+        """Sum gradients by place into (C, n, count · size); rows of padding stay zero."""
+        classes, n, *_, size = gradients.shape
+        found = gradients.new_zeros(classes, n, count, size)
+        values = gradients.reshape(classes, n, -1, size)
+        if layer.module.padding_idx is not None:
+            kept = (layer.inputs != layer.module.padding_idx).view(n, -1, 1)
+            values = values * kept
+        index = places.reshape(1, n, -1, 1).expand_as(values)
+        return found.scatter_add_(2, index, values).flatten(2)
+
+
 WRITTEN = Written()
 MOST = 1.5
 """Gradients are not written out into more than so many values for each value they are made of."""
@@ -308,6 +371,64 @@ def _convolution_patches(
         yield patches, rows[:, :, group * filters : (group + 1) * filters]
 
 
+def _any_convolution_patches(
+    layer: nn.Conv1d | nn.Conv3d, inputs: Tensor, gradients: Tensor
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield what :func:`_convolution_patches` does, for any number of dimensions."""
+    rows = gradients.flatten(3)
+    padded = F.pad(inputs, *_padding(layer))
+    channels = layer.in_channels // layer.groups
+    filters = layer.out_channels // layer.groups
+    for group in range(layer.groups):
+        seen = padded[:, group * channels : (group + 1) * channels]
+        patches = _unfolded(seen, layer.kernel_size, layer.stride, layer.dilation)
+        yield patches, rows[:, :, group * filters : (group + 1) * filters]
+
+
+def _unfolded(
+    values: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]
+) -> Tensor:
+    """Return the patches (n, channels · kernel positions, S) of values (n, channels, …)."""
+    dimensions = range(2, 2 + len(kernel))
+    for dim, k, s, d in zip(dimensions, kernel, stride, dilation, strict=True):
+        values = values.unfold(dim, d * (k - 1) + 1, s)[..., ::d]
+    places = values.movedim(tuple(dimensions), tuple(range(-len(kernel), 0)))
+    return places.reshape(len(values), values.shape[1] * prod(kernel), -1)
+
+
+def _any_convolution_apply(
+    layer: nn.Conv1d | nn.Conv3d, values: Tensor, weight: Tensor, bias: Tensor | None
+) -> Tensor:
+    return layer._conv_forward(values, weight, bias)
+
+
+def _transposed_convolution_rows(
+    layer: nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d,
+    inputs: Tensor,
+    gradients: Tensor,
+) -> Tensor:
+    """Write out the gradients: h_o(s · stride + k · dilation − padding) sums x_i(s) W[i, o, k]."""
+    classes, n = gradients.shape[:2]
+    flat = gradients.flatten(0, 1)
+    edges = [amount for side in reversed(layer.padding) for amount in (side, side)]
+    window = [d * (k - 1) + 1 for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
+    sizes = zip(inputs.shape[2:], layer.stride, window, strict=True)
+    reach = [(seen - 1) * stride + wide for seen, stride, wide in sizes]
+    seen = inputs.flatten(2)  # (n, I, S)
+    parts = []
+    for group in range(layer.groups):
+        own = flat.tensor_split(layer.groups, dim=1)[group]
+        padded = F.pad(own, edges)
+        for dim, length in enumerate(reach, start=2):  # beyond it the output is the bias alone
+            padded = padded.narrow(dim, 0, length)
+        patches = _unfolded(padded, layer.kernel_size, layer.stride, layer.dilation)
+        patches = patches.view(classes, n, -1, patches.shape[2])  # (C, n, O · K, S)
+        products = seen.tensor_split(layer.groups, dim=1)[group] @ patches.transpose(2, 3)
+        parts.append(products.flatten(2))
+    weights = torch.cat(parts, dim=2)
+    return _scale_and_shift(layer, weights, gradients.flatten(3).sum(dim=3))
+
+
 def _padding(layer: nn.Conv2d) -> tuple[list[int], str]:
     """Return the padding as :func:`torch.nn.functional.pad` takes it: last dimension first."""
     mode = {"zeros": "constant"}.get(layer.padding_mode, layer.padding_mode)
@@ -316,7 +437,7 @@ def _padding(layer: nn.Conv2d) -> tuple[list[int], str]:
 
 def _sides(layer: nn.Conv2d) -> list[tuple[int, int]]:
     if layer.padding == "valid":
-        return [(0, 0), (0, 0)]
+        return [(0, 0) for _ in layer.kernel_size]
     if layer.padding == "same":
         totals = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
         return [(total // 2, total - total // 2) for total in totals]
@@ -346,6 +467,48 @@ def _layer_norm_rows(layer: nn.LayerNorm, inputs: Tensor, gradients: Tensor) -> 
     return _scale_and_shift(layer, weights, gradients.reshape(shape).sum(dim=2))
 
 
+def _group_norm_rows(layer: nn.GroupNorm, inputs: Tensor, gradients: Tensor) -> Tensor:
+    normalised = F.group_norm(inputs, layer.num_groups, eps=layer.eps)
+    return _channel_rows(layer, normalised, gradients)
+
+
+def _instance_norm_rows(
+    layer: nn.InstanceNorm1d | nn.InstanceNorm2d | nn.InstanceNorm3d,
+    inputs: Tensor,
+    gradients: Tensor,
+) -> Tensor:
+    if layer.running_mean is None:
+        normalised = F.instance_norm(inputs, eps=layer.eps)
+    else:
+        statistics = layer.running_mean.to(inputs), layer.running_var.to(inputs)
+        own = layer.training
+        normalised = F.instance_norm(
+            inputs, *(part.clone() for part in statistics), use_input_stats=own, eps=layer.eps
+        )
+    return _channel_rows(layer, normalised, gradients)
+
+
+def _channel_rows(layer: nn.Module, normalised: Tensor, gradients: Tensor) -> Tensor:
+    """Write out the gradients of a scale and a shift of channels, the axis after the examples."""
+    shape = (*gradients.shape[:3], -1)
+    weights = (gradients * normalised).reshape(shape).sum(dim=3)
+    return _scale_and_shift(layer, weights, gradients.reshape(shape).sum(dim=3))
+
+
+def _root_mean_square_rows(layer: nn.RMSNorm, inputs: Tensor, gradients: Tensor) -> Tensor:
+    normalised = F.rms_norm(inputs, layer.normalized_shape, eps=layer.eps)
+    shape = (*gradients.shape[:2], -1, prod(layer.normalized_shape))
+    return (gradients * normalised).reshape(shape).sum(dim=2)
+
+
+def _slope_rows(layer: nn.PReLU, inputs: Tensor, gradients: Tensor) -> Tensor:
+    """Write out the gradients of slopes: h = w x where x < 0, one w for all, or one per channel."""
+    products = gradients * inputs.clamp(max=0)
+    if layer.num_parameters == 1:
+        return products.flatten(2).sum(dim=2, keepdim=True)
+    return products.reshape((*gradients.shape[:3], -1)).sum(dim=3)
+
+
 def _scale_and_shift(layer: nn.Module, weights: Tensor, biases: Tensor) -> Tensor:
     if layer.bias is None:
         return weights
@@ -354,13 +517,37 @@ def _scale_and_shift(layer: nn.Module, weights: Tensor, biases: Tensor) -> Tenso
     return torch.cat([weights, biases], dim=2)
 
 
-RULES: dict[type[nn.Module], Patches | Rows] = {
+_ANY_CONVOLUTION = Patches(_any_convolution_patches, 2, _any_convolution_apply, _convolution_add)
+
+RULES: dict[type[nn.Module], Patches | Rows | Looked] = {
     nn.Linear: Patches(_linear_patches, -1, _linear_apply, _linear_add),
     nn.Conv2d: Patches(_convolution_patches, 2, nn.Conv2d._conv_forward, _convolution_add),
     nn.BatchNorm1d: Rows(_batch_norm_rows),
     nn.BatchNorm2d: Rows(_batch_norm_rows),
     nn.LayerNorm: Rows(_layer_norm_rows),
+    **dict.fromkeys((nn.Conv1d, nn.Conv3d), _ANY_CONVOLUTION),
+    nn.ConvTranspose1d: Rows(_transposed_convolution_rows),
+    nn.ConvTranspose2d: Rows(_transposed_convolution_rows),
+    nn.ConvTranspose3d: Rows(_transposed_convolution_rows),
+    nn.BatchNorm3d: Rows(_batch_norm_rows),
+    nn.GroupNorm: Rows(_group_norm_rows),
+    nn.InstanceNorm1d: Rows(_instance_norm_rows),
+    nn.InstanceNorm2d: Rows(_instance_norm_rows),
+    nn.InstanceNorm3d: Rows(_instance_norm_rows),
+    nn.RMSNorm: Rows(_root_mean_square_rows),
+    nn.PReLU: Rows(_slope_rows),
+    nn.Embedding: Looked(),
+    NonDynamicallyQuantizableLinear: Patches(_linear_patches, -1, _linear_apply, _linear_add),
 }
 
 LAYERS = RULES.keys()
 """The layers with parameters that tangent features are known for."""
+
+
+def lacks_rule(module: nn.Module) -> str:
+    """Return why there is no rule for a module with parameters, or nothing where there is one."""
+    if type(module) not in RULES:
+        return f"a {type(module).__name__}"
+    if isinstance(module, nn.Embedding) and (module.max_norm or module.scale_grad_by_freq):
+        return "an Embedding that rescales its rows or their gradients"
+    return ""

@@ -31,10 +31,13 @@ class PathAverage:
     """What the averaged tangent features ḡ say of n examples.
 
     ``kernel`` K̄[i,j] = ⟨ḡ(x_i), ḡ(x_j)⟩, (n, n), and ``change`` ⟨ḡ(x_i), θ_T − θ_0⟩, (n,).
+    ``layers`` are the terms of K̄ that the parameters of single layers make, (n, n) each, by module
+    name in the order of the calls; K̄ is their sum.
     """
 
     kernel: Tensor
     change: Tensor
+    layers: dict[str, Tensor]
 
 
 @torch.no_grad()
@@ -92,14 +95,15 @@ def _path_average(
             averages = [_FirstLayer(passes[0]), *(_LaterLayer(p, points) for p in passes[1:])]
         for average, layer in zip(averages, passes, strict=True):
             average.add(layer, index, 1 / points)
-    kernel = outputs.new_zeros(len(outputs), len(outputs))
+    layers: dict[str, Tensor] = {}
     change = outputs.new_zeros(len(outputs))
     modules = dict(start.named_modules()), dict(end.named_modules())
     while averages:
         average = averages.pop(0)
         moved = _moved(*(named[average.name] for named in modules), dtype)
-        average.contribute(moved, kernel, change)
-    return PathAverage(kernel, change)
+        term = layers[average.name] = outputs.new_zeros(len(outputs), len(outputs))
+        average.contribute(moved, term, change)
+    return PathAverage(sum(layers.values()), change, layers)
 
 
 class _FirstLayer:

@@ -169,6 +169,28 @@ def graph_covariances(
     return covariances
 
 
+@torch.no_grad()
+def covariances_of(passes: Iterable[LayerPass]) -> dict[str, Tensor]:
+    """Return K_l, (out, out), of every layer that has one, by name.
+
+    Args:
+        passes: Of any layers. Those without weights that multiply, those that no output depends
+            on, and convolutions with groups have none.
+    """
+    found: dict[str, Tensor] = {}
+    for layer in passes:
+        if layer.gradients is None or not isinstance(layer.rule, Patches):
+            continue
+        if layer.channel_groups != 1 or "weight" not in layer.counted:
+            continue
+        width = len(layer.module.weight)
+        found[layer.name] = layer.gradients.new_zeros(width, width)
+        for rows in layer.rule.unit_gradients(layer):
+            _add_gram(found[layer.name], rows)
+        _mirror(found[layer.name])
+    return found
+
+
 def _rows(layer: LayerPass) -> Iterator[Tensor]:
     """Return the gradients at every output, example and position as rows (…, out), in parts."""
     if layer.channel_groups != 1:

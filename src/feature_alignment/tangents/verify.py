@@ -36,6 +36,14 @@ NEGLIGIBLE = {torch.float32: 1e-8, torch.float64: 1e-12}
 """The same, of the length of the whole gradient: a layer with less of it holds only rounding."""
 
 
+class LayerFault(ValueError):
+    """What is assumed of one layer does not hold; ``layer`` is its name in the network."""
+
+    def __init__(self, layer: str, message: str):
+        super().__init__(message)
+        self.layer = layer
+
+
 @dataclass(frozen=True)
 class Account:
     """What an instrument says of n examples, to be verified.
@@ -316,23 +324,25 @@ def verify(
 
     Raises:
         ValueError: If outputs or gradients differ by more than rounding explains, or the model
-            does not take a part of the examples.
+            does not take a part of the examples; a :class:`LayerFault` where it is the gradients
+            of one layer.
     """
-    fault = _fault(model, inputs, account)
+    fault, layer = _fault(model, inputs, account)
     if fault and account.outputs.dtype != torch.float64:
         with suppress(RuntimeError):  # constants of the model in float32: what it found stands
-            fault = _fault(model, inputs, in_double())
+            fault, layer = _fault(model, inputs, in_double())
     if fault:
-        raise ValueError(
+        message = (
             f"{fault}. Either examples act on one another, or they do not lie along the first "
             "axis, in their order, in every layer, or something besides the plain layer has a "
             "hand in it: a hook, a forward of its own, a parametrisation. Remove it, call "
             "model.eval(), and keep the examples on the first axis and apart"
         )
+        raise ValueError(message) if layer is None else LayerFault(layer, message)
 
 
-def _fault(model: nn.Module, inputs: Tensor, account: Account) -> str:
-    """Return where the account differs from the truth, or nothing."""
+def _fault(model: nn.Module, inputs: Tensor, account: Account) -> tuple[str, str | None]:
+    """Return where the account differs from the truth, or nothing, and in which layer."""
     outputs, dtype = account.outputs, account.outputs.dtype
     places = _places(len(inputs))
     shape = len(places), outputs.shape[1]
@@ -350,7 +360,7 @@ def _fault(model: nn.Module, inputs: Tensor, account: Account) -> str:
     whole = sqrt(sum(layer[2] for layer in layers.values()))
     listed = f"examples {', '.join(map(str, places))}"
     if values.shape != outputs[places].shape:
-        return f"{listed} by themselves have {values.shape[1]} outputs, not {shape[1]}"
+        return f"{listed} by themselves have {values.shape[1]} outputs, not {shape[1]}", None
     # |f| is about ‖∂f/∂θ‖ ‖θ‖, also where f is a difference that is nearly zero.
     scale = max(outputs.abs().max().item(), size * whole)
     off = (outputs[places] - values).abs().max().item()
@@ -358,15 +368,15 @@ def _fault(model: nn.Module, inputs: Tensor, account: Account) -> str:
         return (
             f"the outputs for {listed} are off by {off:.2g} (of {scale:.2g}) from what the network "
             "returns for them by themselves"
-        )
+        ), None
     for name, squares in layers.items():
         error, own, true = map(sqrt, squares)
         if not error <= DISAGREEMENT[dtype] * max(own, true) + NEGLIGIBLE[dtype] * whole:
             return (
                 f"the gradient of layer {name!r} for {listed} is off by {error:.2g} (of "
                 f"{true:.2g}) from that of automatic differentiation for them by themselves"
-            )
-    return ""
+            ), name
+    return "", None
 
 
 def _places(count: int) -> list[int]:

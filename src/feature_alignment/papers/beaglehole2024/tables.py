@@ -114,6 +114,37 @@ def speed_limits(collection: Collection) -> Table:
     return _joined(measured, equal, gains, [*conditions, "method"])
 
 
+def speed_ratios(collection: Collection) -> Table:
+    """Return the rows of B7 with several ratios of speeds, by ``method`` and ``ratio``.
+
+    As for :func:`speed_limits`; methods are ``sgd``, without a ratio, and ``ratio_N``. The
+    differences ``uc_nfa_gain``, by layer, and ``nfm_share_gain`` are those of each over SGD, at the
+    training loss that these two reach, however slow the others are.
+    """
+    kept = ("loss", "relative_loss", "nfm_share", "weight_change", *CORRELATIONS[::2])
+    measured = _of(collection.measurements, *kept)
+    conditions = ["rank", "dimension"]
+    equal = matched(measured, conditions, "relative_loss")
+    compared = {f"{MATCHED}uc_nfa_pearson": "uc_nfa_gain", f"{MATCHED}nfm_share": "nfm_share_gain"}
+    methods = [name for name in measured["method"].unique() if name != "sgd"]
+    gains = [
+        {**row, "method": method}
+        for method in methods
+        for row in differences(
+            matched(
+                measured[measured["method"].isin(["sgd", method])], conditions, "relative_loss"
+            ),
+            compared,
+            method,
+            "sgd",
+            "",
+        )
+    ]
+    table = _joined(measured, equal, gains, [*conditions, "method"])
+    ratios = table["method"].str.extract(r"^ratio_(\d+)$", expand=False)
+    return with_column(table, "ratio", pd.to_numeric(ratios).astype("Int64"))
+
+
 def favoured_layers(collection: Collection) -> Table:
     """Return the rows of B7's images by ``dataset`` and ``method``.
 
@@ -209,6 +240,7 @@ TABLES: dict[str, Collect] = {
     "b5_initial_scale": initial_scale,
     "b6_early_alignment": early_alignment,
     "b7_speed_limits": speed_limits,
+    "b7r_ratios": speed_ratios,
     "b7c_favoured_layers": favoured_layers,
     "c1_exponents": exponents,
 }

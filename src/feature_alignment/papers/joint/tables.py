@@ -1,5 +1,6 @@
-"""The table of the joint figure, from the measurements of its networks."""
+"""The tables of the joint figures, from the measurements of their networks."""
 
+import math
 from collections.abc import Iterator
 
 import pandas as pd
@@ -10,6 +11,7 @@ from feature_alignment.tables import tidy
 
 ANSATZ = ("uc_nfa_pearson", "c_nfa_pearson")
 CONDITIONS = ("network",)
+FITS = ("loss", "accuracy")
 
 
 def both_instruments(collection: Collection) -> Table:
@@ -52,4 +54,45 @@ def rank_correlations(table: Table) -> Iterator[dict]:
                 yield {**dict(zip(keys, place, strict=True)), "measure": name, "value": value}
 
 
-TABLES: dict[str, Collect] = {"both_instruments": both_instruments}
+CONVERGENCE = (
+    "fact_pearson",
+    "fact_cosine",
+    "uc_nfa_pearson",
+    "uc_nfa_cosine",
+    "best_uc_nfa_pearson",
+    "distance_from_rest",
+    *FITS,
+)
+
+
+def convergence(collection: Collection) -> Table:
+    """Return the rows of R1 by ``weight_decay``: FACT and the ansatz in every layer, and fits."""
+    measured = collection.measurements
+    return measured[measured["measure"].isin(CONVERGENCE)].reset_index(drop=True)
+
+
+def linear_exponents(collection: Collection) -> Table:
+    """Return the rows of R2 by ``hidden_layers`` and ``weight_decay``.
+
+    ``loss`` and ``accuracy``, ``best_exponent`` and ``best_uc_nfa_pearson`` of every layer;
+    ``relative_exponent``, the best exponent over the predicted 1 / (L − l + 1) of layer l of L
+    (the readout is the last); and ``exponent_error``, the absolute logarithm of that.
+    """
+    measured = collection.measurements
+    kept = measured[measured["measure"].isin(["best_exponent", "best_uc_nfa_pearson", *FITS])]
+    best = kept[kept["measure"] == "best_exponent"]
+    layer = best["layer"].str.removeprefix("linear").astype(int)
+    relative = best["value"] * (best["hidden_layers"] + 1 - layer + 1)
+    parts = [
+        kept,
+        best.assign(measure="relative_exponent", value=relative),
+        best.assign(measure="exponent_error", value=relative.map(math.log).abs()),
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+TABLES: dict[str, Collect] = {
+    "both_instruments": both_instruments,
+    "r1_convergence": convergence,
+    "r2_linear_exponents": linear_exponents,
+}

@@ -1,6 +1,7 @@
 """The tables of lejeune2024's figures, from the measurements of its runs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -67,6 +68,87 @@ def kernel_diagonal(collection: Collection) -> Table:
     measured = collection.measurements
     kept = measured["measure"].str.startswith(("diagonal", "peak_ratio"))
     return measured[kept].reset_index(drop=True)
+
+
+def kernel_terms(collection: Collection) -> Table:
+    """Return what is measured of statements without a figure, by variant and target.
+
+    Measures of :func:`feature_alignment.papers.lejeune2024.teacher_student.readings`: those of
+    layers' terms, ``likeness_…``, ``centered_likeness_…`` and ``boundary_rank…``. And, over layers,
+    ``last_term_lead``, ``term_alignment_averaged`` of the last layer minus the highest of the
+    others, ``last_term_lead_initial``, the same of ``term_alignment_initial``, and
+    ``earlier_share``, the ``term_share`` of all layers but the last; ``sign_minus_smooth_share``
+    is its difference between the targets.
+    """
+    measured = with_variant(collection)
+    kept = measured["measure"].str.contains("likeness|boundary_rank|term_")
+    chosen = measured[kept].reset_index(drop=True)
+    found = []
+    keys = [*SERIES, "target"]
+    for measure, rows in chosen[chosen["layer"].notna()].groupby("measure", sort=False):
+        for _, layers in rows.groupby(keys, sort=False):  # in the order of depth
+            values = layers["value"].to_numpy()
+            if measure == "term_share":
+                name, value = "earlier_share", values[:-1].sum()
+            else:
+                ending = measure.removeprefix("term_alignment").removesuffix("_averaged")
+                name, value = f"last_term_lead{ending}", values[-1] - values[:-1].max()
+            found.append(layers.iloc[[-1]].assign(layer=pd.NA, measure=name, value=value))
+    summary = pd.concat(found, ignore_index=True)
+    shares = summary[summary["measure"] == "earlier_share"]
+    wide = {target: rows.set_index(SERIES) for target, rows in shares.groupby("target")}
+    difference = wide["sign"]["value"] - wide["smooth"]["value"]
+    contrast = wide["sign"].assign(
+        target=pd.NA, measure="sign_minus_smooth_share", value=difference
+    )
+    return pd.concat([chosen, summary, contrast.reset_index()], ignore_index=True)
+
+
+def text_settings(collection: Collection) -> Table:
+    """Return by variant what :func:`kernel_alignment` and :func:`kernel_diagonal` do."""
+    told = replace(collection, measurements=with_variant(collection))
+    of_run = told.measurements.drop_duplicates("run").set_index("run")["variant"]
+    table = pd.concat([kernel_alignment(told), kernel_diagonal(told)], ignore_index=True)
+    return table.assign(variant=table["run"].map(of_run))
+
+
+def kernel_regression(collection: Collection) -> Table:
+    """Return how regressions and the network fit unseen images, by target and ``model``.
+
+    Measures ``error``, ``unexplained`` and ``ridge``, see
+    :func:`feature_alignment.papers.lejeune2024.teacher_student.regressions`; the model is
+    ``network`` or the kernel. ``error_minus_network`` and, with the prefix ``initial_``, that of
+    K_0; ``gain``, by how much less than with K_0 is unexplained.
+    """
+    measured = collection.measurements
+    parts = measured["measure"].str.extract(
+        r"^(?:regression_)?(?P<first>network|error|unexplained|ridge)_(?P<second>\w+)$"
+    )
+    swapped = parts["first"] == "network"
+    model = parts["second"].mask(swapped, "network")
+    measure = parts["first"].mask(swapped, parts["second"])
+    table = with_column(measured.assign(measure=measure), "model", model)
+    table = table[table["measure"].notna()].reset_index(drop=True)
+    keys = [*SERIES, "target"]
+    wide = table.pivot_table("value", keys, ["measure", "model"])
+    places = pd.MultiIndex.from_frame(table[keys])
+    own = {name: table["measure"] == name for name in ("error", "unexplained")}
+    regressed = table["model"] != "network"
+    added = [
+        table.assign(
+            measure="error_minus_network",
+            value=table["value"].to_numpy() - wide["error", "network"][places].to_numpy(),
+        )[own["error"] & regressed],
+        table.assign(
+            measure="initial_error_minus_network",
+            value=(wide["error", "initial"] - wide["error", "network"])[places].to_numpy(),
+        )[own["error"] & regressed],
+        table.assign(
+            measure="gain",
+            value=wide["unexplained", "initial"][places].to_numpy() - table["value"].to_numpy(),
+        )[own["unexplained"] & (table["model"] != "initial")],
+    ]
+    return pd.concat([table, *added], ignore_index=True)
 
 
 def kernel_spectra(collection: Collection) -> Table:
@@ -210,4 +292,7 @@ TABLES: dict[str, Collect] = {
     "c3_robustness": robustness,
     "n1_learned_displacements": learned_displacements,
     "n2_kernel_spectra": kernel_spectra,
+    "n3_terms": kernel_terms,
+    "n4_text_settings": text_settings,
+    "c4_kernel_regression": kernel_regression,
 }

@@ -2,11 +2,12 @@
 
 import copy
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +16,7 @@ from feature_alignment.measures.alignment import cka, kernel_alignment
 from feature_alignment.measures.spectrum import eigenvalues
 from feature_alignment.models.build import build
 from feature_alignment.run.context import Run
-from feature_alignment.tangents.kernels import tangent_kernel
+from feature_alignment.tangents.kernels import layer_kernels, tangent_kernel
 from feature_alignment.tangents.path import path_average
 from feature_alignment.training.checkpoint import Checkpointing
 from feature_alignment.training.loop import train
@@ -26,6 +27,8 @@ from feature_alignment.training.schedules import AtSteps, LearningRate, cosine
 
 TARGETS = {"smooth": lambda outputs: outputs, "sign": torch.sign}
 """What the student is trained on, from the teacher's outputs y."""
+STATES = ("initial", "averaged", "final")
+"""K_0, K̄ and K_T."""
 NEAR, FAR = 0.25, 0.75
 """Images with |y| below the first are near the teacher's boundary, above the second far from it."""
 DRAWN = 250
@@ -55,35 +58,42 @@ def measure(run: Run) -> None:
 
 @dataclass(frozen=True)
 class Lesson:
-    """Images (n, pixels), their labels ±1 and the trained teacher's outputs y, (n,) each."""
+    """Images (n, pixels), their labels ±1 and the trained teacher's outputs y, (n,) each.
+
+    ``further`` are images that nothing is trained on and the teacher's outputs for them, by name:
+    ``held_out`` and ``test``, where regressions are asked for.
+    """
 
     inputs: Tensor
     labels: Tensor
     outputs: Tensor
+    further: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
 def prepare_lesson(run: Run) -> Lesson:
     """Load the images of two classes and train the teacher on them.
 
     The first class has the label −1, the second 1. Each image x becomes (x − m) / ‖x − m‖ with m
-    the mean of its own pixels. The hidden layers of the teacher stay as they were drawn; its last
-    layer is trained to the labels with a learning rate of period ``teacher.period`` epochs.
+    the mean of its own pixels, times √pixels where ``normalised`` says ``variance`` and not
+    ``length``. The hidden layers of the teacher stay as they were drawn; its last layer is trained
+    to the labels with a learning rate of period ``teacher.period`` epochs.
 
     Raises:
         ValueError: If there are fewer images of the two classes than asked for, an image is
-            constant, or none of the images that kernels are measured on is near or far from the
-            decision boundary.
+            constant, none of the images that kernels are measured on is near or far from the
+            decision boundary, or regressions are to see fewer images than the student.
 
     References:
         lejeune2024, figures 1 and 3. Departs from: the images are the first of the two classes in
         the run's random order, where the paper takes the first in the order of the file.
     """
-    inputs, labels = _two_classes(run)
+    images = _two_classes(run)
+    inputs, labels = images.pop("train")
     settings = run.settings["teacher"]
     teacher = build(settings["model"], inputs.shape[1:], 1, run.generator("probe")).to(run.device)
     with torch.no_grad():
         features = teacher[:-1](inputs)
-    outputs = features @ train_last_layer(
+    weights = train_last_layer(
         features,
         labels,
         teacher[-1].weight[0].detach(),
@@ -93,6 +103,7 @@ def prepare_lesson(run: Run) -> Lesson:
         epochs=settings["epochs"],
         order=shuffled(len(labels), run),
     )
+    outputs = features @ weights
     shown = outputs[: run.settings["measure"]["kernel_examples"]].abs()
     if not ((shown < NEAR).any() and (shown > FAR).any()):
         raise ValueError(
@@ -100,35 +111,67 @@ def prepare_lesson(run: Run) -> Lesson:
             f"none has |y| > {FAR}; raise measure.kernel_examples, or make the teacher smaller "
             "(for the first) or larger (for the second)"
         )
-    return Lesson(inputs, labels, outputs)
+    with torch.no_grad():
+        further = {
+            split: (seen, teacher[:-1](seen) @ weights) for split, (seen, _) in images.items()
+        }
+    return Lesson(inputs, labels, outputs, further)
 
 
-def _two_classes(run: Run) -> tuple[Tensor, Tensor]:
+def _two_classes(run: Run) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return the images of the two classes and their labels, by split."""
     name, count = run.settings["dataset"]["name"], run.settings["dataset"]["n_train"]
-    given = run.datasets.get(name)
-    everything = given.manifest["n_train"] if given else 0  # run.task says that none was given
-    task = run.task(n_train=everything, n_test=0, label_noise=0.0, standardized=False)
-    first, second = run.settings["classes"]
-    found = torch.isin(task.train.labels, torch.tensor([first, second])).nonzero()[:, 0]
-    if count > len(found):
+    options = run.settings["measure"]
+    regression = options["regression"]
+    held_out, test = (regression["held_out"], regression["test"]) if regression else (0, 0)
+    given = run.datasets.get(name)  # run.task says if none was given
+    everything = {key: given.manifest[key] if given else 0 for key in ("n_train", "n_test")}
+    if not regression:
+        everything["n_test"] = 0
+    task = run.task(**everything, label_noise=0.0, standardized=False)
+    if options["kernel_examples"] > count:
         raise ValueError(
-            f"{name} has {len(found)} training images of the classes {first} and {second}, but "
-            f"the run asks for {count}; lower dataset.n_train"
+            f"measure.kernel_examples is {options['kernel_examples']}, but dataset.n_train is "
+            f"{count}; lower the first or raise the second"
         )
-    kernel_examples = run.settings["measure"]["kernel_examples"]
-    if kernel_examples > count:
+    if regression and options["kernel_examples"] < count:
         raise ValueError(
-            f"measure.kernel_examples is {kernel_examples}, but dataset.n_train is {count}; lower "
-            "the first or raise the second"
+            f"measure.kernel_examples is {options['kernel_examples']}, but regressions are to see "
+            f"the dataset.n_train = {count} images that the student does; set measure.regression "
+            "to null or make both equal"
         )
-    chosen = found[:count]
-    pixels = task.train.inputs[chosen].flatten(1)
+    training = _of_classes(run, task.train, "train", count + held_out)
+    found = {"train": [part[:count] for part in training]}
+    if regression:
+        found["held_out"] = [part[count:] for part in training]
+        found["test"] = _of_classes(run, task.test, "test", test)
+    return {
+        split: (inputs.to(run.device), labels.to(run.device))
+        for split, (inputs, labels) in found.items()
+    }
+
+
+def _of_classes(run: Run, examples: Examples, split: str, count: int) -> tuple[Tensor, Tensor]:
+    """Return the first images of the two classes, normalised, and their labels ±1."""
+    name, (first, second) = run.settings["dataset"]["name"], run.settings["classes"]
+    chosen = torch.isin(examples.labels, torch.tensor([first, second])).nonzero()[:, 0]
+    if count > len(chosen):
+        kind, setting = (
+            ("training", "dataset.n_train") if split == "train" else (split, "measure.regression")
+        )
+        raise ValueError(
+            f"{name} has {len(chosen)} {kind} images of the classes {first} and {second}, but "
+            f"the run asks for {count}; lower {setting}"
+        )
+    chosen = chosen[:count]
+    pixels = examples.inputs[chosen].flatten(1)
     if (pixels == pixels[:, :1]).all(dim=1).any():
         raise ValueError(f"an image of {name} is constant: it cannot be scaled to length 1")
     pixels = pixels - pixels.mean(dim=1, keepdim=True)
     pixels = pixels / torch.linalg.vector_norm(pixels, dim=1, keepdim=True)
-    labels = torch.where(task.train.labels[chosen] == second, 1.0, -1.0)
-    return pixels.to(run.device), labels.to(run.device)
+    if run.settings["normalised"] == "variance":
+        pixels = pixels * math.sqrt(pixels.shape[1])
+    return pixels, torch.where(examples.labels[chosen] == second, 1.0, -1.0)
 
 
 @torch.no_grad()
@@ -200,7 +243,8 @@ def teach(
 
     Measures: ``loss`` on all training images at initialisation and at the end; and at the end
     ``teacher_loss``, the teacher's mean squared error to the labels, ``teacher_sign_agreement``,
-    the share of images of which the sign of y is the label, and those of :func:`readings`.
+    the share of images of which the sign of y is the label, those of :func:`readings` and, with
+    ``measure.regression``, those of :func:`regressions`.
 
     References:
         lejeune2024, figures 1 and 3.
@@ -227,7 +271,9 @@ def teach(
     )
     options = run.settings["measure"]
     count = options["kernel_examples"]
-    kernels = measure_kernels(start, student, lesson.inputs[:count], options["path_points"])
+    seen = [lesson.inputs[:count], *(inputs for inputs, _ in lesson.further.values())]
+    everything = measure_kernels(start, student, torch.cat(seen), options["path_points"])
+    kernels = everything.first(count)
     right = (lesson.outputs.sign() == lesson.labels).double().mean().item()
     error = loss(lesson.outputs[:, None], lesson.labels).item()
     final = [
@@ -235,6 +281,11 @@ def teach(
         Reading("teacher_sign_agreement", right, split="train"),
         *readings(kernels, lesson.outputs[:count].cpu()),
     ]
+    if lesson.further:
+        outputs = [lesson.outputs, *(outputs for _, outputs in lesson.further.values())]
+        expected = TARGETS[target](torch.cat(outputs).double().cpu())
+        splits = dict(zip(("train", *lesson.further), map(len, outputs), strict=True))
+        final += regressions(everything, expected, splits, options["regression"]["ridges"])
     end = measurements[-1]
     return measurements + taken(final, end.step, end.epoch), kernels
 
@@ -244,8 +295,9 @@ class Kernels:
     """Tangent kernels of a student and how far its outputs moved, in float64 on the CPU.
 
     ``initial``, ``averaged`` and ``final`` are K_0, K̄ (see
-    :mod:`feature_alignment.tangents.path`) and K_T, (n, n); ``change`` is f_T − f_0 and
-    ``path_change`` what the path makes of it, ⟨ḡ, θ_T − θ_0⟩, (n,).
+    :mod:`feature_alignment.tangents.path`) and K_T, (n, n); ``change`` is f_T − f_0,
+    ``path_change`` what the path makes of it, ⟨ḡ, θ_T − θ_0⟩, and ``before`` f_0, (n,). ``terms``
+    are those of K_0 and K̄ that each layer makes, by its name.
     """
 
     initial: Tensor
@@ -253,6 +305,19 @@ class Kernels:
     final: Tensor
     change: Tensor
     path_change: Tensor
+    before: Tensor
+    terms: Mapping[str, tuple[Tensor, Tensor]]
+
+    def first(self, count: int) -> "Kernels":
+        """Return the kernels of the first examples."""
+        return Kernels(
+            *(getattr(self, name)[:count, :count] for name in STATES),
+            *(getattr(self, name)[:count] for name in ("change", "path_change", "before")),
+            {
+                layer: tuple(term[:count, :count] for term in terms)
+                for layer, terms in self.terms.items()
+            },
+        )
 
 
 @torch.no_grad()
@@ -270,14 +335,18 @@ def measure_kernels(
     n, inputs = len(inputs), inputs.double()
     start, end = (copy.deepcopy(network).double().eval() for network in (start, end))
     path = path_average(start, end, inputs, points=points)
+    initial = {name: term.reshape(n, n) for name, term in layer_kernels(start, inputs).items()}
+    before = start(inputs)[:, 0]
     found = (
-        tangent_kernel(start, inputs).reshape(n, n),
+        sum(initial.values()),
         path.kernel,
         tangent_kernel(end, inputs).reshape(n, n),
-        (end(inputs) - start(inputs))[:, 0],
+        end(inputs)[:, 0] - before,
         path.change,
+        before,
     )
-    return Kernels(*(tensor.cpu() for tensor in found))
+    terms = {name: (initial[name].cpu(), term.cpu()) for name, term in path.layers.items()}
+    return Kernels(*(tensor.cpu() for tensor in found), terms)
 
 
 def readings(kernels: Kernels, outputs: Tensor) -> Iterator[Reading]:
@@ -292,6 +361,14 @@ def readings(kernels: Kernels, outputs: Tensor) -> Iterator[Reading]:
     with ``…_initial`` for K_0. ``eigenvalue_…`` at each rank, from 1, the leading eigenvalues of a
     kernel divided by its trace.
 
+    Of statements without a figure: ``likeness_initial`` and ``likeness_final``, the cosine of the
+    angle between K_0 or K_T and K̄, and ``centered_likeness_…``, that of the centred matrices.
+    ``boundary_rank`` and ``boundary_rank_initial``, Spearman's correlation over images of the
+    diagonal of K̄ or K_0 with −|y|. By layer, with Δ_l = K̄_l − K_{0,l} the difference of its terms
+    and Δ their sum: ``term_share``, ⟨Δ_l, Δ⟩ / ‖Δ‖², which add up to 1, and
+    ``term_alignment_averaged`` and ``term_alignment_initial``, the cosine of the angle between
+    K̄_l or K_{0,l} and K_y.
+
     Args:
         kernels: Of n examples.
         outputs: The teacher's outputs y, (n,).
@@ -301,10 +378,9 @@ def readings(kernels: Kernels, outputs: Tensor) -> Iterator[Reading]:
     """
     outer = torch.outer(kernels.change, kernels.change)
     near, far = outputs.abs() < NEAR, outputs.abs() > FAR
-    for name in ("initial", "averaged", "final"):
+    for name in STATES:
         kernel = getattr(kernels, name)
-        cosine_similarity = kernel_alignment(kernel[:, None, :, None], kernels.change[:, None])
-        yield Reading(f"cosine_{name}", cosine_similarity, split="train")
+        yield Reading(f"cosine_{name}", _alignment(kernel, kernels.change), split="train")
         yield Reading(f"centered_cosine_{name}", cka(kernel, outer), split="train")
         spectrum = eigenvalues(kernel)
         for rank, value in enumerate(spectrum[:LEADING] / spectrum.sum(), start=1):
@@ -315,8 +391,78 @@ def readings(kernels: Kernels, outputs: Tensor) -> Iterator[Reading]:
         yield Reading(f"diagonal_near{ending}", medians[0], split="train")
         yield Reading(f"diagonal_far{ending}", medians[1], split="train")
         yield Reading(f"peak_ratio{ending}", medians[0] / medians[1], split="train")
+        ranks = pd.DataFrame({"diagonal": diagonal, "nearness": -outputs.abs().double()}).rank()
+        yield Reading(f"boundary_rank{ending}", ranks.corr().iloc[0, 1], split="train")
     error = (kernels.path_change - kernels.change).norm() / kernels.change.norm()
     yield Reading("path_identity_error", error.item(), split="train")
+    for name in ("initial", "final"):
+        kernel = getattr(kernels, name)
+        inner = (kernel * kernels.averaged).sum() / (kernel.norm() * kernels.averaged.norm())
+        yield Reading(f"likeness_{name}", inner.item(), split="train")
+        yield Reading(f"centered_likeness_{name}", cka(kernel, kernels.averaged), split="train")
+    moved = kernels.averaged - kernels.initial
+    for layer, (initial, averaged) in kernels.terms.items():
+        share = ((averaged - initial) * moved).sum() / moved.square().sum()
+        yield Reading("term_share", share.item(), layer, split="train")
+        for name, term in (("initial", initial), ("averaged", averaged)):
+            found = _alignment(term, kernels.change)
+            yield Reading(f"term_alignment_{name}", found, layer, split="train")
+
+
+def _alignment(kernel: Tensor, change: Tensor) -> float:
+    return kernel_alignment(kernel[:, None, :, None], change[:, None])
+
+
+def regressions(
+    kernels: Kernels, targets: Tensor, splits: Mapping[str, int], ridges: Sequence[float]
+) -> Iterator[Reading]:
+    """Yield how kernel ridge regression with K_0, K̄ and K_T fits images that it has not seen.
+
+    From f_0 on, as the student does: f = f_0 + K(·, X) (K(X, X) + λ)⁻¹ (t − f_0(X)), X being the
+    training images and t the targets, with λ a multiple of the mean of the diagonal of K(X, X).
+
+    Measures on the test images: ``regression_unexplained_…``, Σ (f − t)² / Σ t², and
+    ``regression_error_…``, the share of images of which f has not the sign of t, with the λ of the
+    least unexplained share on held-out images, whose multiple is ``regression_ridge_…``; and
+    ``network_unexplained`` and ``network_error``, the same of the student, f = f_T.
+
+    Args:
+        kernels: Of the images of all splits, one split after the other.
+        targets: t, (n,) in float64.
+        splits: Numbers of images of ``train``, ``held_out`` and ``test``, in this order.
+        ridges: The multiples.
+
+    References:
+        Long (2021) and Fort et al. (2020), who regress with the kernel after training.
+    """
+    train, held_out, test = torch.arange(len(targets)).split(list(splits.values()))
+
+    def unexplained(fitted: Tensor, chosen: Tensor) -> float:
+        expected = targets[chosen]
+        return ((fitted - expected).square().sum() / expected.square().sum()).item()
+
+    def missed(fitted: Tensor) -> float:
+        return (fitted.sign() != targets[test].sign()).double().mean().item()
+
+    residuals = targets[train] - kernels.before[train]
+    for name in STATES:
+        kernel = getattr(kernels, name)
+        own = kernel[train][:, train]
+        fits = []
+        for ridge in ridges:
+            weights = torch.linalg.solve(
+                own + ridge * own.diagonal().mean() * torch.eye(len(own)), residuals
+            )
+            fits.append(kernels.before + kernel[:, train] @ weights)
+        losses = [unexplained(fit[held_out], held_out) for fit in fits]
+        best = losses.index(min(losses))
+        fitted = fits[best][test]
+        yield Reading(f"regression_ridge_{name}", ridges[best], split="held_out")
+        yield Reading(f"regression_unexplained_{name}", unexplained(fitted, test), split="test")
+        yield Reading(f"regression_error_{name}", missed(fitted), split="test")
+    network = (kernels.before + kernels.change)[test]
+    yield Reading("network_unexplained", unexplained(network, test), split="test")
+    yield Reading("network_error", missed(network), split="test")
 
 
 def drawn(outputs: Tensor, kernels: dict[str, Kernels]) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from feature_alignment.measures.hierarchy import profile
+from feature_alignment.measures.hierarchy import WINDOW, profile
 from feature_alignment.papers.lou2022 import theory
 from feature_alignment.run.collecting import (
     SERIES,
@@ -65,6 +65,48 @@ def input_correlation(collection: Collection) -> Table:
 def hyperparameters(collection: Collection) -> Table:
     """Return the final alignments by optimiser, learning rate and batch size, and the fit."""
     return final(by_stage(collection))
+
+
+def every_layer(collection: Collection) -> Table:
+    """Return the final alignment of each layer beside the network's test error.
+
+    Rows by ``layer_index`` and split of the labels: ``alignment``, and ``accuracy`` and ``error``
+    on test examples, the same for all layers of a network. Once per run and seed ``reached``.
+    """
+    table = final(by_stage(collection))
+    alignments = table[(table["measure"] == "alignment") & table["layer_index"].notna()]
+    parts = [alignments, table[table["measure"] == "reached"]]
+    for measure in ("accuracy", "error"):
+        tested = table[(table["measure"] == measure) & (table["split"] == "test")]
+        values = tested.set_index(SERIES)["value"]
+        places = pd.MultiIndex.from_frame(alignments[SERIES])
+        parts.append(alignments.assign(measure=measure, value=values[places].to_numpy()))
+    return pd.concat(parts, ignore_index=True)
+
+
+def smoothing(collection: Collection) -> Table:
+    """Return the most aligned layer at the end of training by ``window`` of smoothing.
+
+    For each of :data:`WINDOWS`, by run, seed and split: ``peak_layer`` of the curve over layers
+    smoothed over so many, and ``peak_shift``, it minus that of the window of E3; beside them
+    ``equilibrium_layer_mean_field``, which has no window, repeated for each, and, of the networks
+    before training, ``initial_peak_layer`` and ``initial_peak_shift``.
+    """
+    table = with_initial(by_stage(with_depth(collection)))
+    table = with_column(table, "window", pd.NA)
+    rows = []
+    for start in ("", theory.INITIAL):
+        alignments = table[table["measure"] == f"{start}alignment"].dropna(subset="layer_index")
+        for _, curve in alignments.groupby([*SERIES, "split"], sort=False):
+            place = curve["layer_index"].tolist()
+            peaks = {window: place[profile(curve["value"], window).peak - 1] for window in WINDOWS}
+            for window, peak in peaks.items():
+                values = {"peak_layer": peak, "peak_shift": peak - peaks[WINDOW]}
+                named = {f"{start}{measure}": value for measure, value in values.items()}
+                rows.append(_of_curve(curve, named).assign(window=window))
+    exact = table[table["measure"] == "equilibrium_layer_mean_field"]
+    rows += [exact.assign(window=window) for window in WINDOWS]
+    return pd.concat(rows, ignore_index=True)
 
 
 def evolution(collection: Collection) -> Table:
@@ -205,6 +247,21 @@ def _of_curve(curve: Table, values: Mapping[str, float]) -> Table:
     return pd.concat([row.assign(measure=name, value=value) for name, value in values.items()])
 
 
+def smooth_activation(collection: Collection) -> Table:
+    """Return the final alignments of networks with a smooth activation, set against the theory.
+
+    As of E3, what begins with ``initial_`` being of the networks before training, with what
+    :func:`feature_alignment.papers.lou2022.theory.against_smooth_theory` returns.
+    """
+    table = with_initial(by_stage(with_depth(collection)))
+    paths = ("model.activation", "bias_variance")
+    [starts] = {tuple(collection.setting(run, path) for path in paths) for run in collection.specs}
+    laws = theory.against_smooth_theory(table, *starts)
+    return pd.concat([table, laws], ignore_index=True)
+
+
+WINDOWS = (1, 3, 5, 7)
+"""Over how many layers curves are smoothed, to see what peaks owe to it."""
 TABLES: dict[str, Collect] = {
     "e1_hierarchy": hierarchy,
     "e2_information": information,
@@ -212,6 +269,10 @@ TABLES: dict[str, Collect] = {
     "e4_architectures": architectures,
     "e5_hyperparameters": hyperparameters,
     "e6_evolution": evolution,
+    "e7_every_layer": every_layer,
+    "e8_smoothing": smoothing,
     "c1_equal_rates": peaks_over_depth,
     "c2_input_correlation": input_correlation,
+    "c3_width": input_correlation,
+    "c4_smooth": smooth_activation,
 }

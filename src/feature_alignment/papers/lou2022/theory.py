@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from feature_alignment.measures import smooth_information as smooth
 from feature_alignment.measures.hierarchy import profile
 from feature_alignment.measures.information import (
     KAPPA,
@@ -20,6 +21,7 @@ from feature_alignment.run.collecting import Table, layer_places, with_column
 
 INPUT_CORRELATIONS = (0.1, 0.3, 0.5)
 DEPTHS = (10, 20, 30, 40, 50, 60, 80, 100, 200, 500, 1000, 2000, 5000, 10000)
+EXAMPLE_CORRELATION = 0.3
 TOLERANCE_SHARE, TOLERANCE_LAYERS = 0.2, 2.0
 CONSTANTS = {"third": 1 / 3, "threefold": 3.0}
 """Constants a of (1 - c) = a c̃ that would set the equilibrium elsewhere."""
@@ -85,6 +87,50 @@ def against_theory(table: Table) -> Table:
     return pd.DataFrame(rows).reindex(columns=table.columns)
 
 
+def against_smooth_theory(table: Table, activation: str, bias_variance: float) -> Table:
+    """Return the laws of the equilibrium layer for a smooth activation on the edge of chaos.
+
+    Args:
+        table: Final rows of networks of several depths.
+        activation: Its name in :mod:`feature_alignment.measures.smooth_information`.
+        bias_variance: σ_b².
+
+    Returns:
+        At a range of depths L, for the mean correlation of the table's inputs:
+        ``mean_field_curve``, ``leading_order_curve``, β^{1/3} L^{2/3}, and ``relu_curve``, the
+        equilibrium layer of ReLU networks for the same inputs. And, for c^1 = 0.3 whatever the
+        inputs: ``equilibrium_exponent``, the mean slope of the equilibrium layer from L to 10 L of
+        the logarithms, and ``distance_over_limit``, (1 − c^L) L / β.
+    """
+    edge = smooth.edge_of_chaos(activation, bias_variance)
+    common = {name: table[name].iloc[0] for name in ("paper", "dataset")}
+    correlation = _of(table, "input_correlation")["value"].mean()
+    inputs = (correlation * edge.variance - bias_variance) / (edge.variance - bias_variance)
+    rows: list[dict] = []
+
+    def add(depth: int, measure: str, value: float) -> None:
+        rows.append({**common, "depth": depth, "measure": measure, "value": value})
+
+    for depth in np.unique(np.geomspace(5, 1.5 * table["depth"].max(), 40).round().astype(int)):
+        law = smooth.mean_field_equilibrium(correlation, int(depth), edge)
+        add(depth, "mean_field_curve", law)
+        add(depth, "leading_order_curve", smooth.leading_order_equilibrium(depth, edge))
+        add(depth, "relu_curve", mean_field_equilibrium(inputs, int(depth)))
+    distances = smooth.forward_distances(EXAMPLE_CORRELATION, max(DEPTHS), edge)
+    equilibria = {
+        depth: equilibrium_layer(
+            distances[:depth], smooth.backward_correlations(distances[:depth], edge)
+        )
+        for depth in DEPTHS
+    }
+    for depth, equilibrium in equilibria.items():
+        add(depth, "distance_over_limit", distances[depth - 1].item() * depth / edge.beta)
+        if 10 * depth in equilibria:
+            slope = math.log10(equilibria[10 * depth] / equilibrium)
+            add(depth, "equilibrium_exponent", slope)
+    return pd.DataFrame(rows).reindex(columns=table.columns)
+
+
 def _of(table: Table, measure: str) -> Table:
     return table[table["measure"] == measure]
 
@@ -126,13 +172,12 @@ def _laws(peaks: Table, of_seed: Table) -> Mapping[str, float]:
 
 def _crossing_constant(found: np.ndarray, depths: np.ndarray, correlations: np.ndarray) -> float:
     """Return the a for which layers where 1 − c = a c̃ are nearest to the peaks that were found."""
-    missed = [
-        sum(
-            (peak - mean_field_equilibrium(correlation, int(depth), constant)) ** 2
-            for peak, depth, correlation in zip(found, depths, correlations, strict=True)
-        )
-        for constant in FITTED_CONSTANTS
-    ]
+    missed = np.zeros(len(FITTED_CONSTANTS))
+    for peak, depth, correlation in zip(found, depths, correlations, strict=True):
+        distances = forward_distances(correlation, int(depth))
+        kept = backward_correlations(distances)
+        layers = [equilibrium_layer(distances, constant * kept) for constant in FITTED_CONSTANTS]
+        missed += (peak - np.array(layers)) ** 2
     return float(FITTED_CONSTANTS[np.argmin(missed)])
 
 
