@@ -90,14 +90,8 @@ def test_counts_are_of_the_strongest_verdicts_and_of_each_scale(two_scales):
     part = documents.fill(
         "<!-- generated: scales -->\n<!-- end: scales -->", published
     ).splitlines()
-<<<<<<< HEAD
     of_class = [line for line in part if line.split("|")[2:3] == [f" {row['class']} "]]
     counts = {line.split("|")[1].strip(): contradicted(line) for line in of_class}
-=======
-    cells = [[cell.strip() for cell in line.split("|")] for line in part if "|" in line]
-    of_class = [cell for cell in cells if cell[2] == row["class"]]
-    counts = {cell[1]: int(cell[place]) for cell in of_class}
->>>>>>> archive
     assert counts == {SMALL: counts[SMALL], LARGE: 1, "the strongest": counts[SMALL] + 1}
     [total] = [
         line
