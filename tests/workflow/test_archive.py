@@ -82,15 +82,15 @@ def test_one_setting_changed_trains_that_run_alone(clone):
     )
     [(rule, wildcards)] = dict.fromkeys(computed)
     assert rule == "compute_run_0_1"
-    assert wildcards == "paper=beaglehole2024, run=mlp_mnist"
-    assert "Not taken, made with other settings: beaglehole2024/mlp_mnist, seed 0; " in outcome.text
+    assert wildcards == "paper=beaglehole2024, run=mlp_cifar10"
+    assert "Not taken, made with other settings: beaglehole2024/mlp_cifar10, seed 0; " in outcome.text
 
 
 def test_other_code_is_not_taken(clone):
     path = "src/feature_alignment/tangents/preactivations.py"
     clone.edit(path, "covariances[names[-1]] *= chain.readout.T @ chain.readout", "pass")
     outcome = clone.snakemake("--dry-run", *WHOLE)
-    assert computing(clone.planned(*WHOLE))["compute_run_0_1"] == 8
+    assert computing(clone.planned(*WHOLE))["compute_run_0_1"] == 13
     assert "Not taken, made by other code: " in outcome.text
     assert computing(clone.planned(*WHOLE, "reuse_despite=[code]")) == {}
 
