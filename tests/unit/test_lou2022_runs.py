@@ -20,7 +20,7 @@ from tiny_runs import (
     values,
 )
 
-from feature_alignment.papers.lou2022 import hierarchy
+from feature_alignment.papers.lou2022 import hierarchy, smooth
 from feature_alignment.papers.lou2022.hierarchy import follow_layers
 from feature_alignment.tables import read_table
 from feature_alignment.training.loop import train
@@ -271,3 +271,59 @@ def test_too_many_examples_name_the_setting(tmp_path, greys):
     run = tiny(changed(SETTINGS, measure__kernel_examples=25), tmp_path, greys)
     with pytest.raises(ValueError, match="measure.kernel_examples is 25, but there are only 20"):
         follow_layers(run, None)
+
+
+SMOOTH = {
+    **{key: SETTINGS[key] for key in SETTINGS if key not in ("augmentation", "input_offset")},
+    "draws": "depth",
+    "model": {**MLP, "hidden_layers": 3, "activation": "tanh", "initialisation": "he_normal"},
+    "bias_variance": 0.04,
+    "measure": {"kernel_examples": PROBED, "fit_examples": 16},
+}
+del SMOOTH["rounding"]
+
+
+def test_a_smooth_network_is_trained_and_measured_alike(tmp_path, greys):
+    run = make_run("smooth", SMOOTH, tmp_path, greys, paper="lou2022")
+    content = perform_run(run)
+    found = values(run)
+    last = max(step for step, *_ in found)
+    assert found[last, "losses_reached", None, None] == 2
+    once = {(measure, layer) for step, measure, split, layer in found if split is None and not step}
+    assert once == INFORMATION | {("losses_reached", None)}
+    aligned = {layer for step, m, s, layer in found if (step, m, s) == (last, "alignment", "test")}
+    assert aligned == {None, *LAYERS}
+    again = make_run("smooth", SMOOTH, tmp_path / "again", greys, paper="lou2022")
+    assert perform_run(again) == content
+
+
+def test_a_wide_smooth_network_starts_on_the_edge(tmp_path, greys):
+    wide = changed(SMOOTH, model__width=2048)
+    run = make_run("smooth", wide, tmp_path, greys, paper="lou2022")
+    edge = smooth.edge_of_chaos("tanh", 0.04)
+    inputs = torch.randn(12, 36, generator=torch.Generator().manual_seed(0))
+    inputs = inputs / inputs.square().mean(dim=1, keepdim=True).sqrt()
+    network = smooth.build_on_edge(run, edge, (1, 6, 6), CLASSES)
+    seen = inputs
+    with torch.no_grad():
+        for module in network:
+            seen = module(seen)
+            if isinstance(module, torch.nn.Linear) and module.out_features > CLASSES:
+                assert seen.var(correction=0).item() == pytest.approx(edge.variance, rel=0.1)
+    readings = list(smooth.initial_information(network, inputs, edge))
+    found = {(reading.measure, reading.layer): reading.value for reading in readings}
+    for name in ("forward_distance", "backward_correlation"):
+        for layer in LAYERS:
+            expected = found[f"{name}_mean_field", layer]
+            assert found[name, layer] == pytest.approx(expected, abs=0.06), (name, layer)
+
+
+def test_correlations_of_pairs_are_those_over_weights_and_biases():
+    draw = torch.Generator().manual_seed(0)
+    seen = torch.randn(3, 5, dtype=torch.float64, generator=draw)
+    found = smooth.pair_correlations(seen, 1.7, 0.3)
+    weights = torch.randn(5, 400_000, dtype=torch.float64, generator=draw) * (1.7 / 5) ** 0.5
+    outputs = seen @ weights + 0.3**0.5 * torch.randn(400_000, dtype=torch.float64, generator=draw)
+    sampled = torch.corrcoef(outputs)
+    expected = [sampled[0, 1].item(), sampled[0, 2].item(), sampled[1, 2].item()]
+    assert found.tolist() == pytest.approx(expected, abs=0.008)  # five standard errors

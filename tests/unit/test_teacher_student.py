@@ -483,8 +483,7 @@ def test_regressions_are_those_of_features_written_out(small_digits, tmp_path, t
         expected[f"regression_error_{state}"] = missed
     found = {key[1]: value for key, value in table_of(run).items() if key[0] == target}
     for name, value in expected.items():
-        # Both solve systems whose condition is up to some thousands
-        assert found[name] == pytest.approx(value, rel=1e-7), name
+        assert found[name] == pytest.approx(value, rel=1e-10), name
 
 
 def table_of(run):

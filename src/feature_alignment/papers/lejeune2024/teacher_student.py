@@ -15,6 +15,7 @@ from feature_alignment.data.loading import Examples
 from feature_alignment.measures.alignment import cka, kernel_alignment
 from feature_alignment.measures.spectrum import eigenvalues
 from feature_alignment.models.build import build
+from feature_alignment.papers.lejeune2024.ridge import dual_solution
 from feature_alignment.run.context import Run
 from feature_alignment.tangents.kernels import layer_kernels, tangent_kernel
 from feature_alignment.tangents.path import path_average
@@ -450,9 +451,7 @@ def regressions(
         own = kernel[train][:, train]
         fits = []
         for ridge in ridges:
-            weights = torch.linalg.solve(
-                own + ridge * own.diagonal().mean() * torch.eye(len(own)), residuals
-            )
+            weights = dual_solution(own, residuals, ridge)
             fits.append(kernels.before + kernel[:, train] @ weights)
         losses = [unexplained(fit[held_out], held_out) for fit in fits]
         best = losses.index(min(losses))

@@ -90,8 +90,9 @@ def initial_information(network: nn.Sequential, inputs: Tensor, edge: Edge) -> I
 
     Measures as those of
     :func:`feature_alignment.papers.lou2022.information.initial_information`, with c^l the
-    correlation of two inputs at the outputs of layer l, which its biases raise;
-    ``input_correlation`` is the mean of c^1 in the infinitely wide network.
+    correlation of two inputs at the outputs of layer l over draws of its weights and biases, given
+    what it sees. Without biases that is the cosine of what it sees. ``input_correlation`` is the
+    mean of c^1.
 
     Args:
         network: Of :func:`build_on_edge`.
@@ -100,21 +101,16 @@ def initial_information(network: nn.Sequential, inputs: Tensor, edge: Edge) -> I
     """
     with torch.no_grad():
         passes, _ = layer_passes(network, inputs)
-        outputs = [layer.module(layer.inputs) for layer in passes]
-    rows = inputs.flatten(1).double()
-    covariance = edge.bias_variance + (edge.variance - edge.bias_variance) / rows.shape[1] * (
-        rows @ rows.T
-    )
-    deviations = covariance.diagonal().sqrt()
-    first, second = torch.triu_indices(len(rows), len(rows), offset=1)
-    correlations = (covariance / deviations / deviations[:, None])[first, second]
-    expected = forward_distances(correlations.cpu(), len(passes), edge)
+    variances = [edge.variance - edge.bias_variance, *[edge.weight_variance] * (len(passes) - 1)]
+    correlations = [
+        pair_correlations(layer.inputs.flatten(1), variance, edge.bias_variance).cpu()
+        for layer, variance in zip(passes, variances, strict=True)
+    ]
+    expected = forward_distances(correlations[0], len(passes), edge)
     curves = {
-        "forward_distance": torch.stack(
-            [1 - information.pair_cosines(seen).nanmean() for seen in outputs]
-        ),
+        "forward_distance": torch.stack([1 - found.mean() for found in correlations]),
         "backward_correlation": torch.stack(
-            [information.pair_cosines(layer.gradients).nanmean() for layer in passes]
+            [information.pair_cosines(layer.gradients).nanmean().cpu() for layer in passes]
         ),
         "forward_distance_mean_field": expected.mean(dim=1),
         "backward_correlation_mean_field": backward_correlations(expected, edge).mean(dim=1),
@@ -122,12 +118,33 @@ def initial_information(network: nn.Sequential, inputs: Tensor, edge: Edge) -> I
     for name, values in curves.items():
         for layer, value in zip(passes, values.tolist(), strict=True):
             yield Reading(name, value, layer.name)
-    mean = correlations.mean().item()
+    mean = correlations[0].mean().item()
     measured = (curves["forward_distance"], curves["backward_correlation"])
     yield Reading("input_correlation", mean)
     yield Reading("equilibrium_layer", information.equilibrium_layer(*measured))
     law = mean_field_equilibrium(mean, len(passes), edge)
     yield Reading("equilibrium_layer_mean_field", law)
+
+
+def pair_correlations(seen: Tensor, weight_variance: float, bias_variance: float) -> Tensor:
+    """Compute the correlation of every pair of distinct inputs at a unit of a layer.
+
+    It is that over draws of the unit's weights, of variance ``weight_variance`` / fan_in, and of
+    its bias: cov(x, x′) = σ_b² + σ_w² ⟨h(x), h(x′)⟩ / fan_in, divided by both deviations.
+
+    Args:
+        seen: h, what the layer sees, (n, fan_in).
+        weight_variance: σ_w².
+        bias_variance: σ_b².
+
+    Returns:
+        (n (n − 1) / 2) in float64.
+    """
+    rows = seen.double()
+    covariance = bias_variance + weight_variance * (rows @ rows.T) / rows.shape[1]
+    deviations = covariance.diagonal().sqrt()
+    first, second = torch.triu_indices(len(rows), len(rows), offset=1)
+    return (covariance / deviations / deviations[:, None])[first, second]
 
 
 def _progress(stop: LossBelow) -> Probe:
