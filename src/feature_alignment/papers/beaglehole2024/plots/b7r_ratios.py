@@ -2,6 +2,7 @@
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from feature_alignment.plots import style
 
@@ -26,6 +27,7 @@ def figure(table: pd.DataFrame) -> Figure:
     loss.set(yscale="log", xlabel="epoch", ylabel="relative training loss")
     ansatz.set(xscale="log", xlabel="relative training loss", ylabel="UC-NFA, layer 1")
     ansatz.invert_xaxis()
+    ansatz.xaxis.set_minor_formatter(NullFormatter())  # labels would touch
     ratios = sorted(map(int, table["ratio"].dropna().unique()))
     for place, ratio in enumerate(ratios):
         rows = style.select(table, ratio=ratio, layer=FIRST)

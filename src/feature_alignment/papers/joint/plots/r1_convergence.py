@@ -68,7 +68,7 @@ def figure(table: pd.DataFrame) -> Figure:
     style.draw_claimed(below[3], "joint.r1.interpolates", FITS)
     below[3].set(title="training accuracy", xlim=(-0.6, 1.6))
     below[3].set_xticks(range(2), ["without", "with decay"])
-    titles = ("FACT, with decay", "FACT minus UC-NFA, with decay", "with minus without decay")
+    titles = ("FACT, decay", "FACT minus, decay", "decay minus none")
     for panel, title in zip(below, titles, strict=False):
         panel.set(title=title, xlabel="layer", xlim=(0.4, len(layers) + 0.6))
         panel.set_xticks(range(1, len(layers) + 1))

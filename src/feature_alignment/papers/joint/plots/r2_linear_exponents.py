@@ -20,8 +20,8 @@ def figure(table: pd.DataFrame) -> Figure:
     decays = table["weight_decay"] > 0
     stages = {
         "untrained": table[decays & (table["epoch"] == first)],
-        "no weight decay, end": table[~decays & (table["epoch"] == last)],
-        "weight decay, end": table[decays & (table["epoch"] == last)],
+        "no decay, end": table[~decays & (table["epoch"] == last)],
+        "decay, end": table[decays & (table["epoch"] == last)],
     }
     for panel, (title, own) in zip(panels, stages.items(), strict=False):
         panel.set_yscale("log")
@@ -38,16 +38,13 @@ def figure(table: pd.DataFrame) -> Figure:
     style.draw_claimed(panels[2], CLAIMS, 1 - TOLERANCE, 1 + TOLERANCE)
     panels[0].set_ylabel("best power · (L - l + 1)")
     for number, depth in enumerate(depths):
-        for offset, title in ((-0.1, "no weight decay, end"), (0.1, "weight decay, end")):
+        for offset, title in ((-0.1, "no decay, end"), (0.1, "decay, end")):
             rows = style.select(
                 stages[title], measure="exponent_error", hidden_layers=depth, layer="linear1"
             )
             style.draw_seeds(panels[3], number + offset, rows["value"], style.hue(number))
         without = style.select(
-            stages["no weight decay, end"],
-            measure="exponent_error",
-            hidden_layers=depth,
-            layer="linear1",
+            stages["no decay, end"], measure="exponent_error", hidden_layers=depth, layer="linear1"
         )["value"].mean()
         ends = (number - 0.3, number + 0.3)
         style.draw_claimed(panels[3], NEARER, most=without, across=ends, told=None)
@@ -58,8 +55,8 @@ def figure(table: pd.DataFrame) -> Figure:
             style.draw_seeds(panels[4], number + offset, rows["value"], style.hue(number))
     style.draw_claimed(panels[4], "joint.r2.learns", FITS)
     panels[4].set_xticks(range(len(depths)), [f"L = {depth + 1}" for depth in depths])
-    panels[4].set(title="training accuracy:\nwithout, with decay")
+    panels[4].set(title="training accuracy")
     panels[3].set_xticks(range(len(depths)), [f"L = {depth + 1}" for depth in depths])
-    panels[3].set(title="|log(power · L)|, layer 1:\nwithout, with decay", ylim=(0, None))
+    panels[3].set(title="|log(power · L)|", ylim=(0, None))
     style.legend(drawn, style.line("claimed bound", "0.15", "--"), columns=6, size=6)
     return drawn
