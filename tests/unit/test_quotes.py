@@ -7,6 +7,7 @@ from conftest import ROOT
 from feature_alignment.publish import quotes
 from feature_alignment.storage import write_json
 from feature_alignment.tables import tidy
+from feature_alignment.tables import meta_path
 
 SCHEMA = ROOT / "workflow" / "schemas" / "quotes.schema.yaml"
 PAGES = sorted((ROOT / "papers").glob("*/README.md"))
@@ -157,6 +158,9 @@ def test_a_changed_value_in_a_published_table_is_found(tmp_path):
     place = (table["layer"] == "linear3") & (table["measure"] == "alignment")
     table.loc[place, "value"] += 0.05
     table.to_csv(path, index=False)
+    with pytest.raises(ValueError, match="was changed or cut short after it was written"):
+        quotes.main(arguments(ROOT / "papers", tmp_path / "reference"))
+    meta_path(path).unlink()  # as if another run had made it so
     with pytest.raises(ValueError, match=r"(?s)joint/README\.md: expected .*layer 3 of 5"):
         quotes.main(arguments(ROOT / "papers", tmp_path / "reference"))
 
