@@ -6,8 +6,7 @@ import pytest
 from conftest import ROOT
 from feature_alignment.publish import quotes
 from feature_alignment.storage import write_json
-from feature_alignment.tables import tidy
-from feature_alignment.tables import meta_path
+from feature_alignment.tables import meta_path, tidy
 
 SCHEMA = ROOT / "workflow" / "schemas" / "quotes.schema.yaml"
 PAGES = sorted((ROOT / "papers").glob("*/README.md"))
