@@ -35,7 +35,7 @@ def arrays_path(name):
 def inputs(name):
     """Return the published table of a figure, with declared columns alone, and its arrays."""
     module = draw.find_figure(name)
-    table = tables.read_table(PUBLISHED / f"{name}.csv", module.COLUMNS)
+    table = draw.of_seeds(tables.read_table(PUBLISHED / f"{name}.csv", module.COLUMNS))
     table = table[[*(name for name in tables.COLUMNS if name != "at"), *module.COLUMNS]]
     arrays = getattr(module, "ARRAYS", ())
     return [table, draw.read_arrays(arrays_path(name), arrays)] if arrays else [table]

@@ -33,7 +33,7 @@ NEARER = {
     "constant": "nearer-than-constant",
     "leading_order": "nearer-than-leading-order",
 }
-EXPONENT, DISTANCE = (0.45, 0.75), 2
+EXPONENT, CONSTANT, DISTANCE = (0.45, 0.75), (0.5, 2.0), 2
 JUDGED_ON = "fashion_mnist"
 
 
@@ -151,12 +151,16 @@ def _draw_distances(axes: Axes, own: pd.DataFrame, claims: str | None) -> None:
 
 
 def _draw_values(axes: Axes, own: pd.DataFrame, claims: str | None) -> None:
-    """Draw the exponent of the growth, and how far peaks lie from the equilibrium at each depth."""
+    """Draw the exponent of the growth, and how far peaks lie from the equilibrium at each depth.
+
+    Beside the exponent is the constant a that is fitted to the peaks.
+    """
     distances = axes.twinx()
     distances.set_label("part")
     axes.set_zorder(1)
     axes.patch.set_visible(False)
     draw_split(axes, style.select(own, measure="exponent"), 0, SPLIT_COLOURS)
+    draw_split(axes, style.select(own, measure="crossing_constant"), -1, SPLIT_COLOURS, scale="log")
     exact = mean_of(own, "exponent_mean_field")
     axes.plot((-0.4, 0.4), (exact, exact), color="0.2", linewidth=1)
     peaks = style.select(own, measure="peak_layer")
@@ -167,14 +171,15 @@ def _draw_values(axes: Axes, own: pd.DataFrame, claims: str | None) -> None:
         draw_split(distances, rows.assign(value=rows["value"] - law), place, SPLIT_COLOURS)
     if claims:
         style.draw_claimed(axes, f"{claims}exponent", *EXPONENT, across=(-0.4, 0.4))
+        style.draw_claimed(axes, f"{claims}crossing-constant", *CONSTANT, across=(-1.4, -0.6))
         ids = [f"{claims}near-equilibrium"]
         ids += [f"{ids[0]}-train"] if claims == "lou2022.e3." else []
         across = (0.6, len(depths) + 0.4)
         style.draw_claimed(distances, ids, -DISTANCE, DISTANCE, across=across)
     names = [f"{depth:.0f}" for depth in depths]
-    axes.set_xticks(range(len(depths) + 1), ["exponent", *names], fontsize=6)
-    axes.set(xlim=(-0.6, len(depths) + 0.6), ylim=(0, None))
+    axes.set_xticks(range(-1, len(depths) + 1), ["a", "exponent", *names], fontsize=6)
+    axes.set(xlim=(-1.6, len(depths) + 0.6), ylim=(0, None))
     distances.spines["right"].set_visible(True)
     distances.grid(visible=False)
-    axes.set_title("exponent; right: peak minus equilibrium, by depth", fontsize=6)
+    axes.set_title("constant a, exponent; right: peak minus equilibrium", fontsize=6)
     axes.grid(axis="x", visible=False)
