@@ -181,5 +181,5 @@ def _draw_values(axes: Axes, own: pd.DataFrame, claims: str | None) -> None:
     axes.set(xlim=(-1.6, len(depths) + 0.6), ylim=(0, None))
     distances.spines["right"].set_visible(True)
     distances.grid(visible=False)
-    axes.set_title("constant a, exponent; right: peak minus equilibrium", fontsize=6)
+    axes.set_title("a, exponent; right: from the equilibrium", fontsize=6)
     axes.grid(axis="x", visible=False)
