@@ -15,7 +15,7 @@ MISTAKES = {
     "results=reference/laptop": "results: expected a folder for results alone, got 'reference/lap",
     "data_dir=/nowhere/at/all": "data_dir: expected a folder of raw data, got '/nowhere/at/all'",
     "seeds=10001": "seeds: 10001 is greater than the maximum of 10000",
-    "seeds=.nan": "seeds: '.nan' is not of type 'integer'",
+    "seeds=.nan": "seeds: expected 'archived', got '.nan'",
 }
 
 

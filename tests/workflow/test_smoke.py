@@ -228,7 +228,7 @@ MISTAKES = {
     "scle=smoke": r"unknown key 'scle' (did you mean 'scale'?); allowed: data_dir, first_seed, ",
     "scale=smok": r"unknown value 'smok' (did you mean 'smoke'?); allowed: smoke, laptop, paper",
     "seeds=0": "seeds: 0 is less than the minimum of 1",
-    "seeds=three": "seeds: 'three' is not of type 'integer', 'null'",
+    "seeds=three": "seeds: expected 'archived', got 'three'",
 }
 
 
