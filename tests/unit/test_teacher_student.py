@@ -43,7 +43,7 @@ STEPS = 5 * 4  # five batches an epoch
 SGD = {"learning_rate": 0.1, "momentum": 0.8, "batch_size": BATCH}
 SETTINGS = {
     "seeds": 1,
-    "draws": "students",
+    "draws": "tiny",  # the name of the run, so that it draws as one without the setting
     "dataset": {"name": "digits", "n_train": IMAGES},
     "classes": [2, 3],
     "normalised": "length",
@@ -324,7 +324,7 @@ def test_the_last_layer_of_the_teacher_alone_is_trained(finished, lesson):
     descend(teacher, teacher.linear3, inputs, labels, orders(run, 100), period=10, **SGD)
     outputs = teacher(inputs)[:, 0].detach()
     torch.testing.assert_close(lesson.outputs.double(), outputs, rtol=0, atol=1e-4)  # float32
-    assert mse(outputs[:, None], labels).item() < 0.7 * untrained
+    assert mse(outputs[:, None], labels).item() < untrained / 2
 
 
 def test_students_start_alike_with_biases_drawn_as_torch_does(finished):

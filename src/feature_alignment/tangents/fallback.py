@@ -65,8 +65,8 @@ def written_gradients(
         try:
             _vectorised(answer, chosen, inputs, found, outputs)
             return found, VECTORISED
-        except (RuntimeError, TypeError, ValueError, NotImplementedError):  # whatever stops vmap
-            pass
+        except (RuntimeError, TypeError, ValueError, NotImplementedError):
+            pass  # vmap can't take it; a fault of the network itself comes up again below
     leaves = {name: value.detach().requires_grad_() for name, value in chosen.items()}
     with torch.enable_grad():
         for place, example in enumerate(inputs):
