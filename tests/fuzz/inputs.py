@@ -176,7 +176,7 @@ def wrong_claim(path: tuple, value: object) -> list:
     last = path[-1]
     if "where" in path:
         return [*WHERE, *RUNS_CODE]
-    if last in ("statement", "note", "section", "figure"):
+    if last in ("statement", "note", "place"):
         return [5, [], {}, True]
     if "each" in path:
         return [[], {}, 5, "text"] if isinstance(value, list) else []

@@ -168,6 +168,13 @@ def _dataset(name: str, rows: list[dict], path: Path) -> Dataset:
         if file.path in {other.path for files in editions.values() for other in files}:
             raise ValueError(f"{path}: {name}: {file.path} is listed twice")
         editions[row["edition"]].append(file)
+    for edition, files in editions.items():
+        unpacked = [file.path.removesuffix(".gz") for file in files]
+        if twice := {name for name in unpacked if unpacked.count(name) > 1}:
+            raise ValueError(
+                f"{path}: {name}: edition {edition} has {min(twice)} twice, packed and unpacked; "
+                "expected editions that are each one whole"
+            )
     if editions and not any(all(file.url for file in files) for files in editions.values()):
         raise ValueError(f"{path}: {name}: no edition has a url for each of its files")
     shape = tuple(map(int, first["shape"].split("x"))) if first["shape"] else None
