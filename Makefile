@@ -3,13 +3,26 @@ PYTHON ?= python3
 CORES ?= 2
 HOURS ?= 2
 SCALE ?= laptop
+TORCH ?=
+LOCKED ?=
 
 TEMPLATES := src/feature_alignment/publish/templates
 VENV := .venv
 INSTALLED := $(VENV)/installed
+PIP := $(VENV)/bin/python -m pip
+UV := uv>=0.9,<1
 IN_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: help install quickstart test lint fuzz all campaign clean
+# Three ways to the same versions: pinned; with checksums; or with PyTorch's own build for TORCH,
+# which is cpu, auto or a version of CUDA such as cu130 (the values of uv's --torch-backend).
+INSTALL_PINNED = $(PIP) install --quiet --constraint constraints.txt --editable ".[test]"
+INSTALL_LOCKED = $(PIP) install --quiet --require-hashes --requirement requirements.lock && \
+	$(PIP) install --quiet --no-deps --editable .
+INSTALL_TORCH = $(PIP) install --quiet "$(UV)" && \
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --torch-backend $(TORCH) \
+	--constraint constraints.txt --editable ".[test]"
+
+.PHONY: help install lock quickstart test lint fuzz all campaign clean
 
 help:
 	@echo "make quickstart  every figure at smoke scale, from bundled data"
@@ -17,15 +30,23 @@ help:
 	@echo "make fuzz        damage hundreds of files and settings; each must end in a clear error"
 	@echo "make all         every figure and the ledger at laptop scale"
 	@echo "make campaign    HOURS=2 CORES=2 SCALE=laptop: the runs that are worth most, archived"
-	@echo "make install     only the virtual environment"
+	@echo "make install     only the virtual environment; TORCH=cpu without CUDA, LOCKED=1 with checksums"
+	@echo "make lock        requirements.lock from pyproject.toml and constraints.txt"
 	@echo "make clean       remove everything computed, but not downloads"
 
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	$(INSTALL_$(if $(TORCH),TORCH,$(if $(LOCKED),LOCKED,PINNED)))
 	touch $@
+
+lock: $(INSTALLED)
+	$(PIP) install --quiet "$(UV)"
+	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-annotate \
+		--no-emit-find-links --no-emit-index-url --python-version 3.11 --extra test \
+		--constraint constraints.txt \
+		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
 
 quickstart: $(INSTALLED)
 	$(IN_VENV) snakemake --cores $(CORES) all --config scale=smoke

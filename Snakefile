@@ -1,51 +1,7 @@
-# Feature Alignment, Replicated: from raw datasets to every figure and an audited ledger.
-
-from snakemake.utils import min_version
-
-min_version("9.25")
+# Snakemake looks here first; the workflow itself is in workflow/Snakefile, where catalogues look.
 
 
-configfile: f"{workflow.basedir}/config/config.yaml"
+include: "workflow/Snakefile"
 
 
-report: "workflow/report/workflow.rst"
-
-
-include: "workflow/rules/common.smk"
-
-
-# With results=reference, published tables are read and nothing is written beside them.
-pathvars:
-    results=RESULTS,
-    tables=f"{PUBLISHED}/tables" if REDRAWS else f"{RESULTS}/tables",
-    published=f"{RESULTS}/published" if REDRAWS else PUBLISHED,
-    figures=f"figures/{config['scale']}",
-    logs=f"{RESULTS}/logs",
-    benchmarks=f"{RESULTS}/benchmarks",
-
-
-include: "workflow/rules/data.smk"
-include: "workflow/rules/compute.smk"
-include: "workflow/rules/collect.smk"
-include: "workflow/rules/plot.smk"
-include: "workflow/rules/audit.smk"
-include: "workflow/rules/publish.smk"
-
-
-onstart:
-    tell_unversioned()
-
-
-rule all:
-    default_target: True
-    input:
-        figures=drawn_files,
-        ledger=[f"<results>/audit/ledger.{ending}" for ending in ("json", "csv", "html")],
-        captions=captions_of(every_figure()),
-        forests=forests(),
-        costs="<results>/costs.tsv",
-
-
-rule figures:
-    input:
-        figures=drawn_files,
+workflow.default_target = "all"  # an include keeps its own to itself

@@ -9,7 +9,6 @@ import functools
 import hashlib
 import os
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -160,9 +159,8 @@ def describe(
     Returns:
         A JSON-ready mapping with the spec, code hash, git commit, package versions, dataset
         checksums, wall time in seconds since the work began (not counting what a resumed run did
-        before) and peak memory of this process so far in MiB.
+        before) and peak memory of this process so far in MiB, which Windows does not tell.
     """
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "module": modules[0],
         "code_hash": code_hash(*modules),
@@ -176,9 +174,18 @@ def describe(
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "wall_time_s": round(time.monotonic() - started, 3),
-        "peak_memory_mib": round(peak / (1024 if sys.platform != "darwin" else 1024**2), 1),
+        "peak_memory_mib": _peak_memory(),
         **conditions,
     }
+
+
+def _peak_memory() -> float | None:
+    try:
+        import resource
+    except ModuleNotFoundError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1024 if sys.platform != "darwin" else 1024**2), 1)
 
 
 def processor() -> str:

@@ -1,7 +1,6 @@
 """Files on disk: whole or not at all, and identified by their checksum."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -88,7 +87,7 @@ def remove_orphans(path: Path | str) -> None:
                 continue
             lock = os.open(folder / _LOCK, os.O_RDWR)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _hold(lock, wait=False)
                 shutil.rmtree(folder)
             finally:
                 os.close(lock)
@@ -110,10 +109,19 @@ def _locked_folder(path: Path) -> tuple[Path, int]:
             folder.rmdir()
             raise
         with suppress(OSError):
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            _hold(lock, wait=True)
         if (folder / _LOCK).exists():
             return folder, lock
         os.close(lock)
+
+
+def _hold(lock: int, *, wait: bool) -> None:
+    """Lock an open file; an :class:`OSError` where another has it, or there are no locks."""
+    try:
+        import fcntl
+    except ModuleNotFoundError as error:
+        raise OSError("this system has no locks of files") from error
+    fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
 
 def _unwritten(path: Path, error: Exception) -> OSError:

@@ -10,11 +10,13 @@ from repository import SMOKE, Repository
 
 from conftest import ROOT
 from feature_alignment.run.spec import read_papers
+from feature_alignment.tables import read_meta
 
 pytestmark = pytest.mark.workflow
 
 PAPERS = read_papers(ROOT / "papers", ROOT / "workflow/schemas")
 FIGURES = [f"{paper}/{figure}" for paper in PAPERS for figure in PAPERS[paper].figures]
+FIRST = [next(name for name in FIGURES if name.startswith(paper)) for paper in PAPERS]
 PLOTS = {f"plot_{name.split('/')[0]}_{name.split('/')[1].split('_')[0]}" for name in FIGURES}
 
 
@@ -59,7 +61,9 @@ def test_runs_tell_what_they_compute_in(finished):
     for content in finished.files("results/smoke/runs/*/*/0.meta.json").values():
         meta = json.loads(content)
         computed_in[meta["dtype"]].add(meta["module"].rpartition(".")[2])
-    assert computed_in["float64"] == {"early_alignment", "penalties", "ridge", "supernat"}
+    assert computed_in["float64"] == {
+        "early_alignment", "penalties", "reversing", "ridge", "supernat",
+    }  # fmt: skip
     assert {"memorisation", "hierarchy", "sample_complexity"} <= computed_in["float32"]
 
 
@@ -94,15 +98,13 @@ def test_an_instrument_re_runs_what_it_measures(edited):
     path = "src/feature_alignment/tangents/preactivations.py"
     edited.edit(path, "covariances[names[-1]] *= chain.readout.T @ chain.readout", "pass")
     jobs = edited.planned(*SMOKE)
-    # Two networks of B1, B4, B5, B7 twice, two networks of the joint figure; two seeds each
-    assert jobs.pop("compute_run_0_1") == 8
-    figures = [f"beaglehole2024_{b}" for b in ("b1", "b2", "b3", "b4", "b5", "b7", "b7c", "c1")]
+    # Two networks of B1, B4, B5, B7 and its two variants, and six networks of the joint figures
+    assert jobs.pop("compute_run_0_1") == 13
+    names = ("b1", "b2", "b3", "b4", "b5", "b7", "b7c", "b7r", "c1")
+    figures = [f"beaglehole2024_{name}" for name in names]
+    figures += [f"joint_{name}" for name in ("both", "r1", "r2")]
     assert set(jobs) == {
-        *(
-            f"{kind}_{figure}"
-            for kind in ("collect", "plot")
-            for figure in (*figures, "joint_both")
-        ),
+        *(f"{kind}_{figure}" for kind in ("collect", "plot") for figure in figures),
         "keep_arrays",
         "judge_claims",
         "plot_forest",
@@ -140,7 +142,7 @@ def plot_rule(name):
     return f"plot_{paper}_{figure.split('_')[0]}"
 
 
-@pytest.mark.parametrize("name", [next(f for f in FIGURES if f.startswith(p)) for p in PAPERS])
+@pytest.mark.parametrize("name", FIRST)
 def test_a_figure_is_a_target_by_path_and_by_rule(finished, name):
     rule = plot_rule(name)
     for target in (f"figures/smoke/{name}.pdf", rule):
@@ -162,23 +164,28 @@ def test_every_scale_can_be_planned_from_nothing(finished, scale):
     assert set(jobs) >= PLOTS | {"judge_claims", "prepare_dataset", "compute_run"}
 
 
-def one_run_of_each_experiment():
+def quickest_run_of_each_experiment(finished):
     """Name the measurements of one run of every experiment, of the second seed where there is."""
-    runs = {}
+    quickest = {}
     for key, paper in PAPERS.items():
         for run in paper.runs_at("smoke"):
             seed = max(1, paper.seeds(run, "smoke")) - 1
-            runs[key, paper.experiment(run)] = f"results/smoke/runs/{key}/{run}/{seed}.csv"
-    return list(runs.values())
+            path = f"results/smoke/runs/{key}/{run}/{seed}.csv"
+            seconds = read_meta(finished.path / path)["wall_time_s"]
+            told = (seconds, path)
+            experiment = (key, paper.experiment(run))
+            quickest[experiment] = min(told, quickest.get(experiment, told))
+    return [path for _, path in quickest.values()]
 
 
 def test_neither_cores_nor_processes_change_a_byte(finished, tmp_path):
     other = Repository.copy(tmp_path / "copy")
     alone = (*SMOKE[1:], "together=1")
-    outcome = other.snakemake(*one_run_of_each_experiment(), *alone, cores=1)
+    runs = quickest_run_of_each_experiment(finished)
+    outcome = other.snakemake(*runs, *alone, cores=1)
     assert outcome.status == 0, outcome.text
     made = other.files("results/smoke/runs/*/*/*.csv") | other.files("results/smoke/runs/*/*/*.npz")
-    assert len(made) == 2 * len(one_run_of_each_experiment())
+    assert len(made) == 2 * len(runs)
     assert {path: (finished.path / path).read_bytes() for path in made} == made
 
 
@@ -189,12 +196,21 @@ MAKERS += ("publish.forest", "publish.page", "publish.captions")
 
 def test_what_is_made_again_has_the_same_bytes_even_in_one_process(finished, tmp_path):
     other = finished.twin(tmp_path / "copy")
-    for folder in ("results/smoke/tables", "results/smoke/audit", "figures/smoke"):
+    for folder in ("results/smoke/tables", "results/smoke/audit"):
         shutil.rmtree(other.path / folder)
+    for path in other.files("figures/smoke/**/*"):
+        (other.path / path).unlink()
     plan = other.snakemake(*SMOKE, "--dry-run", "--printshellcmds").text
     made = {name: re.findall(SHELL.format(name), plan, re.M) for name in MAKERS}
     assert len(made["run.collecting"]) == len(made["plots.draw"]) == len(FIGURES)
-    commands = [command for name in MAKERS for command in made[name]]
+    passed_over = [
+        command for command in made["plots.draw"] if not any(f in command for f in FIRST)
+    ]
+    for command in passed_over:  # tests of single plots draw all of them twice in a process
+        figure = re.search(r"--figure (\S+)", command)[1]
+        for path in finished.files(f"figures/smoke/{figure}.*"):
+            shutil.copy(finished.path / path, other.path / path)
+    commands = [c for name in MAKERS for c in made[name] if c not in passed_over]
     outcome = other.python("one_process.py", "\n".join(commands))
     assert outcome.status == 0, outcome.text
     for pattern in ("results/smoke/tables/**/*.csv", "results/smoke/audit/*", "figures/smoke/**/*"):
@@ -248,12 +264,9 @@ def test_a_mistake_in_an_experiment_file_is_explained(edited):
 
 def test_a_diverging_run_says_so_and_costs_only_what_needs_it(finished, tmp_path):
     repository = finished.twin(tmp_path / "copy")
-    for made in (
-        "results/smoke/audit",
-        "results/smoke/tables/lejeune2024",
-        "figures/smoke/lejeune2024",
-    ):
-        shutil.rmtree(repository.path / made)
+    shutil.rmtree(repository.path / "results/smoke/audit")
+    for path in repository.files("*/smoke/**/fig2_penalties.*"):
+        (repository.path / path).unlink()
     paper = "papers/beaglehole2024/paper.yaml"
     repository.edit(paper, "value: 0.05}", "value: 1.0e+9}")
     outcome = repository.snakemake(*SMOKE)
@@ -262,7 +275,7 @@ def test_a_diverging_run_says_so_and_costs_only_what_needs_it(finished, tmp_path
     assert "with learning rate 1e+09" in outcome.text
     assert repository.files("results/smoke/checkpoints/**/0.partial.csv")
     assert len(repository.files("results/smoke/runs/beaglehole2024/mlp_mnist/*.csv")) == 2
-    assert repository.files("figures/smoke/lejeune2024/*.pdf")
+    assert repository.files("figures/smoke/lejeune2024/fig2_penalties.pdf")
     assert not repository.files("results/smoke/audit/*")
 
     repository.edit(paper, "value: 1.0e+9}", "value: 0.05}")

@@ -22,7 +22,7 @@ rule judge_claims:
     benchmark:
         "<benchmarks>/judge_claims.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/plots.yml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -56,7 +56,7 @@ for paper, figure in figures_under_audit():
         benchmark:
             f"<benchmarks>/audit/{paper}.{figure}.tsv"
         conda:
-            "../../environment.yml"
+            "../envs/plots.yml"
         threads: 1
         resources:
             mem_mb=1000,
@@ -89,7 +89,7 @@ rule plot_forest:
     benchmark:
         "<benchmarks>/plot/{paper}.forest.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/plots.yml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -126,7 +126,7 @@ rule write_ledger_page:
     benchmark:
         "<benchmarks>/write_ledger_page.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/plots.yml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -152,7 +152,7 @@ rule write_captions:
     benchmark:
         "<benchmarks>/write_captions.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/plots.yml"
     threads: 1
     resources:
         mem_mb=1000,

@@ -14,7 +14,7 @@ for paper, figure in every_figure():
         benchmark:
             f"<benchmarks>/collect/{paper}.{figure}.tsv"
         conda:
-            "../../environment.yml"
+            "../envs/compute.yml"
         threads: 1
         resources:
             mem_mb=1000,
@@ -40,7 +40,7 @@ rule keep_arrays:
     benchmark:
         "<benchmarks>/collect/{paper}.{figure}.arrays.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/compute.yml"
     threads: 1
     resources:
         mem_mb=1000,

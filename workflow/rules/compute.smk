@@ -6,7 +6,7 @@ rule write_spec:
     benchmark:
         "<benchmarks>/write_spec/{paper}.{run}.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/compute.yml"
     threads: 1
     resources:
         mem_mb=100,
@@ -35,7 +35,7 @@ rule compute_run:
     wildcard_constraints:
         paper=f"(?!(?:{made_otherwise()})[.])(?:{'|'.join(PAPERS)})",
     conda:
-        "../../environment.yml"
+        "../envs/compute.yml"
     threads: 1
     resources:
         mem_mb=16000 if config["scale"] == "paper" else 3000,
@@ -71,7 +71,7 @@ for seeds, runs in runs_by_group().items():
         wildcard_constraints:
             paper=f"(?=(?:{'|'.join(runs)})/)(?:{'|'.join(PAPERS)})",
         conda:
-            "../../environment.yml"
+            "../envs/compute.yml"
         threads: 1
         resources:
             mem_mb=16000 if config["scale"] == "paper" else 3000,
@@ -104,7 +104,7 @@ for (paper, run), seeds in reused_runs().items():
         benchmark:
             f"<benchmarks>/reuse/{paper}.{run}.tsv"
         conda:
-            "../../environment.yml"
+            "../envs/compute.yml"
         threads: 1
         resources:
             mem_mb=200,

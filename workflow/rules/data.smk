@@ -9,7 +9,7 @@ rule prepare_dataset:
     benchmark:
         "<benchmarks>/prepare_dataset/{dataset}.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/compute.yml"
     threads: 1
     resources:
         mem_mb=2000,

@@ -20,7 +20,7 @@ for paper, figure in every_figure():
         benchmark:
             f"<benchmarks>/plot/{paper}.{figure}.tsv"
         conda:
-            "../../environment.yml"
+            "../envs/plots.yml"
         threads: 1
         resources:
             mem_mb=1000,

@@ -13,7 +13,7 @@ rule tell_costs:
     benchmark:
         "<benchmarks>/tell_costs.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/plots.yml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -55,7 +55,7 @@ rule publish:
     benchmark:
         "<benchmarks>/publish.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/plots.yml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -86,7 +86,7 @@ rule compare:
     benchmark:
         "<benchmarks>/compare.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/plots.yml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -106,7 +106,7 @@ rule archive:
     benchmark:
         "<benchmarks>/archive.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/plots.yml"
     threads: 1
     resources:
         mem_mb=500,
@@ -125,7 +125,7 @@ rule certify:
     benchmark:
         "<benchmarks>/certify.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/compute.yml"
     threads: workflow.cores
     resources:
         mem_mb=8000,
