@@ -249,7 +249,7 @@ def test_an_unknown_part_is_an_error(published):
 def test_every_page_is_in_the_index():
     index = ROOT / "docs" / "index.md"
     linked = {(index.parent / target).resolve() for target in LINK.findall(index.read_text())}
-    others = [ROOT / "data" / "README.md", ROOT / "figures" / "README.md"]
+    others = [ROOT / name / "README.md" for name in ("config", "data", "figures")]
     assert {*LINKING, *others} - linked == {ROOT / "README.md", index}
 
 
