@@ -3,7 +3,7 @@
 ``papers/<key>/findings.yaml`` has the sentences, with a placeholder for every number. A finding
 names the claims that it rests on, and what their verdicts were when it was written: it stands,
 falls, or is open. Numbers come from the published tables, headings from the ledger. Where the
-verdicts are other ones by now, the sentences are replaced by the claims themselves, until somebody
+verdicts have changed since, the sentences are replaced by the claims themselves, until somebody
 writes new ones.
 """
 
