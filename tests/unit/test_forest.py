@@ -41,13 +41,14 @@ def test_where_the_bound_is_no_effect_an_effect_is_in_standard_deviations():
 def test_a_paper_is_drawn_with_every_interval_and_its_own_values(tmp_path):
     rows = [ROW, ROW | {"id": "toy.fig1.o", "verdict": "open"}, ledger_row(id="toy.fig1.n")]
     figure = forest.forest(rows)
-    one_sided, two_sided = figure.axes
+    [one_sided] = figure.axes  # and no panel for claims between two bounds, of which there are none
     assert [label.get_text() for label in one_sided.get_yticklabels()] == ["fig1.o", "fig1.m"]
     crosses = [line for line in one_sided.get_lines() if line.get_marker() == "x"]
     assert [line.get_xdata()[0] for line in crosses] == pytest.approx(
         [math.log(7.5 / 2) / math.log(2)] * 2
     )
-    assert not two_sided.get_yticklabels()
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["supported", "open", "the paper"]
     write_json(tmp_path / "ledger.json", rows)
     arguments = ["--ledger", str(tmp_path / "ledger.json"), "--pdf", str(tmp_path / "f.pdf")]
     forest.main([*arguments, "--png", str(tmp_path / "f.png"), "--paper", "toy"])
@@ -55,3 +56,15 @@ def test_a_paper_is_drawn_with_every_interval_and_its_own_values(tmp_path):
         assert image.width > 500
     with pytest.raises(ValueError, match="expected the key of a paper in the ledger: toy"):
         forest.main([*arguments, "--png", str(tmp_path / "f.png"), "--paper", "other"])
+
+
+def test_claims_between_two_bounds_have_a_panel_of_their_own():
+    one_sided, two_sided = forest.forest([ROW, ROW | {"id": "toy.fig1.two", "most": 8.0}]).axes
+    assert [label.get_text() for label in one_sided.get_yticklabels()] == ["fig1.m"]
+    assert [label.get_text() for label in two_sided.get_yticklabels()] == ["fig1.two"]
+    assert "1" in [label.get_text() for label in two_sided.get_xticklabels()]
+
+
+def test_a_paper_without_intervals_has_an_empty_plot():
+    [panel] = forest.forest([ledger_row(id="toy.fig1.n")]).axes
+    assert not panel.get_yticklabels()

@@ -23,7 +23,10 @@ COLOURS = {
     "at threshold": "orange",
     "open": "grey",
 }
-KINDS = ("one-sided", "two-sided")
+LABELS = {
+    "one-sided": "distance beyond the bound, in margins (in standard deviations over seeds, *)",
+    "two-sided": "distance from the middle of two bounds, in tolerances",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -78,37 +81,41 @@ def forest(rows: Sequence[Mapping]) -> Figure:
     """
     judged = [row for row in rows if row["low"] is not None and row["n"] and row["n"] > 1]
     bounded = [row for row in judged if row["least"] is not None or row["most"] is not None]
-    two = [row for row in bounded if row["least"] is not None and row["most"] is not None]
-    parts = [[row for row in bounded if row not in two], two]
-    heights = [max(1, len(part)) for part in parts]
+    parts = {kind: [row for row in bounded if _kind(row) == kind] for kind in LABELS}
+    shown = {kind: part for kind, part in parts.items() if part} or {"one-sided": []}
+    heights = [max(1, len(part)) for part in shown.values()]
     figure, axes = plt.subplots(
-        2,
+        len(shown),
         1,
-        figsize=(style.WIDTH_IN, ROW_IN * sum(heights) + 1.6),
+        figsize=(style.WIDTH_IN, ROW_IN * sum(heights) + 0.6 + 0.5 * len(shown)),
         height_ratios=heights,
         squeeze=False,
     )
-    labels = (
-        "distance beyond the bound, in margins (in standard deviations over seeds, *)",
-        "distance from the middle of two bounds, in tolerances",
-    )
-    for panel, part, label, kind in zip(axes[:, 0], parts, labels, KINDS, strict=True):
+    for panel, (kind, part) in zip(axes[:, 0], shown.items(), strict=True):
         _draw(panel, sorted(part, key=severity), kind)
-        panel.set_xlabel(label)
+        panel.set_xlabel(LABELS[kind])
     handles = [
         plt.Line2D([], [], color=style.COLOURS[colour], marker="o", linestyle="-", label=verdict)
         for verdict, colour in COLOURS.items()
+        if any(row["verdict"] == verdict for row in bounded)
     ]
-    handles.append(plt.Line2D([], [], color="black", marker="x", linestyle="", label="the paper"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=6)
+    if any(row["reported"] is not None for row in bounded):
+        cross = {"color": "black", "marker": "x", "linestyle": ""}
+        handles.append(plt.Line2D([], [], label="the paper", **cross))
+    figure.legend(handles=handles, loc="outside upper center", ncols=6, fontsize=6)
     scales = ", ".join(sorted({row["scale"] for row in rows}))
     figure.text(0.995, -0.005, f"scale: {scales}", ha="right", va="top", fontsize=6.5, color="0.35")
     return figure
 
 
+def _kind(row: Mapping) -> str:
+    return "one-sided" if row["least"] is None or row["most"] is None else "two-sided"
+
+
 def _draw(panel: Axes, rows: Sequence[Mapping], kind: str) -> None:
     """Draw an interval per row, worst verdicts on top, with the claimed side shaded."""
     panel.set_xscale("symlog", linthresh=1)
+    panel.xaxis.set_major_formatter("{x:g}")
     if kind == "two-sided":
         panel.axvspan(-1, 1, color=style.COLOURS["green"], alpha=0.12, linewidth=0)
     else:
