@@ -95,7 +95,7 @@ def read_evidence(
     """Read the table behind a figure, and its provenance, which must agree.
 
     Args:
-        path: A CSV file, with its provenance beside it.
+        path: A CSV file, with its provenance next to it.
         conditions: Condition columns that must be there.
         figure: ``<paper>/<figure>`` that the table must be of.
         scale: The scale that it must be of.
@@ -139,7 +139,7 @@ def check_evidence(
 
 
 def read_provenance(path: Path | str) -> dict:
-    """Read the provenance beside the table of a figure.
+    """Read the provenance next to the table of a figure.
 
     Raises:
         ValueError: If it does not fit :data:`PROVENANCE`.

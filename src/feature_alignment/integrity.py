@@ -1,6 +1,6 @@
-"""What one job hands to another is what was written: seals in JSON files, checksums beside others.
+"""What one job hands to another is what was written: seals in JSON files, checksums next to others.
 
-A JSON mapping carries a checksum of its own contents, its seal. The provenance beside a table, its
+A JSON mapping carries a checksum of its own contents, its seal. The provenance next to a table, its
 arrays or a ledger carries the checksums of those files.
 """
 
@@ -54,12 +54,12 @@ def _seal(value: Mapping) -> str:
 
 
 def meta_path(path: Path | str) -> Path:
-    """Return the path of the provenance beside a table, its arrays or a ledger."""
+    """Return the path of the provenance next to a table, its arrays or a ledger."""
     return Path(path).with_suffix(".meta.json")
 
 
 def verify(path: Path | str) -> None:
-    """Check a file against the checksum in the provenance beside it.
+    """Check a file against the checksum in the provenance next to it.
 
     Provenance without a checksum of the file, from before they were kept, vouches for nothing,
     and so does provenance that is not there.
@@ -92,7 +92,7 @@ def _rule(path: Path, meta: Mapping) -> str:
 
 
 def checksum_of(path: Path | str) -> str | None:
-    """Return the checksum that the provenance beside a file has of it, if it has one."""
+    """Return the checksum that the provenance next to a file has of it, if it has one."""
     meta = read_sealed(meta_path(path))
     return meta.get("checksums", {}).get(Path(path).suffix[1:])
 

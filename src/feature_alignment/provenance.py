@@ -147,7 +147,7 @@ def describe(
     started: float = STARTED,
     **conditions: object,
 ) -> dict:
-    """Describe how a result came about, for the ``.meta.json`` beside it.
+    """Describe how a result came about, for the ``.meta.json`` next to it.
 
     Args:
         modules: The module that made the result, and others that it depends on by name.

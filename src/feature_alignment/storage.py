@@ -16,7 +16,7 @@ from typing import Any
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` that takes its place when the block succeeds.
+    """Yield a temporary path next to ``path`` that takes its place when the block succeeds.
 
     A reader never sees half a file: not after a kill, not on a full disk. If the block raises,
     the temporary file is removed and ``path`` is left as it was. What killed writers of the same
@@ -41,7 +41,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
             temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
     except Exception as error:
-        # safetensors reports a full disk by an error of its own, which is no OSError
+        # safetensors reports a full disk by an error of its own, which is not an OSError
         if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
             raise
         raise _unwritten(path, error) from error
@@ -49,7 +49,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def scratch_folder(path: Path | str) -> Iterator[Path]:
-    """Yield an empty folder beside ``path`` that is gone after the block.
+    """Yield an empty folder next to ``path`` that is gone after the block.
 
     What killed processes left behind of the same name is removed first.
 
@@ -71,7 +71,7 @@ def scratch_folder(path: Path | str) -> Iterator[Path]:
 
 
 def remove_orphans(path: Path | str) -> None:
-    """Remove what killed writers of ``path`` left beside it.
+    """Remove what killed writers of ``path`` left next to it.
 
     A writer holds a lock in its folder, which ends with the process, however it ends. On a file
     system without locks nothing is removed.
@@ -97,7 +97,7 @@ _TEMPORARY, _LOCK = ".tmp", "lock"
 
 
 def _locked_folder(path: Path) -> tuple[Path, int]:
-    """Make a folder beside ``path`` with a lock in it; return it and the lock, to be closed."""
+    """Make a folder next to ``path`` with a lock in it; return it and the lock, to be closed."""
     while True:
         name = tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=_TEMPORARY)
         folder = Path(name)

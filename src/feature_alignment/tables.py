@@ -1,4 +1,4 @@
-"""Tidy tables: one measured value per row, as CSV with provenance beside it."""
+"""Tidy tables: one measured value per row, as CSV with provenance next to it."""
 
 import re
 import types
@@ -48,7 +48,7 @@ def write_table(
     meta: Mapping,
     checksums: Mapping[str, str] = types.MappingProxyType({}),
 ) -> None:
-    """Write ``table`` as CSV and ``meta`` as JSON beside it, each whole or not at all.
+    """Write ``table`` as CSV and ``meta`` as JSON next to it, each whole or not at all.
 
     Numbers are written with as many digits as it takes to read the same bits back.
 
@@ -56,7 +56,7 @@ def write_table(
         path: The table.
         table: What it holds.
         meta: Its provenance, to which the table's checksum is added.
-        checksums: SHA-256, by ending, of more files beside it that the provenance vouches for.
+        checksums: SHA-256, by ending, of more files next to it that the provenance vouches for.
 
     Raises:
         ValueError: If a value is not a finite number.
@@ -202,7 +202,7 @@ def read_arrays(path: Path | str) -> dict[str, NDArray]:
 
 
 def read_meta(table: Path | str) -> dict:
-    """Read the provenance beside a table, without its checksums.
+    """Read the provenance next to a table, without its checksums.
 
     Raises:
         ValueError: If it was changed since it was written.

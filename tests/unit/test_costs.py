@@ -82,7 +82,7 @@ def test_a_run_is_summed_up(benchmarks):
 
 def test_what_is_no_benchmark_is_an_error(benchmarks, tmp_path):
     (benchmarks / "other.tsv").write_text("a\tb\n1\t2\n")
-    with pytest.raises(ValueError, match=r"other\.tsv is no benchmark file; it has: a, b"):
+    with pytest.raises(ValueError, match=r"other\.tsv is not a benchmark file; it has: a, b"):
         costs.jobs(benchmarks)
     with pytest.raises(ValueError, match="expected benchmark files of a run"):
         costs.jobs(tmp_path / "nothing")

@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import re
 
 import pytest
@@ -14,17 +15,23 @@ from feature_alignment.tables import meta_path
 
 PUBLISHED = "reference/laptop"
 SCHEMA = ROOT / "workflow" / "schemas" / "claims.schema.yaml"
+NAMES = ("findings", "gallery", "costs", "verdicts", "confirmation", "statements")
 DOCUMENTS = [
     ROOT / "README.md",
-    ROOT / "docs" / "costs.md",
-    ROOT / "docs" / "verdicts.md",
-    ROOT / "docs" / "confirmation.md",
-    ROOT / "docs" / "statements.md",
+    *(ROOT / "docs" / f"{name}.md" for name in NAMES),
     *sorted((ROOT / "papers").glob("*/README.md")),
 ]
+OTHERWISE = {ROOT / "docs" / "networks.md"}
+"""Documents whose generated parts are made by something else, and tested there."""
 PAPERS = [path.parent.name for path in DOCUMENTS if path.name == "README.md"][1:]
 LINKING = [*DOCUMENTS, *(ROOT / "docs").glob("*.md"), *(ROOT / "reference").glob("*/README.md")]
 LINK = re.compile(r"""(?:\]\(|(?:src|href)=")(?![a-z]+:|#)([^)"#\s]+)""")
+
+
+def filled(path, published):
+    """Return a document of the repository with its generated parts made anew."""
+    own = dataclasses.replace(published, root=documents.way(path, ROOT))
+    return documents.fill(path.read_text(), own)
 
 
 def name_of(path):
@@ -40,7 +47,24 @@ def published():
 def test_generated_parts_are_those_of_the_published_results(path, published):
     text = path.read_text()
     assert "<!-- generated: " in text
-    assert documents.fill(text, published) == text
+    assert filled(path, published) == text
+
+
+def test_every_document_with_a_generated_part_is_published():
+    found = {path for path in set(LINKING) if "<!-- generated: " in path.read_text()}
+    assert found - OTHERWISE == set(DOCUMENTS)
+    rules = (ROOT / "workflow" / "rules" / "common.smk").read_text()
+    assert all(f'"{name}"' in rules for name in NAMES)
+
+
+def test_links_begin_with_the_way_to_the_root(tmp_path):
+    assert documents.way(tmp_path / "README.md", tmp_path) == ""
+    assert documents.way(tmp_path / "docs" / "a.md", tmp_path) == "../"
+    assert documents.way(tmp_path / "papers" / "x" / "README.md", tmp_path) == "../../"
+
+
+def test_the_readme_can_be_read_in_a_few_minutes():
+    assert len((ROOT / "README.md").read_text().split()) <= 900
 
 
 def changed(published, path):
@@ -59,32 +83,32 @@ def changed(published, path):
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_a_changed_verdict_or_cost_would_be_seen(path, published):
-    assert documents.fill(path.read_text(), changed(published, path)) != path.read_text()
+    assert filled(path, changed(published, path)) != path.read_text()
 
 
 @pytest.mark.parametrize("paper", PAPERS)
 def test_a_changed_estimate_would_be_seen(paper, published):
-    text = (ROOT / "papers" / paper / "README.md").read_text()
+    path = ROOT / "papers" / paper / "README.md"
     other = copy.deepcopy(published)
     rows = [row for row in other.ledger if row["paper"] == paper]
     next(row for row in rows if row["estimate"] is not None)["estimate"] = 123.0
-    assert documents.fill(text, other) != text
+    assert filled(path, other) != path.read_text()
 
 
 def test_the_slowest_job_and_the_memory_are_shown(published):
-    page = (ROOT / "docs" / "costs.md").read_text()
+    path = ROOT / "docs" / "costs.md"
     for column in ("seconds", "memory_mib", "start_s"):
         other = copy.deepcopy(published)
         other.jobs[column] *= 2
-        assert documents.fill(page, other) != page
+        assert filled(path, other) != path.read_text()
 
 
 def test_another_commit_or_package_would_be_seen(published):
-    readme = (ROOT / "README.md").read_text()
+    path = ROOT / "docs" / "gallery.md"
     for key, value in (("git", {"commit": "0" * 40, "tag": None, "dirty": True}), ("python", "2")):
         other = copy.deepcopy(published)
         next(iter(other.made.values()))[key] = value
-        assert documents.fill(readme, other) != readme
+        assert filled(path, other) != path.read_text()
 
 
 def test_the_published_tables_come_from_commits_without_changes(published):
@@ -222,6 +246,13 @@ def test_an_unknown_part_is_an_error(published):
         documents.fill(text, published)
 
 
+def test_every_page_is_in_the_index():
+    index = ROOT / "docs" / "index.md"
+    linked = {(index.parent / target).resolve() for target in LINK.findall(index.read_text())}
+    others = [ROOT / name / "README.md" for name in ("config", "data", "figures")]
+    assert {*LINKING, *others} - linked == {ROOT / "README.md", index}
+
+
 @pytest.mark.parametrize("path", sorted(set(LINKING)), ids=name_of)
 def test_every_relative_link_leads_to_a_file(path):
     targets = set(LINK.findall(path.read_text()))
@@ -234,14 +265,13 @@ def test_a_link_that_leads_nowhere_would_be_seen():
 
 
 def test_tables_without_a_commit_are_told_with_the_reason(published):
-    readme = (ROOT / "README.md").read_text()
     for state, words in (
         ({"note": "git is not installed"}, "unknown (git is not installed)"),
         ({}, "unknown (git told nothing of the source)"),
     ):
         other = copy.deepcopy(published)
         next(iter(other.made.values()))["git"] = {"commit": None, "dirty": None, **state}
-        assert words in documents.fill(readme, other)
+        assert words in filled(ROOT / "docs" / "gallery.md", other)
 
 
 ENEMY = "a | b <script>alert(1)</script> `c` **d**\n<!-- end: claims toy --> [e](javascript:f)"

@@ -73,11 +73,6 @@ try:
     }
     PAPER_FILES = [repository(f"papers/{key}/paper.yaml") for key in PAPERS]
     CLAIMS_FILES = [repository(f"papers/{key}/claims.yaml") for key in PAPERS]
-    STATEMENT_FILES = [
-        path
-        for path in (repository(f"papers/{key}/statements.yaml") for key in PAPERS)
-        if Path(path).is_file()
-    ]
     CLAIMS = read_claims(map(Path, CLAIMS_FILES), SCHEMAS / "claims.schema.yaml")
     IS_ARCHIVED = config["seeds"] == ARCHIVED
     REUSE = None
@@ -444,13 +439,26 @@ def drawn_files(wildcards):
     return figure_files(published_figures(), "pdf", "png")
 
 
+def files_about_papers(name):
+    """The files of a name that papers have; some have none."""
+    paths = [repository(f"papers/{key}/{name}") for key in PAPERS]
+    return [path for path in paths if Path(path).is_file()]
+
+
+def pages_to_publish():
+    """The pages with parts that a run is shown in."""
+    names = ("findings", "gallery", "costs", "verdicts", "confirmation", "statements")
+    pages = [f"docs/{name}.md" for name in names] + [f"papers/{key}/README.md" for key in PAPERS]
+    return [repository(page) for page in ("README.md", *pages)]
+
+
 def ledger_to_publish(wildcards):
     """The ledger of a run."""
     refuse_published("publish")
     if not os.access(ROOT, os.W_OK):
         raise WorkflowError(
-            f"publish: expected a repository to write reference/{config['scale']}, README.md and"
-            f" the pages of the papers to, got {ROOT}, which is read-only; publish from a clone"
+            f"publish: expected a repository to write reference/{config['scale']}, README.md, docs"
+            f" and the pages of the papers to, got {ROOT}, which is read-only; publish from a clone"
         )
     return "<results>/audit/ledger.json"
 

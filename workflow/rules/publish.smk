@@ -36,7 +36,8 @@ rule publish:
         costs="<results>/costs.tsv",
         jobs=[] if REUSE else ["<results>/jobs.tsv"],
         papers=PAPER_FILES,
-        statements=STATEMENT_FILES,
+        statements=files_about_papers("statements.yaml"),
+        findings=files_about_papers("findings.yaml"),
     output:
         ledger="<published>/ledger.json",
         costs="<published>/costs.tsv",
@@ -46,13 +47,9 @@ rule publish:
         arrays=published(
             "tables/{paper}/{figure}.npz", [pair for pair in every_figure() if has_arrays(*pair)]
         ),
+        overview="<published>/overview.png",
         thumbnails=published("thumbnails/{paper}/{figure}.png", every_figure()),
-        readme=update(repository("README.md")),
-        costs_page=update(repository("docs/costs.md")),
-        verdicts_page=update(repository("docs/verdicts.md")),
-        confirmation_page=update(repository("docs/confirmation.md")),
-        statements_page=update(repository("docs/statements.md")),
-        pages=[update(repository(f"papers/{paper}/README.md")) for paper in PAPERS],
+        pages=[update(page) for page in pages_to_publish()],
     log:
         "<logs>/publish.log",
     benchmark:
@@ -74,8 +71,7 @@ rule publish:
         " python -m feature_alignment.publish.documents --ledger {input.ledger:q}"
         " --figures {input.figures:q} --tables {input.tables:q} --papers {params.all_papers:q}"
         " --costs {input.costs:q} --jobs {input.jobs:q} --published {params.folder:q}"
-        " --documents {output.readme:q} {output.costs_page:q} {output.verdicts_page:q}"
-        " {output.confirmation_page:q} {output.statements_page:q} {output.pages:q} >> {log:q} 2>&1"
+        " --documents {output.pages:q} >> {log:q} 2>&1"
 
 
 rule compare:

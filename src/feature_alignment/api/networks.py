@@ -133,13 +133,13 @@ def prepared(
     if not isinstance(found, Tensor):
         known = f" with {', '.join(map(str, found))}" if isinstance(found, Mapping) else ""
         raise ValueError(
-            f"the model returns a {type(found).__name__}{known}; say what of it is measured by "
-            "output=, such as output=lambda found: found['logits']"
+            f"the model returns a {type(found).__name__}{known}; say which part of it is measured "
+            "by output=, such as output=lambda found: found['logits']"
         )
     if output is None and found.ndim not in (1, 2):
         raise ValueError(
-            f"the model returns the shape {tuple(found.shape)} for one example; say what of it is "
-            "measured by output=, such as output=lambda found: found.mean(dim=1), or "
+            f"the model returns the shape {tuple(found.shape)} for one example; say which part "
+            "of it is measured by output=, such as output=lambda found: found.mean(dim=1), or "
             "output=lambda found: found for every place as an output of its own"
         )
     if found.ndim == 0 or len(found) != 1:

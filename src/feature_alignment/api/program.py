@@ -139,7 +139,7 @@ def find(name: str) -> Callable[..., Any]:
         if not path.is_file():
             raise ValueError(f"no file {where}, of which {name!r} names a function")
         if str(path.parent) not in sys.path:
-            sys.path.insert(0, str(path.parent))  # for what it imports beside it
+            sys.path.insert(0, str(path.parent))  # for what it imports next to it
         spec = importlib.util.spec_from_file_location(path.stem, path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)

@@ -446,7 +446,7 @@ def line(row: Mapping) -> str:
 
 
 def remark(row: Mapping) -> str:
-    """Return what there is to say beside a verdict, or nothing."""
+    """Return what there is to say besides a verdict, or nothing."""
     if row["reason"] is None and row["verdict"] == NOT_RUN:
         return f"needs scale {row['needs']}"
     return row["reason"] or ""

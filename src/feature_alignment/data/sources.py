@@ -170,7 +170,7 @@ def _mismatch(folder: Path, file: RawFile) -> str | None:
 def _find_class_folders(dataset: Dataset, folder: Path) -> Located | None:
     if not folder.is_dir():
         return None
-    # The name must end where the dataset's does: cifar100.zip is no archive of cifar10.
+    # The name must end where the dataset's does: cifar100.zip is not an archive of cifar10.
     pattern = re.compile(rf"{re.escape(dataset.name)}([^0-9A-Za-z].*)?\.(?i:zip)")
     archives = sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name))
     for archive in archives:

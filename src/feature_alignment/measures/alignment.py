@@ -1,4 +1,4 @@
-"""How well a kernel is aligned with labels: kernel–label alignment, and CKA beside it."""
+"""How well a kernel is aligned with labels: kernel–label alignment, and CKA."""
 
 from math import sqrt
 

@@ -71,7 +71,7 @@ def kreweras_complement(partition: Sequence[Sequence[int]]) -> Partition:
         The complement, as :func:`noncrossing_partitions` writes it.
 
     Raises:
-        ValueError: If the blocks are no partition of {1, …, p}, or cross.
+        ValueError: If the blocks are not a partition of {1, …, p}, or cross.
 
     References:
         Nica & Speicher (2006), Definition 9.21 and Lecture 18.
@@ -136,7 +136,7 @@ def free_cumulants(moments: Tensor) -> Tensor:
         (p,) in float64.
 
     Raises:
-        ValueError: If the moments are no vector, or empty.
+        ValueError: If the moments are not a vector, or are empty.
 
     References:
         Nica & Speicher (2006), Lecture 11.

@@ -110,7 +110,7 @@ def forward_distances(first: Tensor | float, depth: int, edge: Edge) -> Tensor:
         (L, *shape of* ``first``) in float64.
 
     Raises:
-        ValueError: If a correlation is outside [−1, 1] or the depth is no positive number.
+        ValueError: If a correlation is outside [−1, 1] or the depth is not a positive number.
     """
     first = torch.as_tensor(first, dtype=torch.float64)
     if depth < 1 or not bool((first.abs() <= 1 + 1e-12).all()):

@@ -31,7 +31,7 @@ def quadratic_network(inputs: int, readout: Tensor, generator: torch.Generator) 
         The network, on the CPU, in training mode; from (n, d) to (n, 1).
 
     Raises:
-        ValueError: If the readout is no vector.
+        ValueError: If the readout is not a vector.
     """
     if readout.ndim != 1:
         raise ValueError(f"expected a readout of shape (width,), got {tuple(readout.shape)}")

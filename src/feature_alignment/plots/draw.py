@@ -47,7 +47,7 @@ def draw(name: str, table: Path | str, arrays: Path | str = "") -> Figure:
 
     Args:
         name: ``<paper>/<figure>``, for the module ``papers/<paper>/plots/<figure>.py``.
-        table: The table behind it (CSV), with its provenance beside it.
+        table: The table behind it (CSV), with its provenance next to it.
         arrays: The arrays behind it (NPZ); not read where the figure shows none.
 
     Raises:

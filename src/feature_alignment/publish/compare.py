@@ -1,4 +1,4 @@
-"""Set the tables of a run beside the published ones, value by value.
+"""Compare the tables of a run with the published ones, value by value.
 
 Values are matched by all columns but the value itself. A difference is also told in units of the
 *spread*: the standard deviation over seeds (with n − 1 degrees of freedom) of the published values
@@ -7,9 +7,9 @@ published table has one seed or an exact value, or where its seeds agree to with
 value that differs there counts as ``without_spread``. Of few seeds a spread can come out small by
 chance, so look at the median as well as at the largest difference.
 
-Arrays beside a table (.npz) are compared entry by entry, without a spread. That values differ is no
-error; that one is not a number, infinite say, or that a table is missing, malformed or not what its
-provenance says, is one, raised when all others have been compared.
+Arrays next to a table (.npz) are compared entry by entry, without a spread. It is not an error that
+values differ. It is one, raised when all others have been compared, that a value is not a number
+but infinite, say, or that a table is missing, malformed or not what its provenance says.
 """
 
 import argparse
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def compare(fresh: Sequence[Path], published: Path) -> pd.DataFrame:
-    """Compare tables, and the arrays beside them, with the published ones of the same name.
+    """Compare tables, and the arrays next to them, with the published ones of the same name.
 
     Args:
         fresh: Tables of a run, ``…/<paper>/<figure>.csv``.
@@ -208,7 +208,7 @@ def _not_numbers(rows: pd.DataFrame, value: pd.Series, is_fresh: np.ndarray) -> 
 
 
 def _spreads(rows: pd.DataFrame, place: pd.Series) -> pd.Series:
-    """Return the standard deviation over seeds at each place, NaN where it is no unit."""
+    """Return the standard deviation over seeds at each place, NaN where it cannot be a unit."""
     values = rows["value"].where(np.isfinite(rows["value"]) & rows["seed"].notna())
     spread, largest = values.groupby(place).std(), values.abs().groupby(place).max()
     return spread.where(spread > ROUNDING * largest)
@@ -324,7 +324,7 @@ def page(table: pd.DataFrame) -> str:
     """Return the comparison as Markdown: the summary, and every measure that differs."""
     counts = ["differing", "only_fresh", "only_published", "not_numbers"]
     different = table[(table[counts] > 0).any(axis=1)]
-    lines = ["# The tables of a run beside the published ones", ""]
+    lines = ["# The tables of a run next to the published ones", ""]
     lines += [f"- {words(line)}" for line in summary(table)]
     if not different.empty:
         lines += ["", *_markdown(different)]

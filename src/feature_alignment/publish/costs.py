@@ -131,17 +131,17 @@ def jobs(benchmarks: Path) -> pd.DataFrame:
         ``memory_mib`` (largest resident size; 0 where a job was too short to be measured).
 
     Raises:
-        ValueError: If there is no benchmark file, or one is none.
+        ValueError: If there is not a benchmark file, or one is not a benchmark file.
     """
     rows = []
     for path in sorted(benchmarks.rglob("*.tsv")):
         try:
             table = pd.read_csv(path, sep="\t")
         except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is no benchmark file: {error}") from error
+            raise ValueError(f"{path} is not a benchmark file: {error}") from error
         missing = {"s", "cpu_time", "max_rss"} - set(table)
         if missing or table.empty:
-            raise ValueError(f"{path} is no benchmark file; it has: {', '.join(table)}")
+            raise ValueError(f"{path} is not a benchmark file; it has: {', '.join(table)}")
         row = pd.to_numeric(table.iloc[-1].drop("h:m:s", errors="ignore"), errors="coerce")
         row = row.fillna(0)
         rows.append(

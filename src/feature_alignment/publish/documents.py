@@ -1,17 +1,20 @@
 """Publish a run, and fill the generated parts of the README and of the pages from what it left.
 
 A generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end: NAME -->``. Names are
-``run`` for what made the published results, ``verdicts`` for the claims of each paper by class and
-verdict, at the scale where that is the strongest, ``scales`` for the same at every scale,
-``verdicts at this scale`` for one, ``supports`` for what the supported claims of class ``paper``
-were compared with, ``confirmation`` for the verdicts on the seeds that were looked at while claims
-were written beside those on new ones, ``figures`` for the table of figures, ``claims PAPER`` for
-the claims of one paper, ``statements PAPER`` for what it says and where that is judged, and ``whole
-run``, ``slowest jobs`` and ``figure costs`` for what the run cost.
+``run`` for what made the published results, ``findings`` for what was found and ``findings in
+short`` for a line on each paper, ``verdicts`` for the claims of each paper by class and verdict, at
+the scale where that is the strongest, ``verdicts in short`` for those of all papers, ``scales`` for
+the same at every scale, ``verdicts at this scale`` for one, ``supports`` for what the supported
+claims of class ``paper`` were compared with, ``confirmation`` for the verdicts on the seeds that
+were looked at while claims were written next to those on new ones, ``figures`` for the table of
+figures, ``claims PAPER`` for the claims of one paper, ``statements PAPER`` for what it says and
+where that is judged, and ``whole run``, ``slowest jobs`` and ``figure costs`` for what the run
+cost.
 """
 
 import argparse
 import html
+import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -38,7 +41,16 @@ from feature_alignment.audit.ledger import interval, number, read_ledger, remark
 from feature_alignment.evidence import read_evidence
 from feature_alignment.integrity import verify
 from feature_alignment.publish.costs import TOTAL, read_costs, read_jobs, slowest, summary
+from feature_alignment.publish.findings import (
+    anchor,
+    chapters,
+    found,
+    in_short,
+    page_titles,
+    read_findings,
+)
 from feature_alignment.publish.markdown import code, words
+from feature_alignment.publish.overview import save_overview
 from feature_alignment.publish.scales import across, published_ledgers, strongest, strongest_rows
 from feature_alignment.publish.statements import read_statements, statement_table
 from feature_alignment.publish.thumbnails import thumbnail
@@ -104,6 +116,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for figure in arguments.figures:
         with replacing(folder / "thumbnails" / figure.parent.name / figure.name) as temporary:
             thumbnail(figure, THUMBNAIL_WIDTH).save(temporary, format="PNG", optimize=True)
+    save_overview(folder, arguments.papers)
     published = Published.read(folder, arguments.papers)
     if folder.name != MAIN:
         own = replace(published, root="../../")
@@ -111,7 +124,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         if (folder.parent / MAIN / "ledger.json").is_file():
             published = Published.read(folder.parent / MAIN, arguments.papers)
     for document in arguments.documents:
-        write_text(document, fill(document.read_text(encoding="utf-8"), published))
+        own = replace(published, root=way(document, arguments.papers.parent))
+        write_text(document, fill(document.read_text(encoding="utf-8"), own))
+
+
+def way(document: Path, repository: Path) -> str:
+    """Return the way from a document to the repository's root, as links begin with it."""
+    steps = os.path.relpath(repository.resolve(), document.resolve().parent)
+    return "" if steps == os.curdir else f"{Path(steps).as_posix()}/"
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -134,6 +154,9 @@ class Published:
         explored: Rows of the ledger of the seeds that were looked at while claims were written.
         root: The way from the document to the repository's root.
         statements: What each paper says, by its key.
+        findings: What was found about each paper, by its key.
+        pages: The title of each paper's page, by the paper's key.
+        reference: The folder of what is published of all scales.
     """
 
     folder: str
@@ -146,6 +169,9 @@ class Published:
     explored: Sequence[Mapping] = ()
     root: str = ""
     statements: Mapping[str, Sequence[Mapping]] = field(default_factory=dict)
+    findings: Mapping[str, Sequence[Mapping]] = field(default_factory=dict)
+    pages: Mapping[str, str] = field(default_factory=dict)
+    reference: Path = Path("reference")
 
     @classmethod
     def read(cls, folder: Path, papers: Path) -> "Published":
@@ -168,6 +194,9 @@ class Published:
             made={name: read_evidence(table, figure=name)[1] for name, table in tables.items()},
             explored=read_ledger(explored) if explored.is_file() else (),
             statements=read_statements(papers),
+            findings=read_findings(papers),
+            pages=page_titles(papers),
+            reference=folder.parent,
         )
 
 
@@ -179,7 +208,10 @@ def fill(text: str, published: Published) -> str:
     """
     parts = {
         "run": run_line,
+        "findings": all_findings,
+        "findings in short": first_findings,
         "verdicts": verdict_table,
+        "verdicts in short": verdict_counts,
         "verdicts at this scale": verdicts_here,
         "scales": scale_table,
         "supports": support_table,
@@ -231,6 +263,46 @@ def _commit(state: Mapping) -> str:
     return code(state["commit"][:12]) + tag + (" with changes" if state["dirty"] else "")
 
 
+def all_findings(published: Published) -> str:
+    """Return every finding with its picture and claims: what stands, what falls, what is open."""
+    ledger = {row["id"]: row for row in strongest_rows(published.ledgers)}
+    return chapters(
+        published.findings,
+        published.pages,
+        ledger,
+        published.reference,
+        published.folder,
+        published.root,
+    )
+
+
+def first_findings(published: Published) -> str:
+    """Return a line on each paper, with the finding that is to be read first."""
+    ledger = {row["id"]: row for row in strongest_rows(published.ledgers)}
+    return in_short(
+        published.findings, published.pages, ledger, published.reference, published.root
+    )
+
+
+MEANINGS = {
+    "paper": "said by a paper",
+    "ours": "asked by us",
+    "identity": "true by algebra",
+    "check": "is a run fit to be judged?",
+}
+"""What a claim of each class is, in a few words."""
+
+
+def verdict_counts(published: Published) -> str:
+    """Return how many claims of each class got which verdict, each its strongest."""
+    lines = [f"| claims | {' | '.join(VERDICTS)} | all |", "|---|" + "---|" * (len(VERDICTS) + 1)]
+    strong = strongest_rows(published.ledgers)
+    for kind in CLASSES:
+        if rows := [row for row in strong if row["class"] == kind]:
+            lines.append(f"| {MEANINGS[kind]} {_counted(rows)}")
+    return "\n".join(lines) + "\n"
+
+
 def verdict_table(published: Published) -> str:
     """Return how many claims of each paper and class got which verdict, each its strongest."""
     return _verdicts(strongest_rows(published.ledgers), published)
@@ -269,8 +341,8 @@ def _verdicts(ledger: Sequence[Mapping], published: Published) -> str:
 
 
 def _counted(rows: Sequence[Mapping]) -> str:
-    found = [sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS]
-    return "".join(f"| {count} " for count in [*found, len(rows)]) + "|"
+    counts = [sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS]
+    return "".join(f"| {count} " for count in [*counts, len(rows)]) + "|"
 
 
 def support_table(published: Published) -> str:
@@ -280,7 +352,7 @@ def support_table(published: Published) -> str:
         for row in published.ledger
         if row["class"] == "paper" and row["verdict"] in (SUPPORTED, EQUIVALENT)
     ]
-    holding = sum(found["holds"] for row in rows for found in row["beaten"].values())
+    holding = sum(other["holds"] for row in rows for other in row["beaten"].values())
     lines = [
         f"Of {len(rows)} supports of class paper, {holding} hold in the untrained network or in"
         " their control.",
@@ -297,9 +369,9 @@ def support_table(published: Published) -> str:
 def _reference(row: Mapping, name: str) -> str:
     if name not in row["beaten"]:
         return words(row[name] or "none")
-    found = row["beaten"][name]
-    held = "holds" if found["holds"] else "does not hold"
-    return f"{held} there, {'beaten' if found['beaten'] else 'not beaten'}: {code(row[name])}"
+    beaten = row["beaten"][name]
+    held = "holds" if beaten["holds"] else "does not hold"
+    return f"{held} there, {'beaten' if beaten['beaten'] else 'not beaten'}: {code(row[name])}"
 
 
 def confirmation_table(published: Published) -> str:
@@ -316,19 +388,10 @@ def confirmation_table(published: Published) -> str:
     lines += ["", "| claim | class | exploration | confirmation |", "|---|---|---|---|"]
     for old, row in pairs:
         if old["verdict"] != row["verdict"]:
-            cells = (code(row["id"]), row["class"], _found(old), _found(row))
+            told = (f"{one['verdict']}{found(one)}" for one in (old, row))
+            cells = (code(row["id"]), row["class"], *told)
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def _found(row: Mapping) -> str:
-    """Return a verdict with what it rests on, such as ``open: 1.2 (0.9 to 1.6), 3 seeds``."""
-    told = (
-        f"{number(row['estimate'])} ({interval(row)})" if interval(row) else number(row["estimate"])
-    )
-    seeds = f"{row['n']} seeds" if row["seeds"] else ""
-    parts = ", ".join(filter(None, (told, seeds, words(remark(row)))))
-    return f"{row['verdict']}: {parts}" if parts else row["verdict"]
 
 
 def figure_table(published: Published) -> str:
@@ -413,7 +476,7 @@ def claim_table(
         cells = (
             row["class"],
             (_at_scales(compared.get(row["id"], {})) or row["verdict"]) + more,
-            f"{code(row['id'])}<br>{words(row['statement'])}",
+            f'<a id="{anchor(row["id"])}"></a>{code(row["id"])}<br>{words(row["statement"])}',
             "<br>".join(filter(None, (number(row["estimate"]), words(row["group"] or "")))),
             interval(row),
             row["seeds"] or "",

@@ -174,7 +174,7 @@ def select(table: pd.DataFrame, where: str | Mapping) -> pd.DataFrame:
     ``last`` of ``epoch`` or ``step`` selects those of every run and seed among the other rows.
 
     Raises:
-        ValueError: If there is no such column, or the condition is none.
+        ValueError: If there is no such column, or the condition is not one.
     """
     if isinstance(where, str):
         return condition.select(table, where)

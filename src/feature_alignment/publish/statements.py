@@ -18,7 +18,7 @@ def read_statements(papers: Path) -> dict[str, list[dict]]:
     """Return the statements of every paper that has a list of them, by its key.
 
     Args:
-        papers: The folder of the papers, beside ``workflow/schemas``.
+        papers: The folder of the papers, next to ``workflow/schemas``.
 
     Raises:
         ValueError: If a list does not fit the schema.

@@ -76,7 +76,7 @@ KEPT, RENEWED, KNOWN = "new", "renewed", "known"
 def finished(results: Path) -> Iterator[Path]:
     """Yield the measurements of every finished run in ``results/<scale>``, by run and seed.
 
-    Those too that wait beside their checkpoints for others that share their process.
+    Those too that wait next to their checkpoints for others that share their process.
     """
     places = (results / "runs", results / "checkpoints")
     seen = set()
@@ -294,7 +294,7 @@ class Archive:
 
         Args:
             out: Where its measurements go, ``…/<paper>/<run>/<seed>.csv``; provenance and arrays,
-                an empty file where none are archived, go beside it.
+                an empty file where none are archived, go next to it.
 
         Raises:
             ValueError: If a file is not the one that was archived.

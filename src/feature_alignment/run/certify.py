@@ -1,7 +1,7 @@
 """Certify that newer code gives the same results as older code, so that archived runs stay valid.
 
 Both are run at scale smoke, on this machine and with these packages, and compared byte by byte. The
-certificate lies beside the archived runs, in ``reference/<scale>/certificates``; it counts by the
+certificate lies next to the archived runs, in ``reference/<scale>/certificates``; it counts by the
 hash of the code that a run depends on, for all runs of that code.
 """
 

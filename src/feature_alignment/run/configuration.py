@@ -26,7 +26,7 @@ SOURCES = (
 )
 """Folders of the repository, which results of a run would mix with."""
 PUBLISHED = Path("reference")
-"""As ``results``: the published tables are read, and nothing is written beside them."""
+"""As ``results``: the published tables are read, and nothing is written next to them."""
 REDRAWN = Path("results/reference")
 """Where what is made of published tables goes."""
 SYSTEM = ("/proc", "/sys", "/dev", "/boot", "/etc")

@@ -131,14 +131,14 @@ class Run:
         return Checkpointing(self.checkpoint, self.fingerprint, self.checkpoint_interval_s)
 
     def complete(self, measure: Part, arrays: Arrays = dict) -> None:
-        """Measure and write the table of measurements, and arrays beside it.
+        """Measure and write the table of measurements, and arrays next to it.
 
         Args:
             measure: Does the work with the checkpoint it is given.
             arrays: Returns what else is kept, by name, when the measurements are there.
 
         Raises:
-            DivergenceError: If a training diverged; the measurements taken before lie beside the
+            DivergenceError: If a training diverged; the measurements taken before lie next to the
                 checkpoint, where the message says.
             ValueError: If a setting was not read.
         """

@@ -14,7 +14,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Copy arrays; see ``--help`` for the arguments.
 
     Raises:
-        ValueError: If they are not those that the provenance beside them describes.
+        ValueError: If they are not those that the provenance next to them describes.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--arrays", type=Path, required=True, help="arrays of a run (NPZ)")

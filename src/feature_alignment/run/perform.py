@@ -106,7 +106,7 @@ def parse(argv: Sequence[str] | None) -> list[Run]:
 
 
 def _read_manifest(path: Path) -> dict:
-    """Read what ``prepare`` wrote beside an array file."""
+    """Read what ``prepare`` wrote next to an array file."""
     manifest = read_sealed(path)
     needed = ("name", "sha256", "n_train", "classes", "mean", "std", "note")
     missing = [key for key in needed if not isinstance(manifest, dict) or key not in manifest]

@@ -22,7 +22,7 @@ def perform_together(runs: Sequence[Run]) -> None:
     """Perform runs one after the other, as if each had a process of its own.
 
     To start a process takes longer than a short training. A workflow that runs a job again
-    removes the files of all its runs, so what is finished is kept beside the checkpoints until the
+    removes the files of all its runs, so what is finished is kept next to the checkpoints until the
     last run has ended; a run that is killed or fails costs the others nothing.
 
     Args:
@@ -55,7 +55,7 @@ def perform_together(runs: Sequence[Run]) -> None:
 
 
 def kept(run: Run) -> Run:
-    """Return the run as one that is written beside its checkpoint."""
+    """Return the run as one that is written next to its checkpoint."""
     return replace(run, out=run.checkpoint.with_suffix(".csv"))
 
 

@@ -56,7 +56,7 @@ def layer_kernels(
             :func:`center_kernel`.
         trainable_only: Whether only parameters with ``requires_grad`` count. Layers without any
             are then left out, and may be of any kind.
-        budget_mib: Bound on intermediate results, MiB, beside the kernels themselves and the
+        budget_mib: Bound on intermediate results, MiB, besides the kernels themselves and the
             gradients with respect to layer outputs, n · C values per unit.
 
     Returns:
@@ -176,8 +176,8 @@ def summarise_kernels(
 
     Returns:
         The summary of each layer's kernel by module name, and the kernel of the whole network,
-        (n, C, n, C). A centred kernel so small beside what centring removed that only rounding
-        can be left, as when a layer sees the same for all examples, is summarised as zero.
+        (n, C, n, C). A centred kernel so small compared with what centring removed that only
+        rounding can be left, as when a layer sees the same for all examples, is summarised as zero.
 
     Raises:
         ValueError: If the targets are not (n, C) and finite, or as in :func:`layer_kernels`.
@@ -299,7 +299,7 @@ class _Sums:
         if not self._lengths:
             return 0.0, 0.0, 0.0
         classes = len(self._weights)
-        # Blocks beside the diagonal stand for two.
+        # Blocks off the diagonal stand for two.
         twice = self._weights.new_full((classes, classes), 2, dtype=torch.float64)
         twice = twice.fill_diagonal_(1)[tuple(torch.triu_indices(classes, classes))]
         squares = torch.cat(self._lengths, dim=1).double().square_()

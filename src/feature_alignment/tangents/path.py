@@ -47,7 +47,7 @@ def path_average(start: nn.Module, end: nn.Module, inputs: Tensor, *, points: in
     ∂f/∂W_l is the product of ∂f/∂h_l, h_l being the outputs of layer l, and what the layer saw.
     The first layer sees the same all along the path, so that its part of K̄ needs the average of
     ∂f/∂h_1 alone; for the others the averaged products are written out for a few units at a time.
-    Beside the result, that takes ``points`` · n values for each unit that a layer but the first
+    Next to the result, that takes ``points`` · n values for each unit that a layer but the first
     sees or has.
 
     Args:
@@ -107,7 +107,7 @@ def _path_average(
 
 
 class _FirstLayer:
-    """The average of ∂f/∂h_1, beside inputs that stay as they are."""
+    """The average of ∂f/∂h_1, next to inputs that stay as they are."""
 
     def __init__(self, layer: LayerPass):
         self.name = layer.name

@@ -178,7 +178,7 @@ def quadratic_teacher(eigenvalues: Tensor, epsilon: float, generator: torch.Gene
     Σ, at ε = 1 independent of Σ and indefinite. A_ε is scaled such that labels have the variance
     2 tr((A Σ)²) = 1.
 
-    The mean over n examples has fluctuations beside its expectation, of norm near
+    The mean over n examples fluctuates around its expectation, of norm near
     √(E[y²] tr(Σ)² / n) = d / √n, and most of it where Σ is large. The labels' R is mostly such
     noise, whatever ε, unless n is much greater than d² tr((A Σ)²) before scaling: than d² if
     α = 0, and for ε > 0 the more the greater α is.

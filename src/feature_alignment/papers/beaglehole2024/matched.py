@@ -64,7 +64,7 @@ def matched(measurements: Table, conditions: Sequence[str], loss: str) -> Table:
 
     Args:
         measurements: With the column ``method``.
-        conditions: Columns that tell groups of methods apart, beside run and seed.
+        conditions: Columns that tell groups of methods apart, besides run and seed.
         loss: See :func:`values_at_loss`.
 
     Returns:

@@ -86,7 +86,7 @@ def load_pool(run: Run) -> Pool:
 
     Raises:
         ValueError: If a size is larger than ``dataset.n_train``, one subset has no held-out images
-            beside it, or ``kernel_examples`` asks for kernels of a CNN, or of more images than
+            besides it, or ``kernel_examples`` asks for kernels of a CNN, or of more images than
             there are.
     """
     settings = run.settings

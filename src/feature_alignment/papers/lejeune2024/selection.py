@@ -175,7 +175,7 @@ def compared(fixed: Mapping, adaptive: Mapping, prefix: str) -> Iterator[dict]:
 
 
 def intervals(rows: Sequence[Mapping], keys: Sequence[str]) -> list[dict]:
-    """Return bootstrap intervals over seeds of the ratios that are no bounds."""
+    """Return bootstrap intervals over seeds of the ratios that are not bounds."""
     found = []
     ratios = pd.DataFrame(rows, columns=[*keys, "value"])
     for place, own in ratios.groupby(list(keys), sort=False, dropna=False):

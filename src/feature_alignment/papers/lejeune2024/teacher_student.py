@@ -423,8 +423,8 @@ def regressions(
     training images and t the targets, with λ a multiple of the mean of the diagonal of K(X, X).
 
     Measures on the test images: ``regression_unexplained_…``, Σ (f − t)² / Σ t², and
-    ``regression_error_…``, the share of images of which f has not the sign of t, with the λ of the
-    least unexplained share on held-out images, whose multiple is ``regression_ridge_…``; and
+    ``regression_error_…``, the share of images where f does not have the sign of t, with the λ of
+    the least unexplained share on held-out images, whose multiple is ``regression_ridge_…``; and
     ``network_unexplained`` and ``network_error``, the same of the student, f = f_T.
 
     Args:

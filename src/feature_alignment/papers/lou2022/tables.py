@@ -68,7 +68,7 @@ def hyperparameters(collection: Collection) -> Table:
 
 
 def every_layer(collection: Collection) -> Table:
-    """Return the final alignment of each layer beside the network's test error.
+    """Return the final alignment of each layer next to the network's test error.
 
     Rows by ``layer_index`` and split of the labels: ``alignment``, and ``accuracy`` and ``error``
     on test examples, the same for all layers of a network. Once per run and seed ``reached``.
@@ -88,7 +88,7 @@ def smoothing(collection: Collection) -> Table:
     """Return the most aligned layer at the end of training by ``window`` of smoothing.
 
     For each of :data:`WINDOWS`, by run, seed and split: ``peak_layer`` of the curve over layers
-    smoothed over so many, and ``peak_shift``, it minus that of the window of E3; beside them
+    smoothed over so many, and ``peak_shift``, it minus that of the window of E3; next to them
     ``equilibrium_layer_mean_field``, which has no window, repeated for each, and, of the networks
     before training, ``initial_peak_layer`` and ``initial_peak_shift``.
     """

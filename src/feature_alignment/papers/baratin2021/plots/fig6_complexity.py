@@ -107,7 +107,7 @@ def _draw(
 
 
 def _test(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the test set, with ``error``, which is 1 − accuracy, beside ``loss``."""
+    """Return the rows of the test set, with ``error``, which is 1 − accuracy, next to ``loss``."""
     test = style.select(rows, split="test")
     accuracy = style.select(test, measure="accuracy")
     return pd.concat([test, accuracy.assign(measure="error", value=1 - accuracy["value"])])

@@ -1,4 +1,4 @@
-"""A rival: the features at convergence beside the ansatz, with and without weight decay."""
+"""A rival: the features at convergence next to the ansatz, with and without weight decay."""
 
 import pandas as pd
 from matplotlib.axes import Axes

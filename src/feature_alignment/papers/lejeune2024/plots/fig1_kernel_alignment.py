@@ -1,4 +1,4 @@
-"""Figure 1: the path-averaged tangent kernel beside what the network learned."""
+"""Figure 1: the path-averaged tangent kernel next to what the network learned."""
 
 import numpy as np
 import pandas as pd

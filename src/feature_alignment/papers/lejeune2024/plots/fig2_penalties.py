@@ -22,7 +22,7 @@ AT, TOLERANCE, CROSSING = 2, 3e-4, (2, 3)
 
 
 def figure(table: pd.DataFrame) -> Figure:
-    """Draw the penalties (left) and the effective penalties beside the ridge penalty (right)."""
+    """Draw the penalties (left) and the effective penalties next to the ridge penalty (right)."""
     drawn, [[left, right]] = style.panels(1, 2)
     for name, colour in CURVES.items():
         for axes, measure in ((left, name), (right, f"effective_{name}")):

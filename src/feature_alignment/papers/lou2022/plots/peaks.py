@@ -153,7 +153,7 @@ def _draw_distances(axes: Axes, own: pd.DataFrame, claims: str | None) -> None:
 def _draw_values(axes: Axes, own: pd.DataFrame, claims: str | None) -> None:
     """Draw the exponent of the growth, and how far peaks lie from the equilibrium at each depth.
 
-    Beside the exponent is the constant a that is fitted to the peaks.
+    Next to the exponent is the constant a that is fitted to the peaks.
     """
     distances = axes.twinx()
     distances.set_label("part")
