@@ -34,9 +34,11 @@ include: "workflow/rules/publish.smk"
 
 onstart:
     tell_unversioned()
+    tell_unjudged()
 
 
 rule all:
+    """Every figure, the ledger, and what the run cost."""
     default_target: True
     input:
         figures=drawn_files,
@@ -47,5 +49,34 @@ rule all:
 
 
 rule figures:
+    """Every figure."""
     input:
         figures=drawn_files,
+
+
+rule tables:
+    """Every table, without a figure."""
+    input:
+        tables=tables_of(every_figure(), "tables"),
+        metas=metas_of(every_figure()),
+        arrays=[path for pair in every_figure() for path in arrays_of(*pair)],
+
+
+for paper in PAPERS:
+
+    rule:
+        name:
+            paper
+        input:
+            figures=of_paper(
+                paper,
+                every_figure(),
+                "<figures>/{paper}/{figure}.pdf",
+                "<figures>/{paper}/{figure}.png",
+            ),
+            claims=of_paper(paper, figures_under_audit(), "<results>/audit/{paper}/{figure}.json"),
+
+    describe(paper, f"Every figure of {paper}, and the verdicts on its claims.")
+
+
+check_targets()
