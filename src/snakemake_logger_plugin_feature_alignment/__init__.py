@@ -44,7 +44,8 @@ def stage_of(rule: str) -> str:
 def stages_of(jobs: Mapping[str, int]) -> dict[str, int]:
     """Return how many jobs each stage has, in order, from those of each rule.
 
-    Rules that only gather files, such as ``all``, count for the last stage; ``total`` is not a rule.
+    Rules that only gather files, such as ``all``, count for the last stage. The number of all jobs,
+    ``total``, is left out.
     """
     counts = Counter()
     for rule, count in jobs.items():

@@ -52,7 +52,7 @@ def explained(
     Returns:
         Words that name what is near, and the scale to set where the target is of another.
     """
-    path = target if os.path.isabs(target) else os.path.relpath(target)  # as Snakemake has it
+    path = target if Path(target).is_absolute() else os.path.relpath(target)  # as Snakemake does
     if made(target) or made(path) or Path(target).exists():
         return None
     other = _scale_of(path)
