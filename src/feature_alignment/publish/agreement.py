@@ -16,7 +16,7 @@ import pandas as pd
 
 from feature_alignment import command
 from feature_alignment.audit.ledger import number
-from feature_alignment.publish.compare import FRESH, compare
+from feature_alignment.publish.compare import compare
 from feature_alignment.publish.rounding import Tolerances
 from feature_alignment.tables import read_meta, read_table, where
 
@@ -110,12 +110,13 @@ def _missing(row) -> str:
 
 def _worst(fresh: Path, published: Path, measure: str) -> str:
     """Return the place of the value that is farthest off, with what it is there."""
-    ours, theirs = (read_table(path).query("measure == @measure") for path in (fresh, published))
+    tables = [read_table(path) for path in (fresh, published)]
+    ours, theirs = (table[table["measure"] == measure] for table in tables)
     places = [name for name in theirs.columns if name != "value"]
-    both = ours.merge(theirs, on=places, suffixes=("", f"_{FRESH}"))
-    far = (both["value"] - both[f"value_{FRESH}"]).abs().idxmax()
+    both = ours.merge(theirs, on=places, suffixes=("", "_published"))
+    far = (both["value"] - both["value_published"]).abs().idxmax()
     row = both.loc[[far]]
-    return f"{where(row[[*places, 'value']])}, published {number(row[f'value_{FRESH}'].iloc[0])}"
+    return f"{where(row[[*places, 'value']])}, published {row['value_published'].iloc[0]}"
 
 
 def told(findings: Sequence[Finding], kinds: Sequence[Mapping[str, str]]) -> list[str]:

@@ -102,12 +102,12 @@ def measured(published: Path, again: Sequence[Path]) -> pd.DataFrame:
     sizes["moved"] = 0.0
     for folder in again:
         found = compare([folder / path.relative_to(published) for path in paths], published)
-        lacking = found[found[["only_fresh", "only_published", "not_numbers"]].ne(0).any(axis=1)]
-        if len(lacking) or found["problem"].notna().any():
-            first = (lacking if len(lacking) else found[found["problem"].notna()]).iloc[0]
+        others = found[["only_fresh", "only_published"]].fillna(0).any(axis=1)
+        if (wrong := found[others | found["problem"].notna()]).size:
+            first = wrong.fillna({"problem": wrong["measure"]}).iloc[0]
             raise ValueError(
                 f"{folder}: expected the values of the published tables, {first['table']} has"
-                f" others ({first['problem'] or first['measure']}); make it again, of the same code"
+                f" others: {first['problem']}; make it again, with the same code"
             )
         moved = found.set_index(["table", "measure"])["largest_difference"]
         at = pd.MultiIndex.from_frame(sizes[["table", "measure"]])
