@@ -281,8 +281,8 @@ def tell_unjudged():
     if SCALES.index(least) > SCALES.index(config["scale"]):
         logger.warning(
             f"At scale {config['scale']} none of the {len(asked)} claims of papers and ours can be"
-            f" judged: they need scale {least}, --config scale={least}. The ledger will call them"
-            " not run, with the published verdict next to it."
+            f" judged: they need scale {least}, --config scale={least}. The ledger calls them not"
+            " run, and shows what is published of them at other scales."
         )
 
 

@@ -128,7 +128,7 @@ def told(findings: Sequence[Finding], kinds: Sequence[Mapping[str, str]]) -> lis
     lines = []
     here, there = kinds
     others = [f"{key} {here[key]} for {there[key]}" for key in here if here[key] != there[key]]
-    if others and (by[WITHIN] or by[UNTOLD]):
+    if others and len(by[SAME]) < len(findings):
         lines.append(f"Made by another kind of computer: {'; '.join(others)}.")
     if by[UNTOLD]:
         names = ", ".join(finding.table for finding in by[UNTOLD])

@@ -105,10 +105,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         for source in (table, meta_path(table), table.with_suffix(".npz")):
             if source.exists():  # few figures show images
                 verify(source)
-                _copy(source, folder / "tables" / table.parent.name / source.name)
-    _copy(arguments.costs, folder / "costs.tsv")
+                copy(source, folder / "tables" / table.parent.name / source.name)
+    copy(arguments.costs, folder / "costs.tsv")
     for jobs in arguments.jobs:
-        _copy(jobs, folder / "jobs.tsv")
+        copy(jobs, folder / "jobs.tsv")
     write_json(folder / "ledger.json", ledger)
     for figure in arguments.figures:
         with replacing(folder / "thumbnails" / figure.parent.name / figure.name) as temporary:
@@ -123,7 +123,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_text(document, fill(document.read_text(encoding="utf-8"), published))
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all."""
     with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
 

@@ -1,6 +1,6 @@
 """Publish the tables of a run at scale smoke, which `make quickstart` agrees with.
 
-The tables, their provenance and the ledger are copied, and how far rounding moves them is measured
+The tables, their provenance, the ledger and the costs are copied, and how far rounding moves them is measured
 by runs that were made again with other vector instructions. There are no pictures and no archived
 runs: they would be of stand-ins for data.
 """
@@ -14,10 +14,10 @@ from feature_alignment import command
 from feature_alignment.audit.ledger import read_ledger
 from feature_alignment.evidence import read_evidence
 from feature_alignment.integrity import verify
-from feature_alignment.publish.documents import origin
+from feature_alignment.publish.documents import copy, origin
 from feature_alignment.publish.rounding import LEAST, TIMES, WIDEST, Tolerances, write
 from feature_alignment.publish.scales import REHEARSAL
-from feature_alignment.storage import replacing, write_json, write_text
+from feature_alignment.storage import write_json, write_text
 from feature_alignment.tables import meta_path
 
 PAGE = """# Results at scale smoke
@@ -73,8 +73,8 @@ def publish(results: Path, again: Sequence[Path], folder: Path) -> None:
         for source in (table, meta_path(table), table.with_suffix(".npz")):
             if source.exists():  # few figures show arrays
                 verify(source)
-                with replacing(folder / "tables" / table.parent.name / source.name) as temporary:
-                    shutil.copyfile(source, temporary)
+                copy(source, folder / "tables" / table.parent.name / source.name)
+    copy(results / "costs.tsv", folder / "costs.tsv")
     write_json(folder / "ledger.json", ledger)
     write(folder, again)
     write_text(folder / "README.md", _page(Tolerances.read(folder), len(again), metas))
