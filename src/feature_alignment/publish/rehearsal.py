@@ -1,8 +1,8 @@
 """Publish the tables of a run at scale smoke, which `make quickstart` agrees with.
 
-The tables, their provenance, the ledger and the costs are copied, and how far rounding moves them is measured
-by runs that were made again with other vector instructions. There are no pictures and no archived
-runs: they would be of stand-ins for data.
+The tables, their provenance, the ledger and the costs are copied, and how far rounding moves the
+tables is measured by runs that were made again with other vector instructions. There are no
+pictures and no archived runs: they would be of stand-ins for data.
 """
 
 import argparse
