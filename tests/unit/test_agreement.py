@@ -4,9 +4,10 @@ import shutil
 
 import pandas as pd
 import pytest
-from test_rounding import VALUES, again, write
+from test_rounding import DEVIATION, VALUES, again, write
 
 from feature_alignment.publish import agreement, rounding
+from feature_alignment.publish.rounding import EVENT
 from feature_alignment.storage import read_json, sha256, write_json
 from feature_alignment.tables import meta_path
 
@@ -80,7 +81,7 @@ def test_on_the_same_kind_of_processor_nothing_may_differ(fresh, published, caps
 def test_on_another_each_measure_has_its_tolerance(fresh, published, capsys):
     for name in ("fig", "other"):
         elsewhere(fresh / f"toy/{name}.csv")
-    change(fresh / "toy/fig.csv", "loss", 0.9e-3)
+    change(fresh / "toy/fig.csv", "loss", 0.9 * EVENT * DEVIATION)
     change(fresh / "toy/other.csv", "wild", 1e-9)
     last, before = ended(fresh, published, capsys)
     assert last == (
@@ -94,10 +95,10 @@ def test_on_another_each_measure_has_its_tolerance(fresh, published, capsys):
 
 def test_a_difference_above_the_tolerance_is_told(fresh, published, capsys):
     elsewhere(fresh / "toy/fig.csv")
-    change(fresh / "toy/fig.csv", "loss", 1.1e-3)
+    change(fresh / "toy/fig.csv", "loss", 1.1 * EVENT * DEVIATION)
     error, lines = ended(fresh, published, capsys)
     assert "1 of 2 tables agree" in error
-    assert "off by 0.0011; it may be off by 0.001" in lines[-1]
+    assert "off by 0.02744; it may be off by 0.02494" in lines[-1]
 
 
 def test_another_value_or_seed_is_told_on_any_processor(fresh, published, capsys):

@@ -7,11 +7,12 @@ import pytest
 from made_up import provenance
 
 from feature_alignment.publish import rounding
-from feature_alignment.publish.rounding import LEAST, TIMES, WIDEST, Tolerances
+from feature_alignment.publish.rounding import EVENT, LEAST, TIMES, WIDEST, Tolerances
 from feature_alignment.storage import write_arrays
 from feature_alignment.tables import tidy, write_table
 
 VALUES = {"loss": (1.0, 2.0, 4.0), "chaos": (1.0, 2.0, 4.0), "count": (3.0, 3.0, 3.0)}
+DEVIATION = np.std(VALUES["loss"])
 
 
 def write(folder: Path, off=(), name="toy/fig", values=VALUES) -> Path:
@@ -46,11 +47,17 @@ def measured(published, *folders):
 
 
 def test_a_tolerance_is_a_multiple_of_the_largest_difference_found(published, tmp_path):
-    folders = again(tmp_path, "one", loss=1e-4), again(tmp_path, "two", loss=-3e-4)
+    folders = again(tmp_path, "one", loss=1e-2), again(tmp_path, "two", loss=-3e-2)
     tolerances = measured(published, *folders)
-    assert tolerances.of("toy/fig", "loss") == pytest.approx(TIMES * 3e-4)
+    assert tolerances.of("toy/fig", "loss") == pytest.approx(TIMES * 3e-2)
     assert tolerances.moved("toy/fig")
     assert tolerances.compared("toy/fig")
+
+
+def test_what_moved_a_little_may_move_by_an_event(published, tmp_path):
+    tolerances = measured(published, again(tmp_path, "one", loss=1e-8, chaos=1e-13))
+    assert tolerances.of("toy/fig", "loss") == pytest.approx(EVENT * DEVIATION, rel=1e-3)
+    assert tolerances.of("toy/fig", "chaos") == pytest.approx(LEAST * 4)
 
 
 def test_what_did_not_move_may_be_off_by_rounding(published, tmp_path):
@@ -61,7 +68,7 @@ def test_what_did_not_move_may_be_off_by_rounding(published, tmp_path):
 
 
 def test_a_tolerance_as_wide_as_the_values_are_spread_is_none(published, tmp_path):
-    wide = WIDEST * np.std(VALUES["chaos"]) / TIMES
+    wide = WIDEST * DEVIATION / TIMES
     folders = again(tmp_path, "one", chaos=1.01 * wide, loss=0.99 * wide, count=1e-9)
     tolerances = measured(published, folders)
     assert tolerances.of("toy/fig", "chaos") is None
@@ -81,7 +88,9 @@ def test_arrays_have_tolerances_too(published, tmp_path):
     folder = again(tmp_path, "one")
     write_arrays(folder / "toy/fig.npz", {"kernel": np.eye(3) + 1e-7, "names": np.array(["a"])})
     tolerances = measured(published, folder)
-    assert tolerances.of("toy/fig.npz", "kernel") == pytest.approx(LEAST)
+    assert tolerances.of("toy/fig.npz", "kernel") == pytest.approx(
+        EVENT * np.eye(3).std(), rel=1e-3
+    )
     assert tolerances.of("toy/fig.npz", "names") == 0
     assert tolerances.tables() == {"toy/fig"}
     assert tolerances.moved("toy/fig")

@@ -15,7 +15,7 @@ from feature_alignment.audit.ledger import read_ledger
 from feature_alignment.evidence import read_evidence
 from feature_alignment.integrity import verify
 from feature_alignment.publish.documents import copy, origin
-from feature_alignment.publish.rounding import LEAST, TIMES, WIDEST, Tolerances, write
+from feature_alignment.publish.rounding import EVENT, LEAST, TIMES, WIDEST, Tolerances, write
 from feature_alignment.publish.scales import REHEARSAL
 from feature_alignment.storage import write_json, write_text
 from feature_alignment.tables import meta_path
@@ -28,12 +28,14 @@ for `make quickstart`, which makes them again and says whether they agree: on on
 with the same versions of torch, numpy and scipy, they have the same bytes.
 
 Another processor rounds otherwise. How far that moves the values was measured: the same runs were
-made {times} with other vector instructions. `rounding.csv` has the largest difference of each
-measure of each table. A value may be off by {factor} times this difference, and by {least:g} of the
-measure's largest value in any case. A measure is not compared where this is more than {widest:g} of
-the standard deviation of its values, since trainings at a high learning rate magnify rounding. Of
-{tables} tables, the other instructions left {same} as they are byte by byte; {untold} are not
-compared at all elsewhere{names}.
+made {times} with other vector instructions. `rounding.csv` has of each measure of each table the
+largest difference that was found, the largest value and the standard deviation. A value may be off
+by {factor} times this difference. One that moved in single precision may be off by {event:.0%} of
+the standard deviation in any case, since rounding that switches a unit of a network on or off moves
+a training as a whole, and any other by {least:g} of the largest value. A measure is not compared
+where all that is more than {widest:.0%} of the standard deviation: trainings at a high learning
+rate magnify rounding until nothing is left in common. Of {tables} tables, the other instructions
+left {same} as they are, byte by byte; {untold} are not compared at all elsewhere{names}.
 
 `make publish-smoke` writes all of this.
 """
@@ -88,6 +90,7 @@ def _page(tolerances: Tolerances, again: int, metas: Sequence[Mapping]) -> str:
         made=origin(f"reference/{REHEARSAL}", metas).strip(),
         times="once" if again == 1 else f"{again} times",
         factor=TIMES,
+        event=EVENT,
         least=LEAST,
         widest=WIDEST,
         tables=len(names),

@@ -4,9 +4,14 @@ Another kind of processor adds the terms of a sum in another order, and so round
 training at a high learning rate then goes its own way. How far is measured and not guessed: the
 same runs are made again with other vector instructions, and each measure of each table has in
 ``rounding.csv`` the largest difference of one of its values between these runs and the published
-one. Its tolerance is :data:`TIMES` this difference, and not below :data:`LEAST` of its largest
-value. Where the tolerance is wider than :data:`WIDEST` of the measure's own standard deviation in
-the published table, agreement would say nothing, and the measure is not compared.
+one. Its tolerance is :data:`TIMES` this difference.
+
+Rounding acts by events: where it switches a unit of a network on or off, the training's values
+move by up to some per cent, and another seed of the same training is left alone. So what moved at
+all, in single precision, may move by :data:`EVENT` of the measure's standard deviation in the
+published table. All else, exact numbers and those in double precision, may be off by :data:`LEAST`
+of the largest value. Where a tolerance is wider than :data:`WIDEST` of the standard deviation,
+agreement would say nothing, and the measure is not compared.
 """
 
 from collections.abc import Sequence
@@ -22,8 +27,13 @@ from feature_alignment.tables import guarded, read_arrays, read_table, unguarded
 
 TIMES = 10
 """A tolerance is so many times the difference that was found between kinds of rounding."""
-LEAST = 1e-5
-"""A tolerance is at least this share of the largest value: sums of some hundred float32 numbers."""
+EVENT = 0.02
+"""What moved may move by this share of the standard deviation of the values."""
+LEAST = 1e-6
+"""What did not move, or as little as double precision does, may be off by this share of the largest
+value."""
+DOUBLE = 1e-10
+"""What moved by less than this share of the largest value was computed in double precision."""
 WIDEST = 0.5
 """A tolerance wider than this share of the standard deviation of the values says nothing."""
 FILE = "rounding.csv"
@@ -63,8 +73,11 @@ class Tolerances:
         if (table, measure) not in self.rows.index:
             return None
         row = self.rows.loc[(table, measure)]
-        tolerance = max(TIMES * row["moved"], LEAST * row["largest"])
-        return tolerance if tolerance <= WIDEST * row["deviation"] or not row["moved"] else None
+        least = LEAST * row["largest"]
+        if row["moved"] <= DOUBLE * row["largest"]:
+            return max(TIMES * row["moved"], least)
+        tolerance = max(TIMES * row["moved"], EVENT * row["deviation"], least)
+        return tolerance if tolerance <= WIDEST * row["deviation"] else None
 
     def tables(self) -> set[str]:
         """Return the names of all tables, without those of their arrays."""
