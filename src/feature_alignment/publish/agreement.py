@@ -87,10 +87,10 @@ def _judged(fresh: Path, published: Path, rows: pd.DataFrame, tolerances: Tolera
     reasons, passed_over = [], 0
     for row in rows.itertuples():
         allowed = 0.0 if is_kin else tolerances.of(row.table, row.measure)
-        if row.only_fresh or row.only_published:
-            reasons.append(_missing(row))
-        elif allowed is None:
+        if allowed is None:
             passed_over += row.values
+        elif row.only_fresh or row.only_published:
+            reasons.append(_missing(row))
         elif row.largest_difference > allowed:
             place = _worst(fresh, published, row.measure) if row.table == name else row.measure
             limit = f"; it may be off by {number(allowed)}" if allowed else ""

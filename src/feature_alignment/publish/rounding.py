@@ -23,7 +23,7 @@ import pandas as pd
 
 from feature_alignment.publish.compare import compare
 from feature_alignment.storage import replacing
-from feature_alignment.tables import guarded, read_arrays, read_table, unguarded
+from feature_alignment.tables import guarded, read_arrays, read_meta, read_table, unguarded
 
 TIMES = 10
 """A tolerance is so many times the difference that was found between kinds of rounding."""
@@ -104,28 +104,44 @@ def measured(published: Path, again: Sequence[Path]) -> pd.DataFrame:
 
     Returns:
         A row per table and measure with :data:`COLUMNS`: how far its values ``moved`` at most, the
-        ``largest`` of them, and their standard ``deviation`` in the published table.
+        ``largest`` of them, and their standard ``deviation`` in the published table. What has
+        values at other places, as where a curve is highest, moved infinitely far.
 
     Raises:
-        ValueError: If one of the runs lacks a table or a value, or has one that is not a number.
+        ValueError: If one of the runs lacks a table, is of other code, or has a value that is not a
+            number.
     """
     paths = sorted(published.glob("*/*.csv"))
     rows = [row for path in paths for row in _sizes(path)]
     sizes = pd.DataFrame(rows, columns=["table", "measure", "largest", "deviation"])
     sizes["moved"] = 0.0
     for folder in again:
-        found = compare([folder / path.relative_to(published) for path in paths], published)
-        others = found[["only_fresh", "only_published"]].fillna(0).any(axis=1)
-        if (wrong := found[others | found["problem"].notna()]).size:
-            first = wrong.fillna({"problem": wrong["measure"]}).iloc[0]
+        found = compare([_twin(path, folder) for path in paths], published)
+        problems = found["problem"].dropna().tolist()
+        problems += [str(path) for path in paths if _code(path) != _code(_twin(path, folder))]
+        if problems:
             raise ValueError(
-                f"{folder}: expected the values of the published tables, {first['table']} has"
-                f" others: {first['problem']}; make it again, with the same code"
+                f"{folder}: expected the published tables, made again with the same code, which"
+                f" these are not: {problems[0]}"
             )
+        elsewhere = found[["only_fresh", "only_published"]].any(axis=1)
+        found.loc[elsewhere, "largest_difference"] = np.inf
         moved = found.set_index(["table", "measure"])["largest_difference"]
         at = pd.MultiIndex.from_frame(sizes[["table", "measure"]])
         sizes["moved"] = np.maximum(sizes["moved"], moved.reindex(at).to_numpy())
     return sizes[list(COLUMNS)]
+
+
+def _twin(path: Path, folder: Path) -> Path:
+    """Return where a table ``<paper>/<figure>.csv`` lies in another folder."""
+    return folder / path.parent.name / path.name
+
+
+def _code(path: Path) -> list[str] | None:
+    """Return which code made the runs of a table, if it is there."""
+    if not path.is_file():
+        return None
+    return [run["code_hash"] for run in read_meta(path).get("runs", ())]
 
 
 def _sizes(path: Path) -> list[tuple[str, str, float, float]]:
