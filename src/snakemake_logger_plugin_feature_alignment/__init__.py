@@ -27,6 +27,8 @@ _RULES = {
     "plot": ("plot_",),
 }
 """What the names of a stage's rules begin with; all others belong to the last stage."""
+_TALKING = ("judge_claims", "audit_", "tell_costs", "compare")
+"""What the names of rules begin with whose programs write to the terminal; bars make way for it."""
 TAIL = 15
 """How many of the last lines of a failed job's log are shown."""
 STEPS = 10
@@ -72,6 +74,7 @@ class LogHandler(LogHandlerBase):
         self.rules: dict[int, str] = {}
         self.failed: dict[int, LogRecord] = {}
         self.done: Counter = Counter()
+        self.talking: set[int] = set()
         self.progress: _Bars | _Lines | None = None
 
     @property
@@ -109,10 +112,14 @@ class LogHandler(LogHandlerBase):
             self._begin(stages_of(record.stats))
         elif event == LogEvent.JOB_INFO:
             self.rules[record.jobid] = record.rule_name
+            if record.rule_name.startswith(_TALKING) and self.progress is not None:
+                self.talking.add(record.jobid)
+                self.progress.hide()
         elif event == LogEvent.JOB_FINISHED:
             self._finish(record.job_id)
         elif event == LogEvent.JOB_ERROR:
             self.failed[record.jobid] = record
+            self._listen(record.jobid)
             if self.progress is not None:
                 self.progress.fail(stage_of(record.rule_name), self._failures())
         elif record.levelno >= WARNING or _is_of_workflow(record):
@@ -121,6 +128,7 @@ class LogHandler(LogHandlerBase):
     def close(self) -> None:
         """End the bars, tell what failed, and how long it all took."""
         if self.progress is not None:
+            self.progress.show()
             self.progress.close()
             self.progress = None
             for record in self.failed.values():
@@ -140,6 +148,14 @@ class LogHandler(LogHandlerBase):
         self.done[stage] += 1
         if self.progress is not None:
             self.progress.advance(stage, self.done[stage])
+        self._listen(job)
+
+    def _listen(self, job: int) -> None:
+        """Let bars be there again when all programs that wrote have ended."""
+        if job in self.talking:
+            self.talking.remove(job)
+            if not self.talking and self.progress is not None:
+                self.progress.show()
 
     def _failures(self) -> Counter:
         return Counter(stage_of(record.rule_name) for record in self.failed.values())
@@ -187,8 +203,10 @@ class _Lines:
     def write(self, text: str) -> None:
         print(text, file=self.stream, flush=True)
 
-    def close(self) -> None:
+    def hide(self) -> None:
         pass
+
+    show = close = hide
 
 
 class _Bars:
@@ -197,28 +215,45 @@ class _Bars:
     def __init__(self, totals: Mapping[str, int], stream) -> None:
         from tqdm import tqdm
 
-        self.tqdm, self.stream = tqdm, stream
-        width = max(map(len, totals))
-        self.bars = {
-            stage: tqdm(
-                total=total,
-                desc=stage.ljust(width),
-                position=place,
-                file=stream,
-                dynamic_ncols=True,
-                mininterval=0,
-                bar_format="{desc} |{bar:40}| {n_fmt} of {total_fmt}{postfix}",
-            )
-            for place, (stage, total) in enumerate(totals.items())
-        }
+        self.tqdm, self.stream, self.totals = tqdm, stream, totals
+        self.done: dict[str, int] = {}
+        self.failures: Mapping[str, int] = {}
+        self.bars: dict[str, tqdm] = {}
+        self.show()
+
+    def show(self) -> None:
+        for place, (stage, total) in enumerate(self.totals.items()):
+            if stage not in self.bars:
+                self.bars[stage] = self.tqdm(
+                    total=total,
+                    initial=self.done.get(stage, 0),
+                    desc=stage.ljust(max(map(len, self.totals))),
+                    position=place,
+                    file=self.stream,
+                    dynamic_ncols=True,
+                    mininterval=0,
+                    bar_format="{desc} |{bar:40}| {n_fmt} of {total_fmt}{postfix}",
+                )
+                self._mark(stage)
+
+    def hide(self) -> None:
+        for bar in reversed(self.bars.values()):
+            bar.leave = False
+            bar.close()
+        self.bars.clear()
 
     def advance(self, stage: str, done: int) -> None:
+        self.done[stage] = done
         if stage in self.bars:
             self.bars[stage].update(done - self.bars[stage].n)
 
     def fail(self, stage: str, failures: Mapping[str, int]) -> None:
-        if stage in self.bars:
-            self.bars[stage].set_postfix_str(f"{failures[stage]} failed")
+        self.failures = failures
+        self._mark(stage)
+
+    def _mark(self, stage: str) -> None:
+        if stage in self.bars and self.failures.get(stage):
+            self.bars[stage].set_postfix_str(f"{self.failures[stage]} failed")
 
     def write(self, text: str) -> None:
         self.tqdm.write(text, file=self.stream)

@@ -141,3 +141,17 @@ def test_a_dry_run_is_as_without_the_plugin(monkeypatch):
     handler.emit(record(LogEvent.JOB_INFO, message="rule a:", jobid=1, rule_name="a"))
     handler.close()
     assert stream.getvalue() == "Job stats:\nrule a:\n"
+
+
+def test_bars_make_way_for_what_programs_write(handler, stream):
+    run(handler, "plot_toy_b1")
+    handler.emit(record(LogEvent.JOB_INFO, jobid=7, rule_name="judge_claims"))
+    print("309 claims", file=stream)
+    begin = len(stream.getvalue())
+    handler.emit(record(LogEvent.JOB_INFO, jobid=8, rule_name="plot_toy_b1"))
+    handler.emit(record(LogEvent.JOB_FINISHED, job_id=8))
+    if isinstance(stream, Terminal):
+        assert stream.getvalue()[begin:] == ""
+    handler.emit(record(LogEvent.JOB_FINISHED, job_id=7))
+    handler.close()
+    assert "1 of 2" in stream.getvalue()[begin:]

@@ -33,9 +33,11 @@ largest difference that was found, the largest value and the standard deviation.
 by {factor} times this difference. One that moved in single precision may be off by {event:.0%} of
 the standard deviation in any case, since rounding that switches a unit of a network on or off moves
 a training as a whole, and any other by {least:g} of the largest value. A measure is not compared
-where all that is more than {widest:.0%} of the standard deviation: trainings at a high learning
-rate magnify rounding until nothing is left in common. Of {tables} tables, the other instructions
-left {same} as they are, byte by byte; {untold} are not compared at all elsewhere{names}.
+where that is more than {widest:.0%} of the standard deviation: trainings at a high learning rate
+magnify rounding until nothing is left in common.
+
+Of {tables} tables, the other instructions left {same} as they are, byte by byte. Of {measures}
+measures, {untold} are not compared elsewhere. Tables of which no measure is compared: {names}.
 
 `make publish-smoke` writes all of this.
 """
@@ -95,8 +97,9 @@ def _page(tolerances: Tolerances, again: int, metas: Sequence[Mapping]) -> str:
         widest=WIDEST,
         tables=len(names),
         same=len(same),
-        untold=len(untold),
-        names=f": {', '.join(untold)}" if untold else "",
+        measures=len(tolerances.rows),
+        untold=sum(tolerances.of(*key) is None for key in tolerances.rows.index),
+        names=", ".join(untold) or "none",
     )
 
 
