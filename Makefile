@@ -22,14 +22,19 @@ INSTALL_TORCH = $(PIP) install --quiet "$(UV)" && \
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --torch-backend $(TORCH) \
 	--constraint constraints.txt --editable ".[test]"
 
-.PHONY: help install lock quickstart test lint fuzz all campaign clean
+OTHERWISE := ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE ONEDNN_MAX_CPU_ISA=SSE41 \
+	OPENBLAS_CORETYPE=Nehalem NPY_DISABLE_CPU_FEATURES="X86_V3 X86_V4" \
+	GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX,-AVX2,-FMA
+
+.PHONY: help install lock quickstart publish-smoke test lint fuzz all campaign clean
 
 help:
-	@echo "make quickstart  every figure at smoke scale, from bundled data"
+	@echo "make quickstart  every figure at smoke scale, from bundled data, and whether the tables agree"
 	@echo "make test        linters and tests"
 	@echo "make fuzz        damage hundreds of files and settings; each must end in a clear error"
 	@echo "make all         every figure and the ledger at laptop scale"
 	@echo "make campaign    HOURS=2 CORES=2 SCALE=laptop: the runs that are worth most, archived"
+	@echo "make publish-smoke  the tables that quickstart agrees with, made anew"
 	@echo "make install     only the virtual environment; TORCH=cpu without CUDA, LOCKED=1 with checksums"
 	@echo "make lock        requirements.lock from pyproject.toml and constraints.txt"
 	@echo "make clean       remove everything computed, but not downloads"
@@ -49,11 +54,21 @@ lock: $(INSTALLED)
 		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
 
 quickstart: $(INSTALLED)
-	$(IN_VENV) snakemake --cores $(CORES) all --config scale=smoke
+	$(IN_VENV) snakemake --cores $(CORES) all --config scale=smoke --logger feature-alignment
 	@echo "Figures: figures/smoke/   Ledger: results/smoke/audit/ledger.html"
+	@$(IN_VENV) python -m feature_alignment.publish.agreement \
+		--fresh results/smoke/tables --published reference/smoke
+
+# Libraries are told to leave out vector instructions, so that they round as another processor does
+publish-smoke: $(INSTALLED)
+	$(IN_VENV) snakemake --cores $(CORES) all --config scale=smoke
+	$(IN_VENV) env $(OTHERWISE) snakemake --cores $(CORES) tables --config scale=smoke \
+		--directory results/rounding
+	$(IN_VENV) python -m feature_alignment.publish.rehearsal --results results/smoke \
+		--again results/rounding/results/smoke/tables --published reference/smoke
 
 all: $(INSTALLED)
-	$(IN_VENV) snakemake --cores $(CORES) all
+	$(IN_VENV) snakemake --cores $(CORES) all --logger feature-alignment
 
 campaign: $(INSTALLED)
 	$(IN_VENV) python -m feature_alignment.run.campaign --scale $(SCALE) --hours $(HOURS) --cores $(CORES)

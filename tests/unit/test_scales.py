@@ -11,7 +11,13 @@ from test_page import figure, written  # noqa: F401
 from conftest import ROOT
 from feature_alignment.audit.criterion import VERDICTS
 from feature_alignment.publish import documents
-from feature_alignment.publish.scales import across, published_ledgers, strongest, strongest_rows
+from feature_alignment.publish.scales import (
+    REHEARSAL,
+    across,
+    published_ledgers,
+    strongest,
+    strongest_rows,
+)
 from feature_alignment.run.spec import SCALES
 from feature_alignment.storage import write_json
 
@@ -54,8 +60,8 @@ def test_every_claim_has_one_strongest_row():
     assert found == [("toy.fig1.m", SMALL), ("toy.fig1.other", SMALL)]
 
 
-def test_only_scales_have_ledgers(tmp_path):
-    for name in (SMALL, LARGE, "sixteen_seeds"):
+def test_only_scales_that_judge_have_ledgers(tmp_path):
+    for name in (REHEARSAL, SMALL, LARGE, "sixteen_seeds"):
         write_json(tmp_path / name / "ledger.json", [ledger_row()])
     assert list(published_ledgers(tmp_path)) == [SMALL, LARGE]
 
@@ -131,3 +137,14 @@ def test_the_ledger_page_tells_other_scales(tmp_path, figure):  # noqa: F811
     assert f"{SMALL}: open" in told
     assert f"{LARGE}: supported (the strongest)" in told
     assert f"{SMALL}: open" not in written(tmp_path, figure, [row])
+
+
+def test_a_claim_that_was_not_run_shows_its_published_verdict(tmp_path, figure):  # noqa: F811
+    row = ledger_row(verdict="not run", scale=REHEARSAL)
+    published = row | {"scale": SMALL, "verdict": "contradicted", "estimate": 1.0, "n": 3}
+    write_json(tmp_path / "published.json", [published])
+    options = ["--others", str(tmp_path / "published.json")]
+    told = " ".join(written(tmp_path, figure, [row], options=options).split())
+    assert f"published, at scale {SMALL}: contradicted" in told
+    assert f"{REHEARSAL}: not run" not in told
+    assert 'data-verdict="not run"' in told

@@ -6,8 +6,9 @@ import pytest
 from repository import Repository
 
 from conftest import ROOT
+from feature_alignment.publish import agreement, rehearsal
 from feature_alignment.run.spec import read_papers
-from feature_alignment.storage import write_json
+from feature_alignment.storage import read_json, write_json
 from feature_alignment.tables import meta_path, read_meta
 
 pytestmark = pytest.mark.workflow
@@ -34,6 +35,31 @@ def published(made_once, tmp_path_factory):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(repository.path / "results/smoke" / path, target)
     return repository
+
+
+def test_a_published_run_agrees_with_itself_and_not_with_another(made_once, tmp_path):
+    results, folder = made_once.path / "results/smoke", tmp_path / "reference"
+    rehearsal.publish(results, [results / "tables"], folder)
+    findings = agreement.agreement(results / "tables", folder)
+    assert {finding.verdict for finding in findings} == {agreement.SAME}
+    assert len(findings) == len(made_once.files("results/smoke/tables/*/*.csv"))
+    assert read_json(folder / "ledger.json") == read_json(results / "audit/ledger.json")
+    assert f"The {len(findings)} tables in `reference/smoke`" in (folder / "README.md").read_text()
+    shutil.copytree(results / "tables", tmp_path / "tables")
+    one, other = sorted((tmp_path / "tables").glob("lou2022/e[34]*.csv"))
+    one.unlink()
+    shutil.copy(other, one)
+    apart = [f.table for f in agreement.agreement(tmp_path / "tables", folder) if f.reasons]
+    assert apart == [f"lou2022/{one.stem}"]
+
+
+def test_a_run_at_another_scale_is_not_published_as_a_rehearsal(tmp_path):
+    ledger = tmp_path / "audit/ledger.json"
+    ledger.parent.mkdir()
+    shutil.copy(ROOT / "reference/laptop/ledger.json", ledger)
+    with pytest.raises(ValueError, match=r"expected a run at scale smoke, got laptop"):
+        rehearsal.publish(tmp_path, [], tmp_path / "reference")
+    assert not (tmp_path / "reference").exists()
 
 
 def plot_of(path):

@@ -32,6 +32,18 @@ def test_the_run_says_how_many_claims_it_judged(made_once):
     assert "claims at scale smoke:" in (made_once.path / "results/made.txt").read_text()
 
 
+def test_that_no_claim_can_be_judged_is_said_before_anything_is_made(made_once):
+    text = (made_once.path / "results/made.txt").read_text()
+    said = re.search(
+        r"At scale smoke none of the (\d+) claims of papers and ours can be judged: they need scale"
+        r" laptop, --config scale=laptop",
+        text,
+    )
+    ledger = json.loads((made_once.path / "results/smoke/audit/ledger.json").read_text())
+    assert int(said[1]) == sum(row["class"] in ("paper", "ours") for row in ledger)
+    assert said.start() < text.index("Finished jobid")
+
+
 def test_every_figure_is_there(finished):
     for name in FIGURES:
         for ending in ("pdf", "png"):

@@ -1,4 +1,5 @@
 rule audit:
+    """The ledger of all claims, with captions and forest plots."""
     input:
         json="<results>/audit/ledger.json",
         csv="<results>/audit/ledger.csv",
@@ -8,6 +9,7 @@ rule audit:
 
 
 rule judge_claims:
+    """The verdict on every claim."""
     input:
         claims=CLAIMS_FILES,
         schema=repository("workflow/schemas/claims.schema.yaml"),
@@ -72,8 +74,13 @@ for paper, figure in figures_under_audit():
             " --scale {params.scale} {params.published} --json {output.json:q}"
             " --csv {output.csv:q} 2> {log:q}"
 
+    describe(
+        f"audit_{rule_name(paper, figure)}", f"The verdicts on the claims of {paper}/{figure}."
+    )
+
 
 rule plot_forest:
+    """Every claim of a paper: its effect over its margin."""
     input:
         ledger="<results>/audit/ledger.json",
     output:
@@ -102,6 +109,7 @@ rule plot_forest:
 
 
 rule write_ledger_page:
+    """The ledger as one HTML page."""
     input:
         ledger="<results>/audit/ledger.json",
         figures=figure_files(figures_under_audit(), "png"),
@@ -140,6 +148,7 @@ rule write_ledger_page:
 
 
 rule write_captions:
+    """The captions of the report."""
     input:
         ledger="<results>/audit/ledger.json",
         tables=tables_of(every_figure(), "captions"),

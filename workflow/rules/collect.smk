@@ -28,8 +28,11 @@ for paper, figure in every_figure():
             " --record {params.record:q} --specs {input.specs:q}"
             " --measurements {input.measurements:q} --out {output.table:q} > {log:q} 2>&1"
 
+    describe(f"collect_{rule_name(paper, figure)}", f"The table of {paper}/{figure}.")
+
 
 rule keep_arrays:
+    """The arrays that a figure shows besides its table."""
     input:
         arrays=lambda w: measurements_of(w.paper, w.figure)[0].replace(".csv", ".npz"),
         meta=lambda w: measurements_of(w.paper, w.figure)[0].replace(".csv", ".meta.json"),

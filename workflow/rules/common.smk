@@ -27,6 +27,7 @@ from feature_alignment.run.reuse import (
     reuse_of,
 )
 from feature_alignment.run.spec import SCALES, read_papers
+from feature_alignment.run.targets import asked_for, of_snakemake, problems
 from feature_alignment.schema import read_schema, read_yaml
 from feature_alignment.storage import at_home
 
@@ -260,6 +261,26 @@ def tell_unpublished(done):
         )
 
 
+def tell_unjudged():
+    """Say before anything is trained that no claim will be judged, if so."""
+    jobs = list(workflow.dag.needrun_jobs())
+    names = {str(job.params.table) for job in jobs if job.rule.name.startswith("audit_")}
+    if any(job.rule.name == "judge_claims" for job in jobs):
+        names |= {"/".join(pair) for pair in figures_under_audit()}
+    asked = [
+        claim["needs"]
+        for claim in CLAIMS
+        if claim["class"] in ("paper", "ours") and claim["evidence"]["table"] in names
+    ]
+    least = min(asked, key=SCALES.index, default=config["scale"])
+    if SCALES.index(least) > SCALES.index(config["scale"]):
+        logger.warning(
+            f"At scale {config['scale']} none of the {len(asked)} claims of papers and ours can be"
+            f" judged: they need scale {least}, --config scale={least}. The ledger calls them not"
+            " run, and shows what is published of them at other scales."
+        )
+
+
 def tell_unversioned():
     """Say that the provenance of results will have no commit, and why."""
     if note := git_state().get("note"):
@@ -416,6 +437,11 @@ def record_of(paper, figure):
     return lambda wildcards: text
 
 
+def titled(paper, figure):
+    """What a figure shows, in a line, after its path."""
+    return f"{paper}/{figure}: {PAPERS[paper].figures[figure]['title']}"
+
+
 def shown_title(paper, figure):
     """A figure's title for the report, which would take ``{a}`` for a wildcard and ``</`` for HTML.
 
@@ -430,13 +456,28 @@ def caption_of(paper, figure):
     return str(written) if written.is_file() else "../report/figure.rst"
 
 
+def available(figures, what):
+    """Those figures, or those of them whose tables are published if these are redrawn."""
+    if not REDRAWS:
+        return figures
+    require_published([], what)
+    tell_unpublished("redrawn")
+    return [pair for pair in published_figures() if pair in figures]
+
+
 def drawn_files(wildcards):
     """The files of every figure, or of those that can be redrawn from published tables."""
-    if not REDRAWS:
-        return figure_files(every_figure(), "pdf", "png")
-    require_published([], "redrawing figures")
-    tell_unpublished("redrawn")
-    return figure_files(published_figures(), "pdf", "png")
+    return figure_files(available(every_figure(), "redrawing figures"), "pdf", "png")
+
+
+def of_paper(paper, figures, *patterns):
+    """An input function for files of each of the figures that are a paper's, if available."""
+
+    def files(wildcards):
+        own = [pair for pair in available(figures, f"redrawing {paper}") if pair[0] == paper]
+        return [pattern.format(paper=p, figure=f) for p, f in own for pattern in patterns]
+
+    return files
 
 
 def files_about_papers(name):
@@ -494,3 +535,28 @@ def checksum_of_published(wildcards):
         for path in published_files(*pair):
             checksum.update(Path(path).read_bytes())
     return checksum.hexdigest()
+
+
+def describe(rule, words):
+    """Say what a rule that is named by a figure or a paper makes, for ``snakemake --list``."""
+    workflow.get_rule(rule).docstring = words
+
+
+def check_targets():
+    """Refuse what nothing makes, with near names and the scale to set.
+
+    Called when all rules are there. Snakemake's own message, that there is no rule to produce it,
+    comes later, and for a rule to force or to stop at there is none.
+    """
+    arguments = of_snakemake(sys.argv) if workflow.is_main_process else []
+    rules = [rule for rule in workflow.rules if not rule.has_wildcards()]
+    files = [str(file) for rule in rules for file in rule.output]
+    files += [f"data/prepared/{name}.json" for name in (*DATASETS, *BUNDLED)]
+
+    def made(target):
+        makers = (rule for rule in workflow.rules if rule.is_producer(target))
+        return workflow.is_rule(target) or next(makers, None) is not None
+
+    known = [*(rule.name for rule in rules), *files]
+    if found := problems(asked_for(arguments), made, known, config["scale"]):
+        raise WorkflowError("\n".join(found))

@@ -1,4 +1,5 @@
 rule write_spec:
+    """All settings of one run."""
     output:
         spec="<results>/specs/{paper}/{run}.json",
     log:
@@ -19,6 +20,7 @@ rule write_spec:
 
 
 rule compute_run:
+    """One seed of a run: its measurements."""
     input:
         spec="<results>/specs/{paper}/{run}.json",
         # Large files are compared by their times; the manifests, by content, have their checksums
@@ -89,6 +91,8 @@ for seeds, runs in runs_by_group().items():
             " --out {output.measurements:q} --checkpoint {params.checkpoints:q}"
             " --device {resources.device:q} --threads {threads} > {log:q} 2>&1"
 
+    describe(rule_of_group(seeds), f"Seeds {seeds[0]} to {seeds[-1]} of a run, in one process.")
+
 
 for (paper, run), seeds in reused_runs().items():
 
@@ -115,3 +119,5 @@ for (paper, run), seeds in reused_runs().items():
         shell:
             "python -m feature_alignment.run.archive --archive {params.archive:q}"
             " take --out {output.measurements:q} > {log:q} 2>&1"
+
+    describe(f"reuse_{paper}_{run}", f"Archived seeds of {paper}/{run}, taken as they are.")

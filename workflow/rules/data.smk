@@ -1,4 +1,5 @@
 rule prepare_dataset:
+    """One dataset, checked, as arrays and a manifest."""
     input:
         registry=ancient(repository("data/datasets.csv")),
     output:

@@ -34,3 +34,5 @@ for paper, figure in every_figure():
             "python -m feature_alignment.plots.draw --figure {params.figure:q}"
             " --table {input.table:q} --arrays={input.arrays:q}"
             " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
+
+    describe(f"plot_{rule_name(paper, figure)}", titled(paper, figure))

@@ -1,4 +1,5 @@
 rule tell_costs:
+    """What each figure and job of the run cost."""
     input:
         tables=tables_of(every_figure(), "costs of published tables"),
         metas=metas_of(every_figure()),
@@ -27,6 +28,7 @@ rule tell_costs:
 
 
 rule publish:
+    """The run as the published one: tables, ledger, archive, pages."""
     input:
         ledger=ledger_to_publish,
         figures=figure_files(every_figure(), "png"),
@@ -75,6 +77,7 @@ rule publish:
 
 
 rule compare:
+    """The tables of the run next to the published ones, value by value."""
     input:
         tables=tables_to_compare,
         arrays=arrays_to_compare,
@@ -101,6 +104,7 @@ rule compare:
 
 
 rule archive:
+    """Finished runs, kept for later ones."""
     log:
         "<logs>/archive.log",
     benchmark:
@@ -120,6 +124,7 @@ rule archive:
 
 
 rule certify:
+    """Which archived runs the present code repeats to the same bytes."""
     log:
         "<logs>/certify.log",
     benchmark:

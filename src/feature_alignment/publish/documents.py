@@ -51,7 +51,13 @@ from feature_alignment.publish.findings import (
 )
 from feature_alignment.publish.markdown import code, words
 from feature_alignment.publish.overview import save_overview
-from feature_alignment.publish.scales import across, published_ledgers, strongest, strongest_rows
+from feature_alignment.publish.scales import (
+    REHEARSAL,
+    across,
+    published_ledgers,
+    strongest,
+    strongest_rows,
+)
 from feature_alignment.publish.statements import read_statements, statement_table
 from feature_alignment.publish.thumbnails import thumbnail
 from feature_alignment.run.spec import figure_titles
@@ -99,8 +105,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--documents", type=Path, nargs="+", required=True, help="to be filled")
     arguments = parser.parse_args(argv)
     ledger = read_ledger(arguments.ledger)
-    if any(row["scale"] == "smoke" for row in ledger):
-        raise ValueError("expected results at scale laptop or above; smoke is only a rehearsal")
+    if any(row["scale"] == REHEARSAL for row in ledger):
+        raise ValueError(
+            "expected results at scale laptop or above; smoke is only a rehearsal, whose tables"
+            " `make publish-smoke` publishes"
+        )
     for table in arguments.tables:  # before anything is published
         read_evidence(table, figure=f"{table.parent.name}/{table.stem}")
     folder = arguments.published
@@ -108,10 +117,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         for source in (table, meta_path(table), table.with_suffix(".npz")):
             if source.exists():  # few figures show images
                 verify(source)
-                _copy(source, folder / "tables" / table.parent.name / source.name)
-    _copy(arguments.costs, folder / "costs.tsv")
+                copy(source, folder / "tables" / table.parent.name / source.name)
+    copy(arguments.costs, folder / "costs.tsv")
     for jobs in arguments.jobs:
-        _copy(jobs, folder / "jobs.tsv")
+        copy(jobs, folder / "jobs.tsv")
     write_json(folder / "ledger.json", ledger)
     for figure in arguments.figures:
         with replacing(folder / "thumbnails" / figure.parent.name / figure.name) as temporary:
@@ -134,7 +143,8 @@ def way(document: Path, repository: Path) -> str:
     return "" if steps == os.curdir else f"{Path(steps).as_posix()}/"
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all."""
     with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
 
@@ -242,7 +252,16 @@ def fill(text: str, published: Published) -> str:
 
 def run_line(published: Published) -> str:
     """Return a sentence on the commits and packages that made the published tables."""
-    metas = published.made.values()
+    return origin(published.folder, list(published.made.values()))
+
+
+def origin(folder: str, metas: Sequence[Mapping]) -> str:
+    """Return a sentence on the commits and packages that made the tables in a folder.
+
+    Args:
+        folder: Where they are, relative to the repository.
+        metas: Their provenance.
+    """
     commits = {_commit(made["git"]) for meta in metas for made in (meta, *meta.get("runs", ()))}
     packages = {f"{name} {meta['packages'][name]}" for meta in metas for name in ("torch", "numpy")}
     systems = {f"Python {meta['python']} on {meta['platform']}" for meta in metas}
@@ -250,10 +269,10 @@ def run_line(published: Published) -> str:
     processors = {made.get("processor") for meta in metas for made in meta.get("runs", ())}
     if processors := processors - {None}:
         made += f"; processors: {', '.join(sorted(processors))}"
-    origin = "commit " if len(commits) == 1 else f"{len(commits)} commits: "
-    origin += ", ".join(sorted(commits))
-    tables = f"The {len(metas)} tables in {code(published.folder)}"
-    return f"{tables} were made by {origin}; {words(made)}.\n"
+    by = "commit " if len(commits) == 1 else f"{len(commits)} commits: "
+    by += ", ".join(sorted(commits))
+    tables = f"The {len(metas)} tables in {code(folder)}"
+    return f"{tables} were made by {by}; {words(made)}.\n"
 
 
 def _commit(state: Mapping) -> str:

@@ -8,17 +8,20 @@ from feature_alignment.audit.ledger import read_ledger
 from feature_alignment.run.spec import SCALES
 
 UNDECIDED = (OPEN, UNFIT)
+REHEARSAL = "smoke"
+"""The scale that reads stand-ins for data, whose verdicts do not count next to those of others."""
 
 Row = Mapping
 
 
 def published_ledgers(reference: Path) -> dict[str, list[dict]]:
-    """Return the published ledgers by scale, the smallest first.
+    """Return the published ledgers by scale, the smallest first, without that of the rehearsal.
 
     Args:
         reference: The folder ``reference``, with ``<scale>/ledger.json``.
     """
-    paths = {scale: reference / scale / "ledger.json" for scale in SCALES}
+    judged = [scale for scale in SCALES if scale != REHEARSAL]
+    paths = {scale: reference / scale / "ledger.json" for scale in judged}
     return {scale: read_ledger(path) for scale, path in paths.items() if path.is_file()}
 
 
