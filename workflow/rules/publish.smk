@@ -37,8 +37,10 @@ rule publish:
         jobs=[] if REUSE else ["<results>/jobs.tsv"],
         papers=PAPER_FILES,
         statements=STATEMENT_FILES,
+        others=ledgers_of_other_scales(),
     output:
         ledger="<published>/ledger.json",
+        ledger_page="<published>/ledger.html",
         costs="<published>/costs.tsv",
         jobs=[] if REUSE else ["<published>/jobs.tsv"],
         tables=published("tables/{paper}/{figure}.csv", every_figure()),
@@ -47,6 +49,7 @@ rule publish:
             "tables/{paper}/{figure}.npz", [pair for pair in every_figure() if has_arrays(*pair)]
         ),
         thumbnails=published("thumbnails/{paper}/{figure}.png", every_figure()),
+        pictures=published("pictures/{paper}/{figure}.png", every_figure()),
         readme=update(repository("README.md")),
         costs_page=update(repository("docs/costs.md")),
         verdicts_page=update(repository("docs/verdicts.md")),
@@ -67,7 +70,7 @@ rule publish:
         all_papers=lambda wildcards, input: Path(input.papers[0]).parents[1],
         folder=lambda wildcards, output: Path(output.ledger).parent,
         results=lambda wildcards, input: Path(input.costs).parent,
-        code=code_hash("feature_alignment.publish.documents"),
+        code=code_hash("feature_alignment.publish.documents", "feature_alignment.publish.page"),
     shell:
         "python -m feature_alignment.run.archive --archive {params.folder:q} keep"
         " --results {params.results:q} > {log:q} 2>&1;"
@@ -75,7 +78,10 @@ rule publish:
         " --figures {input.figures:q} --tables {input.tables:q} --papers {params.all_papers:q}"
         " --costs {input.costs:q} --jobs {input.jobs:q} --published {params.folder:q}"
         " --documents {output.readme:q} {output.costs_page:q} {output.verdicts_page:q}"
-        " {output.confirmation_page:q} {output.statements_page:q} {output.pages:q} >> {log:q} 2>&1"
+        " {output.confirmation_page:q} {output.statements_page:q} {output.pages:q} >> {log:q} 2>&1;"
+        " python -m feature_alignment.publish.page --linked --ledger {output.ledger:q}"
+        " --figures {output.pictures:q} --papers {input.papers:q} --others {input.others:q}"
+        " --out {output.ledger_page:q} >> {log:q} 2>&1"
 
 
 rule compare:

@@ -39,9 +39,9 @@ from feature_alignment.evidence import read_evidence
 from feature_alignment.integrity import verify
 from feature_alignment.publish.costs import TOTAL, read_costs, read_jobs, slowest, summary
 from feature_alignment.publish.markdown import code, words
+from feature_alignment.publish.pictures import publish_pictures
 from feature_alignment.publish.scales import across, published_ledgers, strongest, strongest_rows
 from feature_alignment.publish.statements import read_statements, statement_table
-from feature_alignment.publish.thumbnails import thumbnail
 from feature_alignment.run.spec import figure_titles
 from feature_alignment.storage import replacing, write_json, write_text
 from feature_alignment.tables import meta_path
@@ -64,7 +64,6 @@ PAGE = """# Results at scale {scale}
 """
 EXPLORATION = "exploration"
 """The folder of the results on seeds that were looked at while claims were written."""
-THUMBNAIL_WIDTH = 720
 SLOWEST = 10
 
 _PART = re.compile(
@@ -101,9 +100,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for jobs in arguments.jobs:
         _copy(jobs, folder / "jobs.tsv")
     write_json(folder / "ledger.json", ledger)
-    for figure in arguments.figures:
-        with replacing(folder / "thumbnails" / figure.parent.name / figure.name) as temporary:
-            thumbnail(figure, THUMBNAIL_WIDTH).save(temporary, format="PNG", optimize=True)
+    publish_pictures(arguments.figures, folder)
     published = Published.read(folder, arguments.papers)
     if folder.name != MAIN:
         own = replace(published, root="../../")
