@@ -6,8 +6,9 @@ verdict, at the scale where that is the strongest, ``scales`` for the same at ev
 ``verdicts at this scale`` for one, ``supports`` for what the supported claims of class ``paper``
 were compared with, ``confirmation`` for the verdicts on the seeds that were looked at while claims
 were written beside those on new ones, ``figures`` for the table of figures, ``claims PAPER`` for
-the claims of one paper, ``statements PAPER`` for what it says and where that is judged, and ``whole
-run``, ``slowest jobs`` and ``figure costs`` for what the run cost.
+the claims of one paper, ``pictures PAPER`` for its figures, ``statements PAPER`` for what it says
+and where that is judged, and ``whole run``, ``slowest jobs`` and ``figure costs`` for what the run
+cost.
 """
 
 import argparse
@@ -195,10 +196,14 @@ def fill(text: str, published: Published) -> str:
             paper = name.split()[1]
             rows = [row for row in published.ledger if row["paper"] == paper]
             content = claim_table(rows, across(published.ledgers))
+        elif name.startswith("pictures "):
+            content = picture_table(name.split()[1], published)
         elif name.startswith("statements "):
             content = statement_table(published.statements[name.split()[1]], published.ledger)
         else:
-            known = ", ".join([*map(repr, parts), "'claims KEY'", "'statements KEY'"])
+            known = ", ".join(
+                [*map(repr, parts), "'claims KEY'", "'pictures KEY'", "'statements KEY'"]
+            )
             raise ValueError(f"unknown generated part {name!r}; expected one of {known}")
         return f"{match['open']}{content}{match['close']}"
 
@@ -351,6 +356,20 @@ def figure_table(published: Published) -> str:
         "",
         f"Scale: {', '.join(scales)}. All claims: {'; '.join(tallies(published.ledger))}.",
     ]
+    return "\n".join(lines) + "\n"
+
+
+def picture_table(paper: str, published: Published) -> str:
+    """Return a table of the published figures of a paper, each a link to the whole picture."""
+    lines = ["| figure | what it shows |", "|---|---|"]
+    for figure, title in published.titles[paper].items():
+        if f"{paper}/{figure}" in published.made:
+            small, whole = (
+                quote(f"../../{published.folder}/{copies}/{paper}/{figure}.png")
+                for copies in ("thumbnails", "pictures")
+            )
+            image = f'<img src="{small}" width="360" alt="{html.escape(figure)}">'
+            lines.append(f"| [{image}]({whole}) | {code(figure)}<br>{words(title)} |")
     return "\n".join(lines) + "\n"
 
 
