@@ -9,7 +9,7 @@ VENV := .venv
 INSTALLED := $(VENV)/installed
 IN_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: help install quickstart test lint fuzz all campaign clean
+.PHONY: help install quickstart test lint fuzz all campaign report site crate clean
 
 help:
 	@echo "make quickstart  every figure at smoke scale, from bundled data"
@@ -17,6 +17,9 @@ help:
 	@echo "make fuzz        damage hundreds of files and settings; each must end in a clear error"
 	@echo "make all         every figure and the ledger at laptop scale"
 	@echo "make campaign    HOURS=2 CORES=2 SCALE=laptop: the runs that are worth most, archived"
+	@echo "make report      SCALE=laptop: report.zip of a finished run, each figure with its table"
+	@echo "make site        every page, ledger and public name as a site, in site/"
+	@echo "make crate       SCALE=laptop: crate.zip, the published results and their code, to archive"
 	@echo "make install     only the virtual environment"
 	@echo "make clean       remove everything computed, but not downloads"
 
@@ -37,6 +40,17 @@ all: $(INSTALLED)
 campaign: $(INSTALLED)
 	$(IN_VENV) python -m feature_alignment.run.campaign --scale $(SCALE) --hours $(HOURS) --cores $(CORES)
 
+report: $(INSTALLED)
+	$(IN_VENV) snakemake --cores 1 all --config scale=$(SCALE) --report report.zip
+
+site: $(INSTALLED)
+	rm -rf site
+	$(VENV)/bin/python -m sphinx --quiet --fail-on-warning -c docs/site -d $(VENV)/doctrees . site
+	@echo "Site: site/index.html"
+
+crate: $(INSTALLED)
+	$(VENV)/bin/python -m feature_alignment.publish.crate --scale $(SCALE) --out crate.zip
+
 lint: $(INSTALLED)
 	$(IN_VENV) ruff check .
 	$(IN_VENV) ruff format --check .
@@ -52,4 +66,4 @@ fuzz: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/fuzz/run.py --jobs $(CORES)
 
 clean:
-	rm -rf results figures/*/ data/prepared .snakemake
+	rm -rf results figures/*/ data/prepared .snakemake site
