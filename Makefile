@@ -26,7 +26,7 @@ OTHERWISE := ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE ONEDNN_MAX_CPU_ISA=
 	OPENBLAS_CORETYPE=Nehalem NPY_DISABLE_CPU_FEATURES="X86_V3 X86_V4" \
 	GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX,-AVX2,-FMA
 
-.PHONY: help install lock quickstart publish-smoke test lint fuzz all campaign clean
+.PHONY: help install lock quickstart publish-smoke test lint fuzz all campaign report site crate clean
 
 help:
 	@echo "make quickstart  every figure at smoke scale, from bundled data, and whether the tables agree"
@@ -37,6 +37,9 @@ help:
 	@echo "make publish-smoke  the tables that quickstart agrees with, made anew"
 	@echo "make install     only the virtual environment; TORCH=cpu without CUDA, LOCKED=1 with checksums"
 	@echo "make lock        requirements.lock from pyproject.toml and constraints.txt"
+	@echo "make report      SCALE=laptop: report.zip of a finished run, each figure with its table"
+	@echo "make site        every page, ledger and public name as a site, in site/"
+	@echo "make crate       SCALE=laptop: crate.zip, the published results and their code, to archive"
 	@echo "make clean       remove everything computed, but not downloads"
 
 install: $(INSTALLED)
@@ -73,6 +76,17 @@ all: $(INSTALLED)
 campaign: $(INSTALLED)
 	$(IN_VENV) python -m feature_alignment.run.campaign --scale $(SCALE) --hours $(HOURS) --cores $(CORES)
 
+report: $(INSTALLED)
+	$(IN_VENV) snakemake --cores 1 all --config scale=$(SCALE) --report report.zip
+
+site: $(INSTALLED)
+	rm -rf site
+	$(VENV)/bin/python -m sphinx --quiet --fail-on-warning -c docs/site -d $(VENV)/doctrees . site
+	@echo "Site: site/index.html"
+
+crate: $(INSTALLED)
+	$(VENV)/bin/python -m feature_alignment.publish.crate --scale $(SCALE) --out crate.zip
+
 lint: $(INSTALLED)
 	$(IN_VENV) ruff check .
 	$(IN_VENV) ruff format --check .
@@ -88,4 +102,4 @@ fuzz: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/fuzz/run.py --jobs $(CORES)
 
 clean:
-	rm -rf results figures/*/ data/prepared .snakemake
+	rm -rf results figures/*/ data/prepared .snakemake site

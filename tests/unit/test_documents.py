@@ -1,6 +1,7 @@
 import copy
 import dataclasses
 import re
+import shutil
 
 import pytest
 from PIL import Image
@@ -8,8 +9,9 @@ from PIL import Image
 from conftest import ROOT
 from feature_alignment.audit.claims import read_claims
 from feature_alignment.audit.ledger import judge_all
-from feature_alignment.publish import documents
-from feature_alignment.run.spec import figure_titles
+from feature_alignment.publish import documents, page
+from feature_alignment.publish.pictures import WIDTHS
+from feature_alignment.run.spec import SCALES, figure_titles
 from feature_alignment.storage import read_json, sha256, write_json
 from feature_alignment.tables import meta_path
 
@@ -139,10 +141,39 @@ def test_a_rehearsal_is_not_published(tmp_path, published):
     assert not (tmp_path / "out").exists()
 
 
-def test_every_thumbnail_is_there(published):
+@pytest.mark.parametrize("copies", WIDTHS)
+def test_every_copy_of_a_figure_is_there(published, copies):
     for name in published.made:
-        with Image.open(ROOT / PUBLISHED / "thumbnails" / f"{name}.png") as image:
-            assert image.width == documents.THUMBNAIL_WIDTH
+        with Image.open(ROOT / PUBLISHED / copies / f"{name}.png") as image:
+            assert WIDTHS["thumbnails"] <= image.width <= WIDTHS[copies]
+
+
+def test_the_published_page_is_that_of_the_published_ledger(tmp_path):
+    shown = ROOT / PUBLISHED / "ledger.html"
+    ledgers = {scale: ROOT / "reference" / scale / "ledger.json" for scale in SCALES}
+    own = ledgers.pop(shown.parent.name)
+    twin = tmp_path / "laptop"
+    shutil.copytree(shown.parent / "pictures", twin / "pictures")
+    page.main(
+        ["--linked", "--ledger", str(own), "--out", str(twin / "ledger.html")]
+        + ["--others", *(str(path) for path in ledgers.values() if path.is_file())]
+        + ["--figures", *map(str, sorted(twin.glob("pictures/*/*.png")))]
+        + ["--papers", *map(str, sorted(ROOT.glob("papers/*/paper.yaml")))]
+    )
+    remedy = "write it again with these arguments of feature_alignment.publish.page"
+    assert (twin / "ledger.html").read_text() == shown.read_text(), remedy
+    addresses = set(re.findall(r'(?:data-link|src)="([^"]+)"', shown.read_text()))
+    assert addresses
+    assert all((shown.parent / address).is_file() for address in addresses)
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_every_published_figure_is_shown_on_the_page_of_its_paper(published, paper):
+    text = (ROOT / "papers" / paper / "README.md").read_text()
+    named = [name for name in published.made if name.startswith(f"{paper}/")]
+    assert named
+    for name in named:
+        assert f"(../../reference/laptop/pictures/{name}.png)" in text
 
 
 def test_a_figure_that_is_not_published_is_told_as_not_yet(published):

@@ -108,6 +108,13 @@ def test_the_page_needs_no_other_file(tmp_path, figure):
         assert small.convert("RGB").getpixel((5, 5)) == (10, 20, 30)
 
 
+def test_a_page_beside_its_figures_links_to_them(tmp_path, figure):
+    text = written(tmp_path, figure, [ROW], options=["--linked"])
+    assert re.findall(r'src="([^"]+)"', text) == ["../figures/toy/fig1.png"]
+    assert 'loading="lazy"' in text
+    assert "data:image" not in text
+
+
 def test_the_whole_figure_is_named_relative_to_the_page(tmp_path, figure):
     assert 'data-link="../figures/toy/fig1.png"' in written(tmp_path, figure, [ROW])
 

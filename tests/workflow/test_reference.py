@@ -77,7 +77,7 @@ def test_the_published_figures_are_drawn_and_nothing_else_runs(published):
 def test_a_redrawn_figure_is_the_same_and_nothing_else_is_written(published):
     drawn = published.files("figures/smoke/*/*")
     kept = published.files("reference/**/*") | published.files("results/smoke/**/*")
-    assert len(drawn) == 4
+    assert len(drawn) == 6
     shutil.rmtree(published.path / "figures/smoke")
     outcome = published.snakemake("figures", *REDRAW, "scale=smoke")
     assert outcome.status == 0, outcome.text

@@ -48,6 +48,8 @@ def test_every_figure_is_there(finished):
     for name in FIGURES:
         for ending in ("pdf", "png"):
             assert (finished.path / f"figures/smoke/{name}.{ending}").stat().st_size > 5000
+        [table] = finished.files(f"results/smoke/tables/{name}.csv").values()
+        assert finished.files(f"figures/smoke/{name}.csv") == {f"figures/smoke/{name}.csv": table}
 
 
 def test_claims_that_need_more_than_smoke_are_not_run(finished):
@@ -335,7 +337,8 @@ def test_the_report_holds_captions_with_verdicts_and_the_ledger(finished):
         text = report.read("report/report.html").decode()
     assert any(path.endswith("/ledger.html") for path in files)
     for name in FIGURES:
-        assert any(path.endswith(f"/{name.split('/')[1]}.png") for path in files)
+        for ending in ("png", "csv"):
+            assert any(path.endswith(f"/{name.split('/')[1]}.{ending}") for path in files)
     assert text.count("Departs from the full scale") > len(FIGURES) / 2
     assert "The neural feature ansatz during training, in every layer" in text
     assert "<em>not run</em>" in text

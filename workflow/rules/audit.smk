@@ -88,8 +88,8 @@ rule plot_forest:
         png=report(
             "<figures>/{paper}/forest.png",
             caption="../report/forest.rst",
-            category="{paper}",
-            labels={"figure": "forest", "shows": "every claim's effect over its margin"},
+            category="ledger",
+            labels={"figure": "{paper}", "shows": "every claim's effect over its margin"},
         ),
     log:
         "<logs>/plot/{paper}.forest.log",

@@ -442,6 +442,11 @@ def titled(paper, figure):
     return f"{paper}/{figure}: {PAPERS[paper].figures[figure]['title']}"
 
 
+def labels_of(paper, figure, shown_as):
+    """What the report says of a figure, which it has as a picture and as a table."""
+    return {"figure": figure, "shows": shown_title(paper, figure), "as": shown_as}
+
+
 def shown_title(paper, figure):
     """A figure's title for the report, which would take ``{a}`` for a wildcard and ``</`` for HTML.
 

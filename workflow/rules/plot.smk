@@ -13,7 +13,13 @@ for paper, figure in every_figure():
                 f"<figures>/{paper}/{figure}.png",
                 caption=caption_of(paper, figure),
                 category=paper,
-                labels={"figure": figure, "shows": shown_title(paper, figure)},
+                labels=labels_of(paper, figure, "picture"),
+            ),
+            csv=report(
+                f"<figures>/{paper}/{figure}.csv",
+                caption="../report/table.rst",
+                category=paper,
+                labels=labels_of(paper, figure, "table"),
             ),
         log:
             f"<logs>/plot/{paper}.{figure}.log",
@@ -33,6 +39,7 @@ for paper, figure in every_figure():
         shell:
             "python -m feature_alignment.plots.draw --figure {params.figure:q}"
             " --table {input.table:q} --arrays={input.arrays:q}"
-            " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
+            " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1;"
+            " cp {input.table:q} {output.csv:q} 2>> {log:q}"
 
     describe(f"plot_{rule_name(paper, figure)}", titled(paper, figure))

@@ -40,8 +40,10 @@ rule publish:
         papers=PAPER_FILES,
         statements=files_about_papers("statements.yaml"),
         findings=files_about_papers("findings.yaml"),
+        others=ledgers_of_other_scales(),
     output:
         ledger="<published>/ledger.json",
+        ledger_page="<published>/ledger.html",
         costs="<published>/costs.tsv",
         jobs=[] if REUSE else ["<published>/jobs.tsv"],
         tables=published("tables/{paper}/{figure}.csv", every_figure()),
@@ -51,6 +53,7 @@ rule publish:
         ),
         overview="<published>/overview.png",
         thumbnails=published("thumbnails/{paper}/{figure}.png", every_figure()),
+        pictures=published("pictures/{paper}/{figure}.png", every_figure()),
         pages=[update(page) for page in pages_to_publish()],
     log:
         "<logs>/publish.log",
@@ -66,14 +69,17 @@ rule publish:
         all_papers=lambda wildcards, input: Path(input.papers[0]).parents[1],
         folder=lambda wildcards, output: Path(output.ledger).parent,
         results=lambda wildcards, input: Path(input.costs).parent,
-        code=code_hash("feature_alignment.publish.documents"),
+        code=code_hash("feature_alignment.publish.documents", "feature_alignment.publish.page"),
     shell:
         "python -m feature_alignment.run.archive --archive {params.folder:q} keep"
         " --results {params.results:q} > {log:q} 2>&1;"
         " python -m feature_alignment.publish.documents --ledger {input.ledger:q}"
         " --figures {input.figures:q} --tables {input.tables:q} --papers {params.all_papers:q}"
         " --costs {input.costs:q} --jobs {input.jobs:q} --published {params.folder:q}"
-        " --documents {output.pages:q} >> {log:q} 2>&1"
+        " --documents {output.pages:q} >> {log:q} 2>&1;"
+        " python -m feature_alignment.publish.page --linked --ledger {output.ledger:q}"
+        " --figures {output.pictures:q} --papers {input.papers:q} --others {input.others:q}"
+        " --out {output.ledger_page:q} >> {log:q} 2>&1"
 
 
 rule compare:

@@ -7,9 +7,9 @@ the scale where that is the strongest, ``verdicts in short`` for those of all pa
 the same at every scale, ``verdicts at this scale`` for one, ``supports`` for what the supported
 claims of class ``paper`` were compared with, ``confirmation`` for the verdicts on the seeds that
 were looked at while claims were written next to those on new ones, ``figures`` for the table of
-figures, ``claims PAPER`` for the claims of one paper, ``statements PAPER`` for what it says and
-where that is judged, and ``whole run``, ``slowest jobs`` and ``figure costs`` for what the run
-cost.
+figures, ``claims PAPER`` for the claims of one paper, ``pictures PAPER`` for its figures,
+``statements PAPER`` for what it says and where that is judged, and ``whole run``, ``slowest jobs``
+and ``figure costs`` for what the run cost.
 """
 
 import argparse
@@ -51,6 +51,7 @@ from feature_alignment.publish.findings import (
 )
 from feature_alignment.publish.markdown import code, words
 from feature_alignment.publish.overview import save_overview
+from feature_alignment.publish.pictures import publish_pictures
 from feature_alignment.publish.scales import (
     REHEARSAL,
     across,
@@ -59,7 +60,6 @@ from feature_alignment.publish.scales import (
     strongest_rows,
 )
 from feature_alignment.publish.statements import read_statements, statement_table
-from feature_alignment.publish.thumbnails import thumbnail
 from feature_alignment.run.spec import figure_titles
 from feature_alignment.storage import replacing, write_json, write_text
 from feature_alignment.tables import meta_path
@@ -82,7 +82,6 @@ PAGE = """# Results at scale {scale}
 """
 EXPLORATION = "exploration"
 """The folder of the results on seeds that were looked at while claims were written."""
-THUMBNAIL_WIDTH = 720
 SLOWEST = 10
 
 _PART = re.compile(
@@ -122,9 +121,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for jobs in arguments.jobs:
         copy(jobs, folder / "jobs.tsv")
     write_json(folder / "ledger.json", ledger)
-    for figure in arguments.figures:
-        with replacing(folder / "thumbnails" / figure.parent.name / figure.name) as temporary:
-            thumbnail(figure, THUMBNAIL_WIDTH).save(temporary, format="PNG", optimize=True)
+    publish_pictures(arguments.figures, folder)
     save_overview(folder, arguments.papers)
     published = Published.read(folder, arguments.papers)
     if folder.name != MAIN:
@@ -240,10 +237,14 @@ def fill(text: str, published: Published) -> str:
             paper = name.split()[1]
             rows = [row for row in published.ledger if row["paper"] == paper]
             content = claim_table(rows, across(published.ledgers))
+        elif name.startswith("pictures "):
+            content = picture_table(name.split()[1], published)
         elif name.startswith("statements "):
             content = statement_table(published.statements[name.split()[1]], published.ledger)
         else:
-            known = ", ".join([*map(repr, parts), "'claims KEY'", "'statements KEY'"])
+            known = ", ".join(
+                [*map(repr, parts), "'claims KEY'", "'pictures KEY'", "'statements KEY'"]
+            )
             raise ValueError(f"unknown generated part {name!r}; expected one of {known}")
         return f"{match['open']}{content}{match['close']}"
 
@@ -436,6 +437,20 @@ def figure_table(published: Published) -> str:
         "",
         f"Scale: {', '.join(scales)}. All claims: {'; '.join(tallies(published.ledger))}.",
     ]
+    return "\n".join(lines) + "\n"
+
+
+def picture_table(paper: str, published: Published) -> str:
+    """Return a table of the published figures of a paper, each a link to the whole picture."""
+    lines = ["| figure | what it shows |", "|---|---|"]
+    for figure, title in published.titles[paper].items():
+        if f"{paper}/{figure}" in published.made:
+            small, whole = (
+                quote(f"../../{published.folder}/{copies}/{paper}/{figure}.png")
+                for copies in ("thumbnails", "pictures")
+            )
+            image = f'<img src="{small}" width="360" alt="{html.escape(figure)}">'
+            lines.append(f"| [{image}]({whole}) | {code(figure)}<br>{words(title)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,7 @@
-"""Write the ledger as one HTML file that needs nothing else: to read, sort, filter and share."""
+"""Write the ledger as one HTML file: to read, sort, filter and share.
+
+It needs nothing else, unless its figures are linked because they lie beside it anyway.
+"""
 
 import argparse
 import base64
@@ -34,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--others", type=Path, nargs="*", default=[], help="published ledgers of other scales"
     )
+    parser.add_argument(
+        "--linked", action="store_true", help="show figures from where they lie, embed none"
+    )
     parser.add_argument("--out", type=Path, required=True, help="page to write (HTML)")
     arguments = parser.parse_args(argv)
     figures = {f"{path.parent.name}/{path.stem}": path for path in arguments.figures}
@@ -42,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         name: quote(Path(os.path.relpath(path, arguments.out.parent)).as_posix())
         for name, path in figures.items()
     }
-    images = {name: _data_uri(path) for name, path in figures.items()}
+    embedded = {} if arguments.linked else figures
+    images = links | {name: _data_uri(path) for name, path in embedded.items()}
     others = [read_ledger(path) for path in arguments.others]
     text = page(read_ledger(arguments.ledger), titles, images, links, others)
     write_text(arguments.out, text)
