@@ -134,6 +134,32 @@ def test_instruments_need_nothing_of_the_workflow_and_no_plots():
     assert done.stdout.strip() in ("open", "supported"), done.stderr
 
 
+LACKING = """
+import sys
+sys.modules.update(dict.fromkeys(("matplotlib", "jsonschema")))
+import torch, feature_alignment as fa
+from feature_alignment.api.program import program
+model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+probe = fa.Probe(model, torch.randn(6, 3), torch.arange(6) % 2)
+probe(epoch=0)
+for draw in (probe.plot, lambda: fa.against(probe.table, "beaglehole2024/b1_nfa_emergence")):
+    try:
+        draw()
+    except ModuleNotFoundError as error:
+        print(error)
+sys.argv = ["feature-alignment", "list"]
+program()
+"""
+
+
+def test_what_an_extra_brings_is_named_where_it_is_lacking():
+    done = subprocess.run([sys.executable, "-c", LACKING], capture_output=True, text=True)
+    told = "expected the package {}, which is not installed; pip install 'feature-alignment[{}]'"
+    assert done.stdout.count(told.format("matplotlib", "plots")) == 2
+    assert done.stderr.startswith(f"error: {told.format('jsonschema', 'workflow')}")
+    assert done.returncode != 0
+
+
 def test_kernels_are_those_of_the_instruments_in_evaluation_mode():
     net, (x, _) = network(), batch()
     modes = [module.training for module in net.modules()]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from feature_alignment.api.ansatz import initial_weights, weighed_of
+from feature_alignment.api.extras import needs
 from feature_alignment.api.kernels import Spectrum, aligned, announce, spectrum
 from feature_alignment.api.networks import Batch, Output, evaluated, prepared, targets_of
 from feature_alignment.measures.ansatz import ansatz_correlations
@@ -148,8 +149,8 @@ class Probe:
 
     def plot(self) -> Figure:
         """Draw every measure over time, by layer where it has layers."""
-        from feature_alignment.api.drawing import drawn
-
+        with needs("plots"):
+            from feature_alignment.api.drawing import drawn
         return drawn(self.table)
 
     def _readings(self) -> Iterator[tuple[Reading, str | None]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from feature_alignment import command
+from feature_alignment.api.extras import MissingExtraError, needs
 from feature_alignment.api.published import REFERENCE
 
 MEASURES = "alignment, spectrum, nfa, loss"
@@ -65,7 +66,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     judged.set_defaults(work=audit)
 
     arguments = parser.parse_args(argv)
-    arguments.work(arguments)
+    try:
+        arguments.work(arguments)
+    except MissingExtraError as error:
+        raise ValueError(str(error)) from error
 
 
 def _add_repository(parser: argparse.ArgumentParser, *, scale: bool = False) -> None:
@@ -159,7 +163,8 @@ def _weights(path: Path) -> Mapping:
     import torch
 
     if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
+        with needs("workflow"):
+            from safetensors.torch import load_file
 
         return load_file(path)
     return torch.load(path, weights_only=True, map_location="cpu")
@@ -167,8 +172,9 @@ def _weights(path: Path) -> Mapping:
 
 def list_figures(arguments: argparse.Namespace) -> None:
     """Print every published figure with the verdicts on its claims and its core-minutes."""
-    from feature_alignment.audit.ledger import counts, line, read_ledger
-    from feature_alignment.publish.costs import read_costs
+    with needs("workflow"):
+        from feature_alignment.audit.ledger import counts, line, read_ledger
+        from feature_alignment.publish.costs import read_costs
 
     folder = arguments.repository / "reference" / arguments.scale
     rows = read_ledger(_existing(folder / "ledger.json"))
@@ -195,7 +201,8 @@ def list_figures(arguments: argparse.Namespace) -> None:
 
 def audit(arguments: argparse.Namespace) -> None:
     """Print what a claim says and what was found at each scale."""
-    from feature_alignment.audit.ledger import interval, number, read_ledger, remark
+    with needs("workflow"):
+        from feature_alignment.audit.ledger import interval, number, read_ledger, remark
 
     folder = arguments.repository
     paths = [

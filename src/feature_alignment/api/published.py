@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from feature_alignment.api.extras import needs
 from feature_alignment.provenance import SOURCE_ROOT
 from feature_alignment.tables import read_table
 
@@ -42,8 +43,8 @@ def against(
         ValueError: If there is no such published table, or the tables have no measure or axis of
             time in common.
     """
-    from feature_alignment.api.drawing import compared
-
+    with needs("plots"):
+        from feature_alignment.api.drawing import compared
     return compared(table, published(name, scale=scale, reference=reference), name, measures)
 
 
