@@ -71,3 +71,15 @@ def test_torch_and_torchvision_are_a_pair():
     needed = [Requirement(line) for line in metadata.requires("torchvision")]
     [torch] = [requirement for requirement in needed if requirement.name == "torch"]
     assert Version(metadata.version("torch")) in torch.specifier
+
+
+def test_the_citation_is_of_this_version_and_of_the_papers_that_are_here():
+    project = requirements()[1]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == project["version"]
+    assert citation["license"] == project["license"]
+    assert project["description"].startswith(citation["title"])
+    readme = (ROOT / "README.md").read_text()
+    for reference in citation["references"]:
+        [identifier] = reference["identifiers"]
+        assert identifier["value"].removeprefix("arXiv:") in readme
