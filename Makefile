@@ -81,7 +81,7 @@ report: $(INSTALLED)
 
 site: $(INSTALLED)
 	rm -rf site
-	$(VENV)/bin/python -m sphinx --quiet --fail-on-warning -c docs/site -d $(VENV)/doctrees . site
+	$(VENV)/bin/python -m sphinx --quiet --fresh-env --fail-on-warning -c docs/site -d $(VENV)/doctrees . site
 	@echo "Site: site/index.html"
 
 crate: $(INSTALLED)

@@ -161,3 +161,15 @@ def test_the_page_on_the_configuration_tells_every_key():
     keys = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     told = re.findall(r"^\| `(\w+)` \|", (ROOT / "config/README.md").read_text(), re.M)
     assert told == list(keys)
+
+
+def test_the_citation_is_of_this_version_and_of_the_papers_that_are_here():
+    project = requirements()[1]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == project["version"]
+    assert citation["license"] == project["license"]
+    assert project["description"].startswith(citation["title"])
+    index = (ROOT / "docs" / "index.md").read_text()
+    for reference in citation["references"]:
+        [identifier] = reference["identifiers"]
+        assert identifier["value"].removeprefix("arXiv:") in index

@@ -332,6 +332,8 @@ def test_without_data_or_network_the_ways_out_are_named(tmp_path):
 def test_the_report_holds_captions_with_verdicts_and_the_ledger(finished):
     outcome = finished.snakemake(*SMOKE, "--report", "report.zip")
     assert outcome.status == 0, outcome.text
+    assert "warning" not in outcome.text.lower()
+    assert "missing" not in outcome.text.lower()
     with zipfile.ZipFile(finished.path / "report.zip") as report:
         files = report.namelist()
         text = report.read("report/report.html").decode()
