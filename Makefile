@@ -52,9 +52,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 lock: $(INSTALLED)
 	$(PIP) install --quiet "$(UV)"
 	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-annotate \
-		--no-emit-find-links --no-emit-index-url --python-version 3.11 --extra test \
+		--no-emit-find-links --no-emit-index-url --python-version 3.11.4 --extra test \
 		--constraint constraints.txt \
-		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+		--no-header --output-file requirements.lock pyproject.toml
+	sed -i "1i# Every package behind constraints.txt with its checksums, for all systems: make lock" \
+		requirements.lock
 
 quickstart: $(INSTALLED)
 	$(IN_VENV) snakemake --cores $(CORES) all --config scale=smoke --logger feature-alignment
