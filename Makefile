@@ -54,9 +54,7 @@ lock: $(INSTALLED)
 	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-annotate \
 		--no-emit-find-links --no-emit-index-url --python-version 3.11.4 --extra test \
 		--constraint constraints.txt \
-		--no-header --output-file requirements.lock pyproject.toml
-	sed -i "1i# Every package behind constraints.txt with its checksums, for all systems: make lock" \
-		requirements.lock
+		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
 
 quickstart: $(INSTALLED)
 	$(IN_VENV) snakemake --cores $(CORES) all --config scale=smoke --logger feature-alignment
