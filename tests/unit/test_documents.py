@@ -1,5 +1,6 @@
 import copy
 import dataclasses
+import math
 import re
 import shutil
 
@@ -190,14 +191,25 @@ def test_the_published_ledger_has_every_claim(published):
     assert {row["id"]: row["statement"] for row in published.ledger} == stated
 
 
+def alike(one, other):
+    """Whether two parts of a ledger are one, but for last digits, which systems round otherwise."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(alike, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+    return one == other
+
+
 @pytest.mark.parametrize("name", ["exploration", "sixteen_seeds"])
 def test_verdicts_on_earlier_tables_are_those_of_present_claims(name):
     folder = ROOT / "reference" / name
     tables = {f"{path.parent.name}/{path.stem}": path for path in folder.glob("tables/*/*.csv")}
     claims = read_claims(sorted((ROOT / "papers").glob("*/claims.yaml")), SCHEMA)
     on_these = [claim for claim in claims if claim["evidence"]["table"] in tables]
-    assert read_json(folder / "ledger.json") == judge_all(
-        on_these, tables, "laptop", published=True
+    assert alike(
+        read_json(folder / "ledger.json"), judge_all(on_these, tables, "laptop", published=True)
     )
 
 
@@ -215,7 +227,7 @@ def test_the_published_verdicts_are_those_of_their_tables(published):
     rows = {row["id"]: row for row in judge_all(few, tables, "laptop")}
     for row in published.ledger:
         if row["id"] in rows:
-            assert row | {"q": None} == rows[row["id"]] | {"q": None}
+            assert alike(row | {"q": None}, rows[row["id"]] | {"q": None}), row["id"]
 
 
 def test_no_support_of_a_paper_holds_without_training(published):

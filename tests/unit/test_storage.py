@@ -1,5 +1,6 @@
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import signal
@@ -112,7 +113,7 @@ def test_a_file_system_without_locks_keeps_everything(tmp_path, monkeypatch):
     def unsupported(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(storage.fcntl, "flock", unsupported)
+    monkeypatch.setattr(fcntl, "flock", unsupported)
     (tmp_path / ".file.abcdefgh.tmp").mkdir()
     (tmp_path / ".file.abcdefgh.tmp" / "lock").write_text("perhaps of a living writer")
     write(tmp_path / "file", "new")

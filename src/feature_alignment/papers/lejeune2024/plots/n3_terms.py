@@ -11,7 +11,7 @@ from feature_alignment.papers.lejeune2024.plots.kernels import (
 )
 from feature_alignment.plots import style
 
-COLUMNS = ("variant", "target", "layer")
+COLUMNS = ("variant", "target")
 VARIANTS = ("code", "text")
 PLACES = [(variant, target) for variant in VARIANTS for target in TARGETS]
 NAMES = [f"{TARGETS[target]}\n{variant}" for variant, target in PLACES]
