@@ -84,8 +84,9 @@ def test_a_finding_has_its_heading_picture_claims_and_table():
     assert line == (
         "- *Stands:* **It rises.** It rises a lot. ([Toys (A \\& B)](papers/toy/README.md))\n"
     )
-    assert page.startswith("## What stands\n\n### It rises\n\nIt rises a lot.\n\n<a href=")
+    assert page.startswith("## What stands\n\n### It rises\n\nIt rises a lot.\n\n[<img src=")
     assert "../reference/laptop/thumbnails/toy/fig1.png" in page
+    assert "](../reference/laptop/pictures/toy/fig1.png)" in page
     assert 'alt="a &quot;rise&quot;"' in page
     link = "[`toy.fig1.m`](../papers/toy/README.md#claim-toy.fig1.m)"
     assert f"- It rises. {link}: **supported**: 1.5, 3 seeds\n" in page

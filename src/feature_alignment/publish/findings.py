@@ -162,13 +162,15 @@ def chapters(
             rows = rows_of(finding, ledger)
             text = text_of(finding, rows, reference)
             place = quote(f"{paper}/{finding['figure']}")
-            picture = f"{root}{folder}/thumbnails/{place}.png"
+            small, whole = (
+                f"{root}{folder}/{copies}/{place}.png" for copies in ("thumbnails", "pictures")
+            )
             page = f"{root}papers/{quote(paper)}/README.md"
             table = f"{root}{folder}/tables/{place}"
             parts[standing(rows)].append(
                 f"### {words(finding['title'])}\n\n{text}\n\n"
-                f'<a href="{picture}"><img src="{picture}" width="{PICTURE_WIDTH}"'
-                f' alt="{html.escape(finding["shows"])}"></a>\n\n'
+                f'[<img src="{small}" width="{PICTURE_WIDTH}"'
+                f' alt="{html.escape(finding["shows"])}">]({whole})\n\n'
                 + "".join(f"- {_claim(row, page)}\n" for row in rows)
                 + f"\nFrom [{words(titles[paper])}]({page});"
                 f" [the table]({table}.csv) and [how it was made]({table}.meta.json).\n"
