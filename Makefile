@@ -26,6 +26,9 @@ OTHERWISE := ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE ONEDNN_MAX_CPU_ISA=
 	OPENBLAS_CORETYPE=Nehalem NPY_DISABLE_CPU_FEATURES="X86_V3 X86_V4" \
 	GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX,-AVX2,-FMA
 
+# Hundreds of short processes would each compile the package anew
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help install lock quickstart publish-smoke test lint fuzz all campaign report site crate clean
 
 help:

@@ -13,6 +13,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 torch.set_num_threads(1)  # as jobs have it: more threads add in another order
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the longest tests, so that no core is idle at the end."""
+    items.sort(key=lambda item: "workflow" not in item.keywords)
+
+
 @pytest.fixture
 def restored_torch():
     """Undo what a program does to torch for its whole process."""

@@ -7,6 +7,7 @@ import ast
 import contextlib
 import functools
 import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -85,46 +86,87 @@ def _imports(module: str) -> frozenset[str]:
     if _path_of(module) is None:
         return frozenset()
     names = set()
-    for node in _read(module).imports:
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        else:
-            base = _absolute_base(module, node)
-            names.update(f"{base}.{alias.name}" for alias in node.names)
-            names.add(base)
+    for level, base, imported in _read(module).imports:
+        base = _absolute_base(module, level, base)
+        names.update(f"{base}.{name}".lstrip(".") for name in imported)
+        names.add(base)
     parents = {name.rpartition(".")[0] for name in names} | {module.rpartition(".")[0]}
     ours = {name for name in names | parents if name.split(".")[0] == PACKAGE}
     return frozenset(name for name in ours if _path_of(name) is not None)
 
 
-def _absolute_base(module: str, node: ast.ImportFrom) -> str:
-    if not node.level:
-        return node.module or ""
+def _absolute_base(module: str, level: int, base: str) -> str:
+    if not level:
+        return base
     parts = module.split(".")
     if _path_of(module).name == "__init__.py":
         parts.append("__init__")
-    return ".".join(parts[: -node.level] + ([node.module] if node.module else []))
+    return ".".join(parts[:-level] + ([base] if base else []))
 
 
 @dataclass(frozen=True)
 class _Source:
-    """What counts of a module: its import statements, and its text without documentation."""
+    """What counts of a module: its text without documentation, and what it imports.
 
-    imports: tuple[ast.Import | ast.ImportFrom, ...]
+    Of each import statement: how many packages up, the module that names come from, the names.
+    """
+
+    imports: Sequence[tuple[int, str, Sequence[str]]]
     executable: str
 
 
 @functools.cache
 def _read(module: str) -> _Source:
-    tree = ast.parse(_path_of(module).read_text(encoding="utf-8"))
-    imports = tuple(
-        node for node in _statements(tree) if isinstance(node, ast.Import | ast.ImportFrom)
-    )
+    """Return what counts of a module, kept next to its bytecode since parsing takes long."""
+    path = _path_of(module)
+    content = path.read_bytes()
+    key = hashlib.sha256(_own_code() + content).hexdigest()
+    kept = path.parent / "__pycache__" / f"{path.stem}.{sys.implementation.cache_tag}.code.json"
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        found_key, checksum, source = json.loads(kept.read_bytes())
+        if (found_key, checksum) == (key, _checksum(source)):
+            return _Source(*source)
+    source = _parsed(content)
+    if not sys.dont_write_bytecode:
+        _keep(kept, [key, _checksum(source), source])
+    return _Source(*source)
+
+
+def _parsed(content: bytes) -> list:
+    tree = ast.parse(content)
+    statements = list(_statements(tree))
+    imports: list[list] = []
+    for node in statements:
+        if isinstance(node, ast.Import):
+            imports.append([0, "", [alias.name for alias in node.names]])
+        elif isinstance(node, ast.ImportFrom):
+            imports.append([node.level, node.module or "", [alias.name for alias in node.names]])
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    for node in list(_statements(tree)):
+    for node in statements:
         if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    return _Source(imports, ast.unparse(tree))
+    return [imports, ast.unparse(tree)]
+
+
+@functools.cache
+def _own_code() -> bytes:
+    return Path(__file__).read_bytes()
+
+
+def _checksum(source: object) -> str:
+    return hashlib.sha256(json.dumps(source).encode()).hexdigest()
+
+
+def _keep(path: Path, content: object) -> None:
+    """Write a file whole or not at all; where none can be written, the next process parses too."""
+    temporary = path.with_suffix(f".{os.getpid()}")
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(exist_ok=True)
+        try:
+            temporary.write_text(json.dumps(content))
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:

@@ -1,6 +1,7 @@
 import re
 import shutil
 import subprocess
+import sys
 import textwrap
 
 import pytest
@@ -61,6 +62,54 @@ def test_an_edit_changes_the_hash_of_every_module_that_imports_it(package):
     (package / "part/leaf.py").write_text("def leaf():\n    return 10\n")
     changed = {name for name, value in before.items() if code_hash(name) != value}
     assert changed == {"top", "part.middle", "part.leaf"}
+
+
+@pytest.fixture
+def kept(package, monkeypatch):
+    """What is kept of the module ``part.leaf``, once it has been hashed."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    code_hash("part.leaf")
+    [path] = package.glob("part/__pycache__/leaf.*")
+    return path
+
+
+def refuse(*_):
+    raise AssertionError("nothing is to be parsed")
+
+
+def test_what_was_parsed_once_is_read(kept, monkeypatch):
+    before = code_hash("top", "part.leaf", "alone")
+    monkeypatch.setattr(provenance.ast, "parse", refuse)
+    assert code_hash("top", "part.leaf", "alone") == before
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: "",
+        lambda text: text[:-9],
+        lambda text: "[]",
+        lambda text: "[1, 2, 3]",
+        lambda text: text.replace("return 1", "return 2"),
+    ],
+)
+def test_what_is_kept_and_damaged_changes_no_hash(kept, damage):
+    before, text = code_hash("top"), kept.read_text()
+    kept.write_text(damage(text))
+    assert kept.read_text() != text
+    assert code_hash("top") == before
+    assert kept.read_text() == text
+
+
+def test_where_nothing_can_be_kept_all_is_parsed(kept, package, monkeypatch):
+    before = code_hash("top")
+    shutil.rmtree(kept.parent)
+    kept.parent.write_text("a file where a folder should be")
+    assert code_hash("top") == before
+    kept.parent.unlink()
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    assert code_hash("top") == before
+    assert not kept.parent.exists()
 
 
 def test_docstrings_comments_and_layout_do_not_count(package):

@@ -283,22 +283,25 @@ def test_a_mistake_in_an_experiment_file_is_explained(edited):
 def test_a_diverging_run_says_so_and_costs_only_what_needs_it(finished, tmp_path):
     repository = finished.twin(tmp_path / "copy")
     shutil.rmtree(repository.path / "results/smoke/audit")
+    ledger = "results/smoke/audit/ledger.json"
+    other = "figures/smoke/lejeune2024/fig2_penalties.pdf"
     for path in repository.files("*/smoke/**/fig2_penalties.*"):
         (repository.path / path).unlink()
     paper = "papers/beaglehole2024/paper.yaml"
     repository.edit(paper, "value: 0.05}", "value: 1.0e+9}")
-    outcome = repository.snakemake(*SMOKE)
+    outcome = repository.snakemake(ledger, other, *SMOKE[1:])
     assert outcome.status != 0
     assert "error: beaglehole2024/mlp_cifar10, seed 0: the training loss became" in outcome.text
     assert "with learning rate 1e+09" in outcome.text
     assert repository.files("results/smoke/checkpoints/**/0.partial.csv")
     assert len(repository.files("results/smoke/runs/beaglehole2024/mlp_mnist/*.csv")) == 2
-    assert repository.files("figures/smoke/lejeune2024/fig2_penalties.pdf")
+    assert repository.files(other)
     assert not repository.files("results/smoke/audit/*")
 
     repository.edit(paper, "value: 1.0e+9}", "value: 0.05}")
-    mended = repository.snakemake(*SMOKE)
+    mended = repository.snakemake(ledger, other, *SMOKE[1:])
     assert mended.status == 0, mended.text
+    assert repository.files(ledger)
     assert not repository.files("results/smoke/checkpoints/**/*")
 
 

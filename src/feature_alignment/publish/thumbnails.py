@@ -33,19 +33,21 @@ def thumbnail(figure: Path, width: int) -> Image.Image:
     chosen = [channel for colour in [WHITE, *frequent_colours(flat)] for channel in colour]
     others = small.quantize(COLOURS - KEPT - 1, dither=Image.Dither.NONE).getpalette() or []
     palette = np.reshape((chosen + others)[: 3 * COLOURS], (-1, 3))
-    pixels = np.asarray(small, dtype=float).reshape(-1, 3)
-    copy = Image.fromarray(nearest(pixels, palette).reshape(height, width))
+    codes = np.asarray(small, dtype=int).reshape(-1, 3) @ (65536, 256, 1)
+    found, places = np.unique(codes, return_inverse=True)  # most of a figure is its ground
+    colours = np.stack([found >> 16, found >> 8 & 255, found & 255], axis=1)
+    copy = Image.fromarray(nearest(colours, palette)[places].reshape(height, width))
     copy.putpalette(palette.ravel().tolist())
     return copy
 
 
-def nearest(pixels: NDArray, palette: NDArray) -> NDArray[np.uint8]:
-    """Return the place in a palette of the colour next to each pixel; both have rows of RGB.
+def nearest(colours: NDArray, palette: NDArray) -> NDArray[np.uint8]:
+    """Return the place in a palette of the colour next to each one; both have rows of RGB.
 
     The search of the image library is coarse, and makes white ground grey.
     """
     lengths = (palette**2).sum(axis=1)
-    parts = np.array_split(pixels, 1 + len(pixels) // 4096)
+    parts = np.array_split(colours, 1 + len(colours) // 4096)
     found = [np.argmin(lengths - 2 * part @ palette.T, axis=1) for part in parts]
     return np.concatenate(found).astype(np.uint8)
 
