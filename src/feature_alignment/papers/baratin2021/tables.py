@@ -1,5 +1,7 @@
 """The tables of baratin2021's figures, from the measurements of its runs."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from feature_alignment.run.collecting import (
@@ -164,14 +166,35 @@ def complexity(collection: Collection) -> Table:
     ``initial_frobenius_product`` and ``initial_path_norm``, of the untrained network, where the
     measures that look at what training changes are zero.
     """
+    return by_sweep(pd.concat(_at_the_end(collection, NORMS), ignore_index=True))
+
+
+def capacity(collection: Collection) -> Table:
+    """Return what :func:`complexity` does, of the measure of Neyshabur et al., and the gaps.
+
+    Derived: ``loss_gap``, the loss on test examples minus that on training examples, and
+    ``error_gap``, the same of the share of wrong answers; ``reached``; and
+    ``initial_neyshabur_capacity``, of the untrained network.
+    """
+    final, *derived = _at_the_end(collection, ["neyshabur_capacity"])
+    gaps = []
+    for measure, name, sign in (("loss", "loss_gap", 1), ("accuracy", "error_gap", -1)):
+        chosen = final[final["measure"] == measure].set_index(SERIES)
+        train, test = (chosen[chosen["split"] == split] for split in ("train", "test"))
+        value = sign * (test["value"] - train["value"])
+        gaps.append(test.assign(measure=name, split=pd.NA, value=value).reset_index())
+    return by_sweep(pd.concat([final, *derived, *gaps], ignore_index=True))
+
+
+def _at_the_end(collection: Collection, initial: Sequence[str]) -> list[Table]:
+    """Return the last measurements, whether their loss was reached, and some of the first ones."""
     table = collection.measurements
     final = table[is_last(table)]
     losses = final[(final["measure"] == "loss") & (final["split"] == "train")]
     goals = losses["run"].map(lambda run: collection.setting(run, "stop.loss"))
     reached = losses.assign(measure="reached", value=(losses["value"] < goals).astype(float))
-    initial = table[(table["step"] == 0) & table["measure"].isin(NORMS)]
-    initial = initial.assign(measure="initial_" + initial["measure"])
-    return by_sweep(pd.concat([final, reached, initial], ignore_index=True))
+    first = table[(table["step"] == 0) & table["measure"].isin(initial)]
+    return [final, reached, first.assign(measure="initial_" + first["measure"])]
 
 
 def by_sweep(table: Table) -> Table:
@@ -210,6 +233,7 @@ TABLES: dict[str, Collect] = {
     "fig3_alignment": alignment,
     "fig4_difficulty": difficulty,
     "fig6_complexity": complexity,
+    "f6n_neyshabur": capacity,
     "a2_depth": easy_against_difficult,
     "a3_resnet": alignment,
     "a4_learning_rate": learning_rate,
