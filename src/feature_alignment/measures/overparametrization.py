@@ -19,18 +19,17 @@ from torch import Tensor
 
 
 class Capacity(NamedTuple):
-    """The three terms of the measure."""
+    """The three terms of the measure, in the order of its formula."""
 
     initial: float
-    """‖U₀‖₂ ‖V‖_F, with ‖·‖₂ the largest singular value"""
     distance: float
-    """‖U − U₀‖_F ‖V‖_F"""
     width: float
-    """√h"""
 
 
 def neyshabur_capacity(hidden: Tensor, output: Tensor, initial_hidden: Tensor) -> Capacity:
-    """Return the terms ‖U₀‖₂ ‖V‖_F, ‖U − U₀‖_F ‖V‖_F and √h, in float64; the measure is their sum.
+    """Return the terms ‖U₀‖₂ ‖V‖_F, ‖U − U₀‖_F ‖V‖_F and √h; the measure is their sum.
+
+    Computed in float64, with ‖·‖₂ the largest singular value.
 
     Args:
         hidden: U, (h, d).

@@ -29,7 +29,7 @@ def measure_capacity(run: Run, checkpointing: Checkpointing) -> list[Measurement
     With the same settings it is the training of
     :func:`feature_alignment.papers.baratin2021.complexity.measure_complexity`, and ``loss``,
     ``accuracy`` and the measures of the path are the same; those of :func:`capacity_probe` take the
-    place of the other capacity measures. A module of its own leaves those finished runs as they are.
+    place of the other capacity measures. A module of its own leaves finished runs as they are.
 
     References:
         baratin2021, figure 6, which compares with this measure as far as we remember.

@@ -91,6 +91,37 @@ def learning_rate(collection: Collection) -> Table:
     return pd.concat([with_column(spectra, "depth", pd.NA), alignments], ignore_index=True)
 
 
+def rates(collection: Collection) -> Table:
+    """Return accuracies and alignments of the whole kernel.
+
+    Derived: ``onset_step`` of the alignment on training examples, the step at which half of its
+    rise from start to maximum is done, within the steps that all runs have.
+    """
+    table = collection.measurements
+    table = table[table["measure"].isin(["accuracy", "alignment"]) & table["layer"].isna()]
+    common = table.groupby("run")["step"].max().min()
+    curves = table[
+        (table["measure"] == "alignment") & (table["split"] == "train") & (table["step"] <= common)
+    ].sort_values([*SERIES, "step"], kind="stable")
+    onsets = curves.groupby(SERIES, sort=False).tail(1).assign(measure="onset_step")
+    reached = curves.set_index("step").groupby(SERIES, sort=False)["value"]
+    onsets["value"] = [_first_reaching(curve, 0.5) for _, curve in reached]
+    return pd.concat([table, onsets], ignore_index=True)
+
+
+def uncentred(collection: Collection) -> Table:
+    """Return accuracies, alignments and spectra of both kernels, with ``depth`` for layers.
+
+    The trace ratio of the centred kernel is that of 40 eigenvalues alone, ``trace_ratio_40``.
+    """
+    table = collection.measurements
+    counted = table["at"].notna()
+    ratio = (table["measure"] == "trace_ratio") & (table["at"] == 40)
+    table = table.assign(measure=table["measure"].where(~ratio, "trace_ratio_40"), at=pd.NA)
+    table = table[(ratio | ~counted) & (table["measure"] != "loss")]
+    return with_column(table, "depth", layer_places(table))
+
+
 def difficulty(collection: Collection) -> Table:
     """Return the rows of figure 4 by what makes examples ``difficult``.
 
@@ -237,4 +268,6 @@ TABLES: dict[str, Collect] = {
     "a2_depth": easy_against_difficult,
     "a3_resnet": alignment,
     "a4_learning_rate": learning_rate,
+    "a4r_rates": rates,
+    "f3u_uncentred": uncentred,
 }
