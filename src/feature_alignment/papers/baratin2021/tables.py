@@ -28,6 +28,17 @@ def eigenfunctions(collection: Collection) -> Table:
     return with_place(collection.measurements, "radius")
 
 
+def kernel_maps(collection: Collection) -> Table:
+    """Return all rows, and ``class_margin``, ``class_correlation`` minus that of the other task."""
+    table = collection.measurements
+    by_measure = table.set_index([*SERIES, "step"]).sort_index()
+    own, other = (
+        by_measure[by_measure["measure"] == f"class_correlation{which}"] for which in ("", "_other")
+    )
+    margin = own.assign(measure="class_margin", value=own["value"] - other["value"])
+    return pd.concat([table, margin.reset_index()], ignore_index=True)
+
+
 def spectrum(collection: Collection) -> Table:
     """Return accuracies and spectra; ``stretch`` is the largest eigenvalue over the median.
 
@@ -270,4 +281,6 @@ TABLES: dict[str, Collect] = {
     "a4_learning_rate": learning_rate,
     "a4r_rates": rates,
     "f3u_uncentred": uncentred,
+    "a5_kernel_maps": kernel_maps,
+    "a6_yin_yang": kernel_maps,
 }

@@ -50,13 +50,15 @@ def maps_figure(table: pd.DataFrame, arrays: dict[str, NDArray], figure: str) ->
     times = np.linspace(0, len(steps) - 1, SHOWN).round().astype(int)
     extent = (-1, 1, -1, 1)
     for row, time in zip(rows, times, strict=True):
-        signed = [arrays["eigenfunctions"][time], arrays["outputs"][time], *arrays["cuts"][time]]
-        panels = [row[0], row[1], *row[3:]]
-        for axes, image in zip(panels, signed, strict=True):
+        for axes, name in zip(row[:2], ("eigenfunctions", "outputs"), strict=True):
+            image = arrays[name][time]
             limit = float(np.abs(image).max())
             axes.imshow(image, "RdBu_r", vmin=-limit, vmax=limit, origin="lower", extent=extent)
-        row[2].imshow(arrays["gradient_norms"][time], "viridis", origin="lower", extent=extent)
+        positive = [arrays["gradient_norms"][time], *arrays["cuts"][time]]
+        for axes, image in zip(row[2:], positive, strict=True):
+            axes.imshow(image, "viridis", origin="lower", extent=extent)
         for axes, (x, y) in zip(row[3:], points, strict=True):
+            axes.plot(x, y, "+", color="white", markersize=6, markeredgewidth=2)
             axes.plot(x, y, "+", color="black", markersize=5, markeredgewidth=1)
         for axes in row:
             axes.set(xticks=[], yticks=[], label="part")
@@ -94,7 +96,7 @@ def _draw_curves(panels: NDArray, table: pd.DataFrame, claim: str) -> None:
     correlation.axhline(0, color="0.3", linewidth=0.6)
     rows = style.select(table, measure="boundary_ratio")
     style.draw_band(ratio, rows, "step", style.COLOURS["green"], None)
-    names = "accuracy", "alignment", r"$k(x, \cdot)$ with classes", "boundary / elsewhere"
+    names = "accuracy", "alignment", r"$k(x, \cdot)$ with classes", "at boundary"
     for panel, name in zip(panels, names, strict=True):
         panel.set(xlabel="step", title=name)
     accuracy.set_ylim(None, 1.02)
