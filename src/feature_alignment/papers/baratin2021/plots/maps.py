@@ -87,7 +87,7 @@ def _draw_curves(panels: NDArray, table: pd.DataFrame, claim: str) -> None:
     for split, (_, line) in ACCURACIES.items():
         rows = style.select(table, measure="accuracy", split=split)
         style.draw_band(accuracy, rows, "step", style.COLOURS["blue"], None, linestyle=line)
-    style.draw_claimed(accuracy, f"{claim}.learned", LEAST, side="right")
+    style.draw_claimed(accuracy, f"{claim}.learned", LEAST, told=None)
     rows = style.select(table, measure="alignment_centered")
     style.draw_band(alignment, rows, "step", style.COLOURS["blue"], None)
     for measure, (_, colour) in CORRELATIONS.items():
