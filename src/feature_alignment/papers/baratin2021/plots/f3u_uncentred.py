@@ -80,7 +80,5 @@ def _draw_claimed(
         rows = of(table, level, f"{measure}_uncentered", "train")
         first[measure] = rows.loc[rows["step"] == rows["step"].min(), "value"].mean()
     twice, half = FACTOR * first["alignment"], first["effective_rank"] / FACTOR
-    told = {"told": "twice the first", "side": "left"}
-    style.draw_claimed(alignment, f"{claim}.alignment-rises", twice, **told)
-    told = {"told": "half of the first", "side": "left"}
-    style.draw_claimed(rank, f"{claim}.effective-rank-falls", most=half, **told)
+    style.draw_claimed(alignment, f"{claim}.alignment-rises", twice, told=None)
+    style.draw_claimed(rank, f"{claim}.effective-rank-falls", most=half, told=None)
