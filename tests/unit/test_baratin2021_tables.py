@@ -91,6 +91,49 @@ def complexity():
     return collected(rows, settings, **columns, learning_rate="learning_rate")
 
 
+def capacity():
+    """Measurements of such networks that have the measure of Neyshabur et al."""
+    given = complexity()
+    measured = given.measurements
+    names = {"frobenius_product": "neyshabur_capacity"}
+    accuracy = measured[measured["measure"] == "loss"].assign(measure="accuracy")
+    table = pd.concat([measured.replace({"measure": names}), accuracy], ignore_index=True)
+    return replace(given, measurements=table)
+
+
+def rates():
+    """Measurements of convolutional networks, a run per learning rate."""
+    settings = {f"rate{rate}": {"learning_rate": rate} for rate in (0.001, 0.01)}
+    places = [
+        (measure, split, layer)
+        for split in ("train", "test")
+        for measure, layer in (("accuracy", None), ("alignment", None), ("alignment", "conv1"))
+    ]
+    rows = readings(settings, [0, 5, 10, 30], places)
+    return collected(rows, settings, learning_rate="learning_rate")
+
+
+def both_kernels():
+    """Measurements of the kernel centred and not centred."""
+    given = noise()
+    measured = given.measurements
+    names = ["alignment", "effective_rank", "eigenvalue_largest", "eigenvalue_mean"]
+    names += ["eigenvalue_median"]
+    more = measured[measured["measure"].isin(names)]
+    more = more.assign(measure=more["measure"] + "_uncentered")
+    ratio = measured[(measured["measure"] == "trace_ratio") & (measured["at"] == 40)]
+    ratio = ratio.assign(measure="trace_ratio_40_uncentered", at=pd.NA)
+    return replace(given, measurements=pd.concat([measured, more, ratio], ignore_index=True))
+
+
+def maps():
+    """Measurements of the tangent kernel on the square."""
+    measures = ("accuracy", "alignment_centered", "class_correlation", "class_correlation_other")
+    places = [("loss", "train"), ("accuracy", "train"), ("boundary_ratio", "grid")]
+    places += [(measure, "grid") for measure in measures]
+    return collected(readings(["maps"], [0, 10, 100], places), {"maps": {}})
+
+
 DEPTHS = {f"depth{n}": {"model": {"hidden_layers": n}} for n in (3, 15)}
 COLLECTIONS = {
     "fig1_eigenfunctions": disk,
@@ -98,6 +141,11 @@ COLLECTIONS = {
     "fig3_alignment": noise,
     "fig4_difficulty": lambda: easy_difficult(KINDS),
     "fig6_complexity": complexity,
+    "f6n_neyshabur": capacity,
+    "f3u_uncentred": both_kernels,
+    "a4r_rates": rates,
+    "a5_kernel_maps": maps,
+    "a6_yin_yang": maps,
     "a1_half_disk": disk,
     "a2_depth": lambda: easy_difficult(DEPTHS, depth="model.hidden_layers"),
     "a3_resnet": lambda: noise([0.0]),
@@ -306,6 +354,79 @@ def test_the_learning_rate_has_spectra_and_alignments_and_nothing_twice():
     accuracies = (alignments["measure"] == "accuracy").sum()
     assert len(found) == len(spectra) + len(alignments) - accuracies
     assert list(found.columns) == list(alignments.columns)
+
+
+def test_the_onset_is_half_of_the_rise_within_the_steps_that_all_runs_have():
+    curves = {"slow": (1, 2, 4, 8, 9), "fast": (1, 6, 7, 8)}  # fast ends at step 10
+    rows = [
+        row(run, seed, step, "alignment", value, split, layer)
+        for run, values in curves.items()
+        for seed in (0, 1)
+        for split, layer in (("train", None), ("test", None), ("train", "conv1"))
+        for step, value in zip((0, 5, 7, 10, 20), values, strict=False)
+    ]
+    settings = {"slow": {"learning_rate": 0.001}, "fast": {"learning_rate": 0.01}}
+    found = tables.rates(collected(rows, settings, learning_rate="learning_rate"))
+    # Up to step 10: half of the rise from 1 to 8 is 4.5
+    assert by_place(found, "onset_step", "learning_rate", "seed", "split") == {
+        (rate, seed, "train"): step for rate, step in ((0.001, 10), (0.01, 5)) for seed in (0, 1)
+    }
+    assert found["layer"].isna().all()
+
+
+def test_gaps_are_test_minus_training():
+    places = {"loss": {"train": 0.25, "test": 1.0}, "accuracy": {"train": 1.0, "test": 0.75}}
+    runs = {"clean": 0.0, "noisy": 0.5}
+    settings = {
+        run: {
+            "model": {"width": 8},
+            "dataset": {"label_noise": level},
+            "learning_rate": 0.1,
+            "stop": {"loss": 0.5},
+        }
+        for run, level in runs.items()
+    }
+    rows = [
+        row(run, 0, step, measure, value + (run == "noisy") * (split == "test"), split)
+        for run in runs
+        for step in (0, 10)
+        for measure, values in places.items()
+        for split, value in values.items()
+    ]
+    rows += [row(run, 0, step, "neyshabur_capacity", step + 1) for run in runs for step in (0, 10)]
+    columns = {"width": "model.width", "label_noise": "dataset.label_noise"}
+    given = collected(rows, settings, **columns, learning_rate="learning_rate")
+    found = tables.capacity(given)
+    noise = found[found["sweep"] == "label_noise"]
+    assert by_place(noise, "loss_gap", "run", "step") == {("clean", 10): 0.75, ("noisy", 10): 1.75}
+    assert by_place(noise, "error_gap", "run") == {("clean",): 0.25, ("noisy",): -0.75}
+    assert by_place(noise, "neyshabur_capacity", "run") == {("clean",): 11, ("noisy",): 11}
+    assert by_place(noise, "initial_neyshabur_capacity", "run") == {("clean",): 1, ("noisy",): 1}
+    assert by_place(noise, "reached", "run") == {("clean",): 1, ("noisy",): 1}
+
+
+def test_both_kernels_are_kept_with_depth_and_one_trace_ratio():
+    found = tables.uncentred(both_kernels())
+    names = set(found["measure"])
+    assert {"trace_ratio_40", "trace_ratio_40_uncentered", "alignment_uncentered"} <= names
+    assert not {"loss", "trace_ratio", "label_energy"} & names
+    layers = found[found["layer"].notna()]
+    assert set(layers["measure"]) == {"alignment", "alignment_uncentered"}
+    assert set(layers["depth"]) == {1, 2, 3, 4}
+    assert found["at"].isna().all()
+
+
+def test_the_margin_is_the_own_classes_minus_the_others():
+    rows = [
+        row("maps", seed, step, measure, value + seed + 2 * step * (measure[-1] == "n"), "grid")
+        for seed in (0, 1)
+        for step in (0, 3)
+        for measure, value in (("class_correlation", 0.5), ("class_correlation_other", 0.25))
+    ]
+    found = tables.kernel_maps(collected(rows, {"maps": {}}))
+    assert by_place(found, "class_margin", "seed", "step", "split") == {
+        (seed, step, "grid"): 0.25 + 2 * step for seed in (0, 1) for step in (0, 3)
+    }
 
 
 CURVES = {

@@ -1,5 +1,7 @@
 """The tables of baratin2021's figures, from the measurements of its runs."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from feature_alignment.run.collecting import (
@@ -24,6 +26,17 @@ NORMS = ("frobenius_product", "path_norm")
 def eigenfunctions(collection: Collection) -> Table:
     """Return all rows, with ``radius`` (of the ring's middle) where a measure is ring by ring."""
     return with_place(collection.measurements, "radius")
+
+
+def kernel_maps(collection: Collection) -> Table:
+    """Return all rows, and ``class_margin``, ``class_correlation`` minus that of the other task."""
+    table = collection.measurements
+    by_measure = table.set_index([*SERIES, "step"]).sort_index()
+    own, other = (
+        by_measure[by_measure["measure"] == f"class_correlation{which}"] for which in ("", "_other")
+    )
+    margin = own.assign(measure="class_margin", value=own["value"] - other["value"])
+    return pd.concat([table, margin.reset_index()], ignore_index=True)
 
 
 def spectrum(collection: Collection) -> Table:
@@ -87,6 +100,37 @@ def learning_rate(collection: Collection) -> Table:
     spectra, alignments = spectrum(collection), alignment(collection)
     alignments = alignments[alignments["measure"] != "accuracy"]
     return pd.concat([with_column(spectra, "depth", pd.NA), alignments], ignore_index=True)
+
+
+def rates(collection: Collection) -> Table:
+    """Return accuracies and alignments of the whole kernel.
+
+    Derived: ``onset_step`` of the alignment on training examples, the step at which half of its
+    rise from start to maximum is done, within the steps that all runs have.
+    """
+    table = collection.measurements
+    table = table[table["measure"].isin(["accuracy", "alignment"]) & table["layer"].isna()]
+    common = table.groupby("run")["step"].max().min()
+    curves = table[
+        (table["measure"] == "alignment") & (table["split"] == "train") & (table["step"] <= common)
+    ].sort_values([*SERIES, "step"], kind="stable")
+    onsets = curves.groupby(SERIES, sort=False).tail(1).assign(measure="onset_step")
+    reached = curves.set_index("step").groupby(SERIES, sort=False)["value"]
+    onsets["value"] = [_first_reaching(curve, 0.5) for _, curve in reached]
+    return pd.concat([table, onsets], ignore_index=True)
+
+
+def uncentred(collection: Collection) -> Table:
+    """Return accuracies, alignments and spectra of both kernels, with ``depth`` for layers.
+
+    The trace ratio of the centred kernel is that of 40 eigenvalues alone, ``trace_ratio_40``.
+    """
+    table = collection.measurements
+    counted = table["at"].notna()
+    ratio = (table["measure"] == "trace_ratio") & (table["at"] == 40)
+    table = table.assign(measure=table["measure"].where(~ratio, "trace_ratio_40"), at=pd.NA)
+    table = table[(ratio | ~counted) & (table["measure"] != "loss")]
+    return with_column(table, "depth", layer_places(table))
 
 
 def difficulty(collection: Collection) -> Table:
@@ -164,14 +208,35 @@ def complexity(collection: Collection) -> Table:
     ``initial_frobenius_product`` and ``initial_path_norm``, of the untrained network, where the
     measures that look at what training changes are zero.
     """
+    return by_sweep(pd.concat(_at_the_end(collection, NORMS), ignore_index=True))
+
+
+def capacity(collection: Collection) -> Table:
+    """Return what :func:`complexity` does, of the measure of Neyshabur et al., and the gaps.
+
+    Derived: ``loss_gap``, the loss on test examples minus that on training examples, and
+    ``error_gap``, the same of the share of wrong answers; ``reached``; and
+    ``initial_neyshabur_capacity``, of the untrained network.
+    """
+    final, *derived = _at_the_end(collection, ["neyshabur_capacity"])
+    gaps = []
+    for measure, name, sign in (("loss", "loss_gap", 1), ("accuracy", "error_gap", -1)):
+        chosen = final[final["measure"] == measure].set_index(SERIES)
+        train, test = (chosen[chosen["split"] == split] for split in ("train", "test"))
+        value = sign * (test["value"] - train["value"])
+        gaps.append(test.assign(measure=name, split=pd.NA, value=value).reset_index())
+    return by_sweep(pd.concat([final, *derived, *gaps], ignore_index=True))
+
+
+def _at_the_end(collection: Collection, initial: Sequence[str]) -> list[Table]:
+    """Return the last measurements, whether their loss was reached, and some of the first ones."""
     table = collection.measurements
     final = table[is_last(table)]
     losses = final[(final["measure"] == "loss") & (final["split"] == "train")]
     goals = losses["run"].map(lambda run: collection.setting(run, "stop.loss"))
     reached = losses.assign(measure="reached", value=(losses["value"] < goals).astype(float))
-    initial = table[(table["step"] == 0) & table["measure"].isin(NORMS)]
-    initial = initial.assign(measure="initial_" + initial["measure"])
-    return by_sweep(pd.concat([final, reached, initial], ignore_index=True))
+    first = table[(table["step"] == 0) & table["measure"].isin(initial)]
+    return [final, reached, first.assign(measure="initial_" + first["measure"])]
 
 
 def by_sweep(table: Table) -> Table:
@@ -210,7 +275,12 @@ TABLES: dict[str, Collect] = {
     "fig3_alignment": alignment,
     "fig4_difficulty": difficulty,
     "fig6_complexity": complexity,
+    "f6n_neyshabur": capacity,
     "a2_depth": easy_against_difficult,
     "a3_resnet": alignment,
     "a4_learning_rate": learning_rate,
+    "a4r_rates": rates,
+    "f3u_uncentred": uncentred,
+    "a5_kernel_maps": kernel_maps,
+    "a6_yin_yang": kernel_maps,
 }
