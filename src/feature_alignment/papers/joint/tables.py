@@ -91,8 +91,16 @@ def linear_exponents(collection: Collection) -> Table:
     return pd.concat(parts, ignore_index=True)
 
 
+def six_alignments(collection: Collection) -> Table:
+    """Return the rows of R5 by ``weight_decay``: the six alignments above chance, and fits."""
+    measured = collection.measurements
+    kept = measured["measure"].isin(FITS) | measured["measure"].str.endswith("_above_chance")
+    return measured[kept].reset_index(drop=True)
+
+
 TABLES: dict[str, Collect] = {
     "both_instruments": both_instruments,
     "r1_convergence": convergence,
     "r2_linear_exponents": linear_exponents,
+    "r5_six_alignments": six_alignments,
 }
