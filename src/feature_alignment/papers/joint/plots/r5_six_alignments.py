@@ -55,7 +55,7 @@ def figure(table: pd.DataFrame) -> Figure:
         style.line("at the end, weight decay", style.hue(0)),
         style.line("at the end, none", style.hue(1)),
         style.CLAIMED,
-        columns=8,
+        columns=4,
         size=6,
     )
     return drawn
