@@ -91,6 +91,56 @@ def linear_exponents(collection: Collection) -> Table:
     return pd.concat(parts, ignore_index=True)
 
 
+def output_scale(collection: Collection) -> Table:
+    """Return the rows of R3 by ``output_scale``, and what is derived from them.
+
+    ``loss``, ``accuracy`` and ``alignment`` of the whole kernel; and once for each seed and scale,
+    at its last step: at the first measurement at which the training loss is what all scales of the
+    seed reach, ``matched_alignment`` and ``matched_accuracy_gap``, the accuracy on easy examples
+    less that on difficult ones, and on test examples ``matched_test_error``; and ``onset_lead``,
+    the base-2 logarithm of the steps until half of the fall of the training loss is done over those
+    until half of the rise of the alignment is. Once for each seed, with the largest scale,
+    ``error_rank_correlation``: Spearman's, over scales, of the matched test error with the matched
+    alignment.
+    """
+    measured = collection.measurements
+    kept = measured[measured["measure"].isin(["alignment", *FITS]) & measured["layer"].isna()]
+    return pd.concat([kept, *_of_scales(kept)], ignore_index=True)[kept.columns]
+
+
+def _of_scales(kept: Table) -> Iterator[pd.DataFrame]:
+    for _, own in kept.groupby(["run", "seed"], sort=False):
+        courses = {
+            scale: rows.pivot(index="step", columns=["measure", "split"], values="value")
+            for scale, rows in own.groupby("output_scale")
+        }
+        reached = max(course["loss", "train"].min() for course in courses.values())
+        derived = []
+        for scale, course in courses.items():
+            matched = course[course["loss", "train"] <= reached].iloc[0]
+            gap = matched["accuracy", "easy"] - matched["accuracy", "difficult"]
+            loss, aligned = course["loss", "train"], course["alignment", "easy"]
+            onset = _first(aligned, aligned.iloc[0], aligned.max())
+            values = {
+                "matched_alignment": matched["alignment", "easy"],
+                "matched_test_error": 1 - matched["accuracy", "test"],
+                "matched_accuracy_gap": gap,
+                "onset_lead": math.log2(_first(-loss, -loss.iloc[0], -loss.min()) / onset),
+            }
+            last = own[own["output_scale"] == scale].iloc[[-1]].assign(split=pd.NA)
+            derived += [last.assign(measure=name, value=value) for name, value in values.items()]
+        found = pd.concat(derived)
+        yield found
+        pairs = found.pivot(index="output_scale", columns="measure", values="value")
+        value = stats.spearmanr(pairs["matched_alignment"], pairs["matched_test_error"]).statistic
+        yield found.iloc[[-1]].assign(measure="error_rank_correlation", value=value)
+
+
+def _first(course: pd.Series, start: float, end: float) -> int:
+    """Return the first step, but not 0, at which half of the way from start to end is done."""
+    return max(1, (course >= (start + end) / 2).idxmax())
+
+
 def six_alignments(collection: Collection) -> Table:
     """Return the rows of R5 by ``weight_decay``: the six alignments above chance, and fits."""
     measured = collection.measurements
@@ -102,5 +152,6 @@ TABLES: dict[str, Collect] = {
     "both_instruments": both_instruments,
     "r1_convergence": convergence,
     "r2_linear_exponents": linear_exponents,
+    "r3_output_scale": output_scale,
     "r5_six_alignments": six_alignments,
 }
