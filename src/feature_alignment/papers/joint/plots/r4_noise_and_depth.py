@@ -36,7 +36,9 @@ def figure(table: pd.DataFrame) -> Figure:
         without = style.select(ends, noise=noise, strength=0, measure="alignment_centre")
         across = (3.5 * number - 0.4, 3.5 * number + 2.4)
         bound = without["value"].mean()
-        style.draw_claimed(centres, _claims("earlier")[number], most=bound, across=across, told=None)
+        style.draw_claimed(
+            centres, _claims("earlier")[number], most=bound, across=across, told=None
+        )
     centres.set(title="mean layer, by alignment", ylabel="layer")
     _draw_by_noise(losses, style.select(ends, split="train"), "loss")
     style.draw_claimed(losses, "joint.r4.equal-loss", most=FITTED)
