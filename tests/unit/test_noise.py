@@ -1,4 +1,4 @@
-"""Networks with dropout and label noise: the run, its dropout, and where alignment lies in depth."""
+"""Dropout and label noise: the runs, and where in depth alignment lies."""
 
 import pytest
 import torch
