@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pandas as pd
 from scipy import stats
 
-from feature_alignment.run.collecting import Collect, Collection, Table
+from feature_alignment.measures.hierarchy import profile
+from feature_alignment.run.collecting import Collect, Collection, Table, layer_places, with_column
 from feature_alignment.tables import tidy
 
 ANSATZ = ("uc_nfa_pearson", "c_nfa_pearson")
@@ -148,10 +149,58 @@ def six_alignments(collection: Collection) -> Table:
     return measured[kept].reset_index(drop=True)
 
 
+def noise_and_depth(collection: Collection) -> Table:
+    """Return the rows of R4 by ``noise`` (``dropout`` or ``label noise``) and its ``strength``.
+
+    Networks without noise are there once for each, with strength 0. Before training and at the
+    end: ``loss`` and ``accuracy``; on test examples ``alignment`` of every layer, by
+    ``layer_index``; of the curve over layers l ``peak_layer``, smoothed as
+    :func:`feature_alignment.measures.hierarchy.profile` does, ``peak_move``, it minus that of the
+    network without noise of the same seed, and ``alignment_centre``, Σ_l l A_l / Σ_l A_l.
+    """
+    measured = collection.measurements
+    table = with_column(measured, "layer_index", layer_places(measured))
+    aligned = (table["measure"] == "alignment") & (table["split"] == "test")
+    layers = table[aligned & table["layer"].notna()]
+    shapes = pd.concat([*map(_shape, _curves(layers))])
+    kept = pd.concat([layers, shapes, table[table["measure"].isin(FITS)]], ignore_index=True)
+    parts = []
+    for noise, column, other in NOISES:
+        rows = with_column(kept[kept[other] == 0], "noise", noise)
+        rows = with_column(rows, "strength", rows[column]).drop(columns=[column, other])
+        peaks = rows[rows["measure"] == "peak_layer"].assign(started=lambda own: own["step"] > 0)
+        without = peaks[peaks["strength"] == 0].set_index(["seed", "started"])["value"]
+        keys = pd.MultiIndex.from_frame(peaks[["seed", "started"]])
+        moves = peaks["value"] - without.reindex(keys).to_numpy()
+        parts += [rows, peaks.assign(measure="peak_move", value=moves).drop(columns="started")]
+    return pd.concat(parts, ignore_index=True)
+
+
+NOISES = (("dropout", "dropout", "label_noise"), ("label noise", "label_noise", "dropout"))
+"""The names of both kinds, and the columns of each and of the other."""
+
+
+def _curves(layers: Table) -> Iterator[Table]:
+    for _, curve in layers.groupby(["run", "seed", "step"], sort=False):
+        yield curve.sort_values("layer_index")
+
+
+def _shape(curve: Table) -> Table:
+    """Return where a curve of alignment over layers peaks, and its centre."""
+    place, value = curve["layer_index"].astype(float), curve["value"]
+    found = {
+        "peak_layer": place.iloc[profile(value.tolist()).peak - 1],
+        "alignment_centre": (place * value).sum() / value.sum(),
+    }
+    row = curve.iloc[[0]].assign(layer=pd.NA, layer_index=pd.NA)
+    return pd.concat([row.assign(measure=name, value=value) for name, value in found.items()])
+
+
 TABLES: dict[str, Collect] = {
     "both_instruments": both_instruments,
     "r1_convergence": convergence,
     "r2_linear_exponents": linear_exponents,
     "r3_output_scale": output_scale,
+    "r4_noise_and_depth": noise_and_depth,
     "r5_six_alignments": six_alignments,
 }
