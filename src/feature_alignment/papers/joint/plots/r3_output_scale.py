@@ -19,6 +19,7 @@ JUDGED = {
     "matched_accuracy_gap": "easy - difficult",
     "onset_lead": "lead (octaves)",
 }
+BOUND = -0.5
 
 
 def figure(table: pd.DataFrame) -> Figure:
@@ -49,9 +50,9 @@ def figure(table: pd.DataFrame) -> Figure:
         panel.set(title=title, xlabel=r"output scale $\alpha$", xscale="log")
     below[3].axhline(0, color="0.3", linewidth=0.7)
     ranks = style.select(table, measure="error_rank_correlation").sort_values("seed")["value"]
-    style.draw_seeds(below[4], 0, ranks, style.hue(0), interval=False)
-    below[4].axhline(0, color="0.3", linewidth=0.7)
+    style.draw_seeds(below[4], 0, ranks, style.hue(0), scale="fisher")
+    style.draw_claimed(below[4], "joint.r3.alignment-goes-with-error", most=BOUND)
     below[4].set(title="rank correlation", xlim=(-1, 1), ylim=(-1.1, 1.1))
     below[4].set_xticks([])
-    style.legend(drawn, slot=above[4])
+    style.legend(drawn, style.CLAIMED, slot=above[4])
     return drawn
