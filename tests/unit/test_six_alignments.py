@@ -135,4 +135,4 @@ def test_a_run_has_a_training_with_each_weight_decay_and_is_drawn(tmp_path):
     table = tables.six_alignments(made)
     names = {f"{pair}_above_chance" for pair in PAIRS} | {"loss", "accuracy"}
     assert set(table["measure"]) == names
-    assert len(find_figure("joint/r5_six_alignments").figure(table).axes) == 12
+    assert len(find_figure("joint/r5_six_alignments").figure(table).axes) == 15

@@ -19,7 +19,7 @@ JUDGED = {
     "matched_accuracy_gap": "easy - difficult",
     "onset_lead": "lead (octaves)",
 }
-BOUND = -0.5
+BOUND, FITS = -0.5, 0.95
 
 
 def figure(table: pd.DataFrame) -> Figure:
@@ -48,11 +48,17 @@ def figure(table: pd.DataFrame) -> Figure:
             rows = style.select(table, measure=measure, output_scale=scale)
             style.draw_seeds(panel, scale, rows.sort_values("seed")["value"], colour)
         panel.set(title=title, xlabel=r"output scale $\alpha$", xscale="log")
-    below[3].axhline(0, color="0.3", linewidth=0.7)
+    style.draw_claimed(below[3], "joint.r3.alignment-before-loss", 0)
     ranks = style.select(table, measure="error_rank_correlation").sort_values("seed")["value"]
     style.draw_seeds(below[4], 0, ranks, style.hue(0), scale="fisher")
     style.draw_claimed(below[4], "joint.r3.alignment-goes-with-error", most=BOUND)
     below[4].set(title="rank correlation", xlim=(-1, 1), ylim=(-1.1, 1.1))
     below[4].set_xticks([])
-    style.legend(drawn, style.CLAIMED, slot=above[4])
+    ends = style.select(table[table["measure"] == "accuracy"], split="easy")
+    ends = ends[ends["step"] == ends["step"].max()].sort_values("seed")
+    for scale, colour in colours.items():
+        style.draw_seeds(above[4], scale, style.select(ends, output_scale=scale)["value"], colour)
+    style.draw_claimed(above[4], "joint.r3.learns", FITS)
+    above[4].set(title="easy, at the end", xlabel=r"output scale $\alpha$", xscale="log")
+    style.legend(drawn, style.CLAIMED)
     return drawn

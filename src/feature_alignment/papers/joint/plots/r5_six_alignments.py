@@ -15,13 +15,13 @@ PAIRS = {
         ("gradient_weight", "gradient, weight"),
     )
 }
-BOUND = 0.5
+BOUND, FITS = 0.5, 0.95
 APART = 0.15
 
 
 def figure(table: pd.DataFrame) -> Figure:
     """Draw each alignment in time, and below at the end by layer, with weight decay and without."""
-    drawn, panels = style.panels(4, 3, sharey=True)
+    drawn, [*panels, [fits, explained, empty]] = style.panels(5, 3, sharey=True)
     layers = sorted(table["layer"].dropna().unique())
     colours = dict(zip(layers, style.shades(len(layers)), strict=True))
     ends = table[table["epoch"] == table["epoch"].max()]
@@ -48,6 +48,14 @@ def figure(table: pd.DataFrame) -> Figure:
         if not column:
             course.set_ylabel(f"above chance,\n{side}")
             end.set_ylabel(f"at the end,\n{side}")
+    accuracy = style.select(ends, measure="accuracy", split="train")
+    for number, decays in enumerate((True, False)):
+        rows = accuracy[(accuracy["weight_decay"] > 0) == decays].sort_values("seed")
+        style.draw_seeds(fits, number, rows["value"], style.hue(number))
+    style.draw_claimed(fits, "joint.r5.interpolates", FITS)
+    fits.set(title="training accuracy", ylabel="at the end", xlim=(-0.6, 1.6))
+    fits.set_xticks(range(2), ["weight decay", "none"])
+    empty.set_axis_off()
     style.legend(
         drawn,
         style.line("weight decay"),
@@ -55,7 +63,6 @@ def figure(table: pd.DataFrame) -> Figure:
         style.line("at the end, weight decay", style.hue(0)),
         style.line("at the end, none", style.hue(1)),
         style.CLAIMED,
-        columns=4,
-        size=6,
+        slot=explained,
     )
     return drawn
