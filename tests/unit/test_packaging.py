@@ -146,7 +146,8 @@ def test_every_file_of_the_package_that_is_not_python_is_installed_with_it():
         for path in source.joinpath(*package.split(".")).glob(pattern)
     }
     package = source / "feature_alignment"
-    files = {path for path in package.rglob("*.*") if path.suffix not in (".py", ".pyc")}
+    files = {path for path in package.rglob("*.*") if path.suffix != ".py"}
+    files = {path for path in files if path.parent.name != "__pycache__"}
     assert files
     assert files == installed
 
