@@ -91,7 +91,7 @@ def test_other_code_is_not_taken(clone):
     path = "src/feature_alignment/tangents/preactivations.py"
     clone.edit(path, "covariances[names[-1]] *= chain.readout.T @ chain.readout", "pass")
     outcome = clone.snakemake("--dry-run", *WHOLE)
-    assert computing(clone.planned(*WHOLE))["compute_run_0_1"] == 13
+    assert computing(clone.planned(*WHOLE))["compute_run_0_1"] == 14
     assert "Not taken, made by other code: " in outcome.text
     assert computing(clone.planned(*WHOLE, "reuse_despite=[code]")) == {}
 

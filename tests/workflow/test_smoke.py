@@ -112,11 +112,12 @@ def test_an_instrument_re_runs_what_it_measures(edited):
     path = "src/feature_alignment/tangents/preactivations.py"
     edited.edit(path, "covariances[names[-1]] *= chain.readout.T @ chain.readout", "pass")
     jobs = edited.planned(*SMOKE)
-    # Two networks of B1, B4, B5, B7 and its two variants, and six networks of the joint figures
-    assert jobs.pop("compute_run_0_1") == 13
+    # Two networks of B1, B4, B5, B7 and its two variants, and seven networks of the joint figures,
+    # of which the one of R5 only shares the module that names hidden layers
+    assert jobs.pop("compute_run_0_1") == 14
     names = ("b1", "b2", "b3", "b4", "b5", "b7", "b7c", "b7r", "c1")
     figures = [f"beaglehole2024_{name}" for name in names]
-    figures += [f"joint_{name}" for name in ("both", "r1", "r2")]
+    figures += [f"joint_{name}" for name in ("both", "r1", "r2", "r5")]
     assert set(jobs) == {
         *(f"{kind}_{figure}" for kind in ("collect", "plot") for figure in figures),
         "keep_arrays",
