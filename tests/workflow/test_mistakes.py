@@ -93,8 +93,9 @@ def test_a_paper_is_a_target(repository):
     jobs = repository.planned("joint", "--config", "scale=smoke")
     kinds = {name.split("_")[0] for name in jobs}
     assert kinds == {"joint", "prepare", "write", "compute", "collect", "plot", "audit"}
+    figures = ("both", "r1", "r2", "r3", "r4", "r5")
     assert {name for name in jobs if name.startswith(("plot", "audit"))} == {
-        f"{kind}_joint_{figure}" for kind in ("plot", "audit") for figure in ("both", "r1", "r2")
+        f"{kind}_joint_{figure}" for kind in ("plot", "audit") for figure in figures
     }
 
 
