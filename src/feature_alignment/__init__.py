@@ -4,7 +4,12 @@
 :data:`feature_alignment.surface.NAMES` is asked for.
 """
 
+import gc
 import importlib
+import sys
+
+if sys.argv[:1] == ["-m"] and any(name.startswith(f"{__name__}.") for name in sys.orig_argv):
+    gc.disable()  # Python loads a program of ours, in which command.run enables it again
 
 
 def __getattr__(name: str) -> object:
