@@ -16,8 +16,8 @@ from functools import cache
 from itertools import permutations
 
 import numpy as np
+import scipy  # which loads its parts when they are used
 from numpy.typing import NDArray
-from scipy import special
 
 from feature_alignment.audit.criterion import Range
 from feature_alignment.audit.looks import LOOKS, level
@@ -54,7 +54,7 @@ def tails(values: NDArray, bound: float, on_it: float) -> tuple[NDArray, NDArray
         return np.full(mean.shape, float(bound > 0)), np.full(mean.shape, float(bound < 0))
     with np.errstate(divide="ignore", invalid="ignore"):
         t = (mean - bound) / (spread / math.sqrt(n))
-    above, below = special.stdtr(n - 1, -t), special.stdtr(n - 1, t)
+    above, below = scipy.special.stdtr(n - 1, -t), scipy.special.stdtr(n - 1, t)
     at = np.abs(mean - bound) <= 1e-12 * max(1.0, abs(bound))
     side = np.where(at, on_it, np.sign(mean - bound))
     same = alike(values)
@@ -82,7 +82,7 @@ def intervals(values: NDArray, error: float) -> tuple[NDArray, NDArray]:
     """
     n = len(values)
     mean, spread = values.mean(axis=0), values.std(axis=0, ddof=1)
-    half = -special.stdtrit(n - 1, error / 2) * spread / math.sqrt(n)
+    half = -scipy.special.stdtrit(n - 1, error / 2) * spread / math.sqrt(n)
     half = np.where(alike(values), math.inf, half)
     return mean - half, mean + half
 
@@ -146,11 +146,9 @@ def rank_tails(correlations: NDArray, points: int) -> tuple[NDArray, NDArray]:
 
 def false_discovery(p_values: Sequence[float]) -> list[float]:
     """Return Benjamini–Hochberg q-values: the least rate of false discoveries that admits each."""
-    from scipy import stats  # takes longer to import than a figure to draw, which needs it not
-
     if not p_values:
         return []
-    return stats.false_discovery_control(p_values).tolist()
+    return scipy.stats.false_discovery_control(p_values).tolist()
 
 
 def seeds_needed(
@@ -178,10 +176,10 @@ def seeds_needed(
     supports = int((room > 0).sum()) >= must
     most, rank = (count - must + 1, must) if supports else (must, count - must + 1)
     for look, n in enumerate(LOOKS, 1):
-        critical = -special.stdtrit(n - 1, level(look) / 2 / most)
+        critical = -scipy.special.stdtrit(n - 1, level(look) / 2 / most)
         wide = math.sqrt(1 + critical**2 / (2 * (n - 1)))  # the usual stand-in for noncentral t
         shift = np.abs(room) / spreads * math.sqrt(n)
-        power = special.ndtr((shift - critical * (1 - 1 / (4 * (n - 1)))) / wide)
+        power = scipy.special.ndtr((shift - critical * (1 - 1 / (4 * (n - 1)))) / wide)
         power = np.sort(np.where((room > 0) == supports, power, 0.0))[::-1]
         chance = float(np.prod(power[:rank])) if supports else float(power[rank - 1])
         if n > now and chance >= POWER:

@@ -7,6 +7,8 @@ import numpy as np
 
 WINDOW = 3
 NEAR = 0.05
+UNTRAINED = "initial_"
+"""How measures of the untrained network begin."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy  # which loads its parts when they are used
 
 GRID = 200
 """Errors, evenly spaced, over which :func:`sample_ratio` averages."""
@@ -139,7 +139,7 @@ def geometric_interval(ratios: Sequence[float]) -> tuple[float, float]:
     logarithms = np.log(ratios)
     if len(logarithms) < 2 or np.ptp(logarithms) == 0:
         return float(ratios[0]), float(ratios[0])
-    found = stats.bootstrap(
+    found = scipy.stats.bootstrap(
         (logarithms,), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(0)
     )
     interval = found.confidence_interval

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 import pandas as pd
-from scipy import stats
+import scipy  # which loads its parts when they are used
 
 from feature_alignment.measures.hierarchy import profile
 from feature_alignment.run.collecting import Collect, Collection, Table, layer_places, with_column
@@ -50,7 +50,7 @@ def rank_correlations(table: Table) -> Iterator[dict]:
         pairs = own.merge(aligned, on=[*keys, "layer"], suffixes=("", "_alignment"))
         for place, rows in pairs.groupby(keys, sort=False):
             if len(rows) >= 3:
-                value = stats.spearmanr(rows["value"], rows["value_alignment"]).statistic
+                value = scipy.stats.spearmanr(rows["value"], rows["value_alignment"]).statistic
                 name = measure.replace("_pearson", "_rank_correlation")
                 yield {**dict(zip(keys, place, strict=True)), "measure": name, "value": value}
 
@@ -133,7 +133,8 @@ def _of_scales(kept: Table) -> Iterator[pd.DataFrame]:
         found = pd.concat(derived)
         yield found
         pairs = found.pivot(index="output_scale", columns="measure", values="value")
-        value = stats.spearmanr(pairs["matched_alignment"], pairs["matched_test_error"]).statistic
+        matched = pairs["matched_alignment"], pairs["matched_test_error"]
+        value = scipy.stats.spearmanr(*matched).statistic
         yield found.iloc[[-1]].assign(measure="error_rank_correlation", value=value)
 
 

@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from feature_alignment.measures.hierarchy import WINDOW, profile
-from feature_alignment.papers.lou2022 import theory
+from feature_alignment.measures.hierarchy import UNTRAINED, WINDOW, profile
 from feature_alignment.run.collecting import (
     SERIES,
     Collect,
@@ -40,8 +39,10 @@ def peaks_over_depth(collection: Collection) -> Table:
     What begins with ``initial_`` is of the networks before training, see :func:`with_initial`; the
     theory is :func:`feature_alignment.papers.lou2022.theory.against_theory`.
     """
+    from feature_alignment.papers.lou2022.theory import against_theory  # loads torch
+
     table = with_initial(by_stage(with_depth(collection)))
-    return pd.concat([table, theory.against_theory(table)], ignore_index=True)
+    return pd.concat([table, against_theory(table)], ignore_index=True)
 
 
 def input_correlation(collection: Collection) -> Table:
@@ -54,7 +55,7 @@ def input_correlation(collection: Collection) -> Table:
     exact = table[table["measure"] == "equilibrium_layer_mean_field"]
     predicted = exact.set_index(SERIES)["value"]
     parts = [table]
-    for start in ("", theory.INITIAL):
+    for start in ("", UNTRAINED):
         peaks = table[table["measure"] == f"{start}peak_layer"]
         places = pd.MultiIndex.from_frame(peaks[SERIES])
         distance = peaks["value"].to_numpy() - predicted.reindex(places).to_numpy()
@@ -95,7 +96,7 @@ def smoothing(collection: Collection) -> Table:
     table = with_initial(by_stage(with_depth(collection)))
     table = with_column(table, "window", pd.NA)
     rows = []
-    for start in ("", theory.INITIAL):
+    for start in ("", UNTRAINED):
         alignments = table[table["measure"] == f"{start}alignment"].dropna(subset="layer_index")
         for _, curve in alignments.groupby([*SERIES, "split"], sort=False):
             place = curve["layer_index"].tolist()
@@ -131,6 +132,8 @@ def evolution(collection: Collection) -> Table:
 
 def information(collection: Collection) -> Table:
     """Return what :func:`feature_alignment.papers.lou2022.theory.information` does."""
+    from feature_alignment.papers.lou2022 import theory  # loads torch
+
     table = with_depth(collection).measurements
     trained = (table["measure"] == "alignment") & (table["split"] == "test")
     trained &= is_last(table) & (table["step"] > 0)
@@ -208,7 +211,7 @@ def with_initial(table: Table) -> Table:
     """
     start = table[(table["stage"] == INITIAL) & table["measure"].isin(OF_UNTRAINED)]
     of_layer = start["layer"].notna() | (start["measure"] != "alignment")
-    named = start.assign(measure=theory.INITIAL + start["measure"])[of_layer]
+    named = start.assign(measure=UNTRAINED + start["measure"])[of_layer]
     return pd.concat([final(table), named], ignore_index=True)
 
 
@@ -253,10 +256,12 @@ def smooth_activation(collection: Collection) -> Table:
     As of E3, what begins with ``initial_`` being of the networks before training, with what
     :func:`feature_alignment.papers.lou2022.theory.against_smooth_theory` returns.
     """
+    from feature_alignment.papers.lou2022.theory import against_smooth_theory  # loads torch
+
     table = with_initial(by_stage(with_depth(collection)))
     paths = ("model.activation", "bias_variance")
     [starts] = {tuple(collection.setting(run, path) for path in paths) for run in collection.specs}
-    laws = theory.against_smooth_theory(table, *starts)
+    laws = against_smooth_theory(table, *starts)
     return pd.concat([table, laws], ignore_index=True)
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from feature_alignment.measures import smooth_information as smooth
-from feature_alignment.measures.hierarchy import profile
+from feature_alignment.measures.hierarchy import UNTRAINED, profile
 from feature_alignment.measures.information import (
     KAPPA,
     backward_correlations,
@@ -26,8 +26,6 @@ TOLERANCE_SHARE, TOLERANCE_LAYERS = 0.2, 2.0
 CONSTANTS = {"third": 1 / 3, "threefold": 3.0}
 """Constants a of (1 - c) = a c̃ that would set the equilibrium elsewhere."""
 FITTED_CONSTANTS = np.geomspace(0.01, 100, 401)
-INITIAL = "initial_"
-"""How measures of the untrained network begin."""
 
 
 def against_theory(table: Table) -> Table:
@@ -64,7 +62,7 @@ def against_theory(table: Table) -> Table:
         common = {"paper": own["paper"].iloc[0], "dataset": dataset}
         units = [name for name in ("seed", "replicate") if name in own]
         for unit, of_unit in own.dropna(subset=units).groupby(units, sort=False):
-            for start in ("", INITIAL):
+            for start in ("", UNTRAINED):
                 for split, peaks in _of(of_unit, f"{start}peak_layer").groupby("split", sort=False):
                     where = {**common, "split": split, **dict(zip(units, unit, strict=True))}
                     rows += [
