@@ -135,7 +135,7 @@ rule write_ledger_page:
         "<benchmarks>/write_ledger_page.tsv"
     conda:
         "../envs/plots.yml"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=1000,
         runtime=10,
@@ -144,7 +144,7 @@ rule write_ledger_page:
     shell:
         "python -m feature_alignment.publish.page --ledger {input.ledger:q}"
         " --figures {input.figures:q} --papers {input.papers:q} --others {input.others:q}"
-        " --out {output.html:q} 2> {log:q}"
+        " --threads {threads} --out {output.html:q} 2> {log:q}"
 
 
 rule write_captions:

@@ -9,6 +9,7 @@ import io
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
@@ -40,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--linked", action="store_true", help="show figures from where they lie, embed none"
     )
+    parser.add_argument("--threads", type=int, default=1, help="figures embedded at once")
     parser.add_argument("--out", type=Path, required=True, help="page to write (HTML)")
     arguments = parser.parse_args(argv)
     figures = {f"{path.parent.name}/{path.stem}": path for path in arguments.figures}
@@ -49,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         for name, path in figures.items()
     }
     embedded = {} if arguments.linked else figures
-    images = links | {name: _data_uri(path) for name, path in embedded.items()}
+    with ThreadPoolExecutor(arguments.threads) as threads:
+        images = links | dict(zip(embedded, threads.map(_data_uri, embedded.values()), strict=True))
     others = [read_ledger(path) for path in arguments.others]
     text = page(read_ledger(arguments.ledger), titles, images, links, others)
     write_text(arguments.out, text)
