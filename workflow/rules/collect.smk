@@ -13,6 +13,8 @@ for paper, figure in every_figure():
             f"<logs>/collect/{paper}.{figure}.log",
         benchmark:
             f"<benchmarks>/collect/{paper}.{figure}.tsv"
+        group:
+            "figures"
         conda:
             "../envs/compute.yml"
         threads: 1
@@ -42,6 +44,8 @@ rule keep_arrays:
         "<logs>/collect/{paper}.{figure}.arrays.log",
     benchmark:
         "<benchmarks>/collect/{paper}.{figure}.arrays.tsv"
+    group:
+        "figures"
     conda:
         "../envs/compute.yml"
     threads: 1

@@ -1,3 +1,7 @@
+localrules:
+    write_spec,
+
+
 rule write_spec:
     """All settings of one run."""
     output:

@@ -25,6 +25,8 @@ for paper, figure in every_figure():
             f"<logs>/plot/{paper}.{figure}.log",
         benchmark:
             f"<benchmarks>/plot/{paper}.{figure}.tsv"
+        group:
+            "figures"
         conda:
             "../envs/plots.yml"
         threads: 1

@@ -137,7 +137,7 @@ rule certify:
         "<benchmarks>/certify.tsv"
     conda:
         "../envs/compute.yml"
-    threads: workflow.cores
+    threads: lambda wildcards: workflow.cores
     resources:
         mem_mb=8000,
         runtime=60,
