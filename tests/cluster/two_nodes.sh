@@ -96,8 +96,8 @@ until lost="$(computing)"; do
 done
 say "node two is lost, with what it computes: $lost"
 kill -9 "$(cat "$work/slurmd-two.pid")"
-for environ in $(grep --files-with-matches --null-data --line-regexp SLURMD_NODENAME=two \
-    /proc/[0-9]*/environ 2> /dev/null); do
+grep --files-with-matches --null-data --line-regexp SLURMD_NODENAME=two \
+    /proc/[0-9]*/environ 2> /dev/null | while read -r environ; do
     kill -9 "$(basename "$(dirname "$environ")")" 2> /dev/null || true
 done
 while read -r job _; do
@@ -112,11 +112,9 @@ grep --recursive "resume" "$work/disturbed/results" --include="*.log" || true
 say "compare"
 cd "$work"
 count=0
-for folder in results figures; do
-    while read -r file; do
-        cmp "undisturbed/$file" "disturbed/$file"
-        count=$((count + 1))
-    done < <(cd undisturbed && [ ! -d "$folder" ] || find "$folder" -type f \
-        \( -name "*.csv" -o -name "*.npz" -o -name "*.pdf" -o -name "*.png" \))
-done
+while read -r file; do
+    cmp "undisturbed/$file" "disturbed/$file"
+    count=$((count + 1))
+done < <(cd undisturbed && find results figures -type f \
+    \( -name "*.csv" -o -name "*.npz" -o -name "*.pdf" -o -name "*.png" \))
 say "$count files of tables, arrays and figures have the same bytes"
