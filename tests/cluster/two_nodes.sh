@@ -20,6 +20,7 @@ conf=/etc/slurm/slurm.conf
 say() { echo "$(date +%T) $*"; }
 
 [ "$(id -u)" = 0 ] || { echo "error: SLURM's daemons need root" >&2; exit 1; }
+command -v snakemake > /dev/null || { echo "error: activate .venv first" >&2; exit 1; }
 [ ! -e "$conf" ] || { echo "error: $conf exists: this machine has a SLURM of its own" >&2; exit 1; }
 
 say "install SLURM and the plugin"
