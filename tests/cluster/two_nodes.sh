@@ -63,7 +63,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 NodeName=one NodeHostname=$(hostname) NodeAddr=127.0.0.1 Port=17001 CPUs=10 RealMemory=12000
 NodeName=two NodeHostname=$(hostname) NodeAddr=127.0.0.1 Port=17002 CPUs=10 RealMemory=12000
-PartitionName=cpu Nodes=one,two Default=YES State=UP
+PartitionName=cpu Nodes=one,two Default=YES LLN=YES State=UP
 EOF
 head --bytes=1024 /dev/urandom > "$work/munge.key"
 chmod 600 "$work/munge.key"
