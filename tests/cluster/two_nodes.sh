@@ -100,7 +100,7 @@ kill -9 "$(cat "$work/slurmd-two.pid")"
 grep --files-with-matches --null-data --line-regexp SLURMD_NODENAME=two \
     /proc/[0-9]*/environ 2> /dev/null | while read -r environ; do
     kill -9 "$(basename "$(dirname "$environ")")" 2> /dev/null || true
-done
+done || true  # some processes have ended, or are not ours to read
 while read -r job _; do
     pkill -9 --full "slurmstepd: \[$job\." || true
 done <<< "$lost"
