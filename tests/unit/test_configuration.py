@@ -1,10 +1,12 @@
 """What a configuration may say, and where results may go."""
 
 import math
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from conftest import ROOT
 from feature_alignment.run import configuration
@@ -133,3 +135,13 @@ def test_the_folder_of_raw_data_is_there(check, named, there):
     with pytest.raises(ValueError, match=f"FEATURE_ALIGNMENT_DATA: {said}"):
         check({"FEATURE_ALIGNMENT_DATA": named})
     check({"FEATURE_ALIGNMENT_DATA": named}, data_dir="data")
+
+
+def test_a_cluster_groups_rules_that_there_are_and_needs_no_number_of_cores():
+    rules = "\n".join(path.read_text() for path in ROOT.glob("workflow/rules/*.smk"))
+    groups = set(re.findall(r'group:\s+"(\w+)"', rules))
+    profile = yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text())
+    assert set(profile["group-components"]) == groups
+    cores = re.findall(r"(\S+ \S+) workflow\.cores", rules)
+    assert cores  # asked for when a rule is read, where there is no number of cores, it is an error
+    assert set(cores) == {"lambda wildcards:"}
